@@ -1,0 +1,296 @@
+//! One vocabulary: whatever is seen, by a probe in the kernel, by a heartbeat or in a file under /proc, is an
+//! [`Evidence`] value with a host and an interval. Everything after that speaks only of evidence.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::incident::{AgentState, Class, Direction};
+use crate::time::{Nanos, WallNanos};
+
+/// One observation: what was seen, of which host, in which interval of this host's boot clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The host that the fact is about: this one, or a peer.
+    pub host: String,
+    /// Begin of the interval.
+    pub from: Nanos,
+    /// End of the interval; the same as `from` for a moment.
+    pub to: Nanos,
+    /// What was seen.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+impl Evidence {
+    /// A fact of a moment.
+    #[must_use]
+    pub fn at(host: &str, at: Nanos, fact: Fact) -> Self {
+        Self {
+            host: host.to_owned(),
+            from: at,
+            to: at,
+            fact,
+        }
+    }
+
+    /// A fact of an interval.
+    #[must_use]
+    pub fn during(host: &str, from: Nanos, to: Nanos, fact: Fact) -> Self {
+        Self {
+            host: host.to_owned(),
+            from,
+            to,
+            fact,
+        }
+    }
+}
+
+/// What was seen. The text form of the variant is the `kind` of the public document, the content its `detail`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "detail", rename_all = "kebab-case")]
+pub enum Fact {
+    /// A heartbeat of the peer `host` came in; `to` is when this host's kernel received it.
+    Heartbeat(Box<Heartbeat>),
+    /// A heartbeat left for the peer `host`.
+    HeartbeatSent {
+        /// Its number.
+        seq: u64,
+        /// The error, where this host's own kernel refused it (the number is used up all the same).
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error: Option<String>,
+    },
+    /// An echo request left for `host`.
+    EchoSent,
+    /// `host` answered an echo request; `from` is when it left, `to` when the kernel received the answer.
+    EchoReply,
+    /// The kernel of `host` said that nobody listens on its heartbeat port (ICMP type 3 code 3, from its own address).
+    PortUnreachable,
+    /// Both clocks, read together.
+    Clock {
+        /// The wall clock at `to`.
+        wall: WallNanos,
+    },
+    /// The agent of this host should have run at `from` and ran at `to`.
+    AgentLate(AgentLate),
+    /// A timer on a CPU of this host was late: due at `from`, expired at `to`.
+    TimerLate {
+        /// The CPU.
+        cpu: u32,
+    },
+    /// A task of this host was runnable from `from` on and ran at `to`.
+    RunqueueDelay {
+        /// The CPU it ran on in the end.
+        cpu: u32,
+        /// Its thread id.
+        pid: u32,
+        /// Its name, at most 15 bytes.
+        comm: String,
+    },
+    /// How busy this host's CPUs were.
+    CpuLoad(CpuLoad),
+    /// What the hypervisor took from a CPU of this host.
+    Steal {
+        /// The CPU.
+        cpu: u32,
+        /// How much of the interval, in nanoseconds.
+        stolen_ns: u64,
+    },
+    /// TCP segments sent again to `host`.
+    Retransmits {
+        /// Why.
+        cause: RetransmitCause,
+        /// How many.
+        count: u64,
+        /// Attempts that this host's own stack could not carry out, not in `count`.
+        failed: u64,
+    },
+    /// Packets that this host's kernel dropped, in the agent's network namespace.
+    Drops {
+        /// The kernel's own name for the reason.
+        reason: String,
+        /// How many.
+        count: u64,
+    },
+    /// Events that the probes could not hand over since the ring buffer was full.
+    EventsLost {
+        /// How many.
+        count: u64,
+    },
+    /// Derived: the kernel of this host received nothing from `host` between `from` and `to`.
+    Silence {
+        /// Heartbeats that the peer sent and that did not arrive; absent while it is not back.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        lost: Option<u64>,
+        /// For how long the peer sent none, by its own send times, in nanoseconds; absent while it is not back.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        unsent_ns: Option<u64>,
+    },
+    /// Derived: what `host` says that it received of this host's heartbeats.
+    Unheard {
+        /// Sent to it.
+        sent: u64,
+        /// Of these received by it.
+        heard: u64,
+    },
+    /// Derived: whether the kernel of `host` answered echo requests.
+    Echo {
+        /// Requests sent in the interval.
+        sent: u64,
+        /// Requests answered.
+        answered: u64,
+    },
+    /// What `host` says of its own stall.
+    Account(StallReport),
+    /// What another host sees of `host`.
+    View {
+        /// Who says so.
+        witness: String,
+        /// Whether it hears it.
+        hears: bool,
+        /// Whether the kernel of `host` answers it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        kernel_answers: Option<bool>,
+    },
+    /// Derived: `host` has another boot id than before.
+    NewBoot {
+        /// The boot id before, in hexadecimal.
+        before: String,
+        /// The boot id now, in hexadecimal.
+        now: String,
+    },
+    /// Derived: the agent of `host` was started anew without a goodbye, the host was not.
+    NewIncarnation,
+    /// Derived: which way packets between this host and `host` were lost.
+    Lost {
+        /// The direction.
+        direction: Direction,
+    },
+}
+
+/// What a peer says in a heartbeat. Times called `sent_*` are on the peer's own clocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Grows by one for each heartbeat to this host; starts at 1 with an incarnation.
+    pub seq: u64,
+    /// The sender's boot clock when it sent.
+    pub sent_at: Nanos,
+    /// The sender's wall clock when it sent.
+    pub sent_wall: WallNanos,
+    /// The sender's boot id (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: [u8; 16],
+    /// Grows with each start of the sender's agent.
+    pub incarnation: u64,
+    /// The sender ends and says goodbye: its silence is no stall.
+    pub goodbye: bool,
+    /// What the sender last heard of this host; absent where it never did.
+    pub heard: Option<Heard>,
+    /// The sender's own recent stalls, newest last, at most [`MAX_STALLS`].
+    pub stalls: Vec<StallReport>,
+    /// What the sender sees of the others, at most [`MAX_VIEWS`].
+    pub views: Vec<PeerView>,
+}
+
+/// Most stall reports that a heartbeat carries.
+pub const MAX_STALLS: usize = 8;
+/// Most views of other peers that a heartbeat carries.
+pub const MAX_VIEWS: usize = 64;
+
+/// What a host last heard of the one it writes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Incarnation of the agent that was heard.
+    pub incarnation: u64,
+    /// Highest number that was heard.
+    pub seq: u64,
+    /// How many were heard of that incarnation.
+    pub count: u64,
+    /// How long before the sending the highest number had reached the kernel.
+    pub age: Duration,
+}
+
+/// A stall that a host noticed of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StallReport {
+    /// Begin, on the boot clock of the host that stalled.
+    pub from: Nanos,
+    /// End, on the boot clock of the host that stalled.
+    pub to: Nanos,
+    /// Its own verdict.
+    pub class: Class,
+    /// With `agent-stall`: in which way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub state: Option<AgentState>,
+}
+
+/// What a host sees of one of its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// [`name_hash`] of the peer's name.
+    pub peer: u64,
+    /// How long ago it was last heard; absent where it never was.
+    pub heard_age: Option<Duration>,
+    /// Whether its kernel answers echo requests; absent where that is not known.
+    pub kernel_answers: Option<bool>,
+}
+
+/// A host's name in 8 bytes: the first ones of its BLAKE3 hash.
+#[must_use]
+pub fn name_hash(name: &str) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
+/// What the agent knows of the time in which it did not run. A figure that could not be read is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentLate {
+    /// How long its thread was runnable without running (`/proc/thread-self/schedstat`, 2nd field), in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waited_ns: Option<u64>,
+    /// How long its cgroup was throttled (`cpu.stat`), in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub throttled_ns: Option<u64>,
+    /// A SIGCONT came: somebody let the stopped agent go on.
+    pub continued: bool,
+    /// The CPU that lost most to the hypervisor, and how much, in nanoseconds, since the last reading before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub steal: Option<(u32, u64)>,
+    /// The part of all CPUs' time that was not idle, from 0 to 1, since the last reading before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub busy: Option<f64>,
+    /// Growth of the boot clock beyond the monotonic one (a suspend), in nanoseconds.
+    pub suspended_ns: u64,
+    /// Whether the timer probe was attached, so that the absence of late timers means something.
+    pub timers_watched: bool,
+}
+
+/// How busy a host's CPUs were in an interval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CpuLoad {
+    /// CPUs that are online.
+    pub cpus: u32,
+    /// The part of all CPUs' time that was not idle, from 0 to 1.
+    pub busy: f64,
+    /// The part of all CPUs' time that the hypervisor gave to others, from 0 to 1.
+    pub steal: f64,
+    /// Tasks that ran or wanted to at the end of the interval (`procs_running`).
+    pub runnable: u32,
+    /// The part of the interval in which some task waited for a CPU (`/proc/pressure/cpu`, some).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pressure: Option<f64>,
+}
+
+/// Why TCP sent a segment again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetransmitCause {
+    /// A SYN or SYN-ACK was not answered.
+    Syn,
+    /// The retransmission timer ran out (`TCP_CA_Loss`).
+    Timeout,
+    /// Duplicate acknowledgements or RACK showed the loss (`TCP_CA_Recovery`).
+    Fast,
+    /// Anything else, such as a tail loss probe.
+    Other,
+}

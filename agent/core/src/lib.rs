@@ -1,0 +1,12 @@
+//! The brain of Lacuna: evidence in, incidents out.
+//!
+//! This crate has no senses: no clock, no socket, no thread, no async; its `Cargo.toml` is the proof. Live
+//! operation, replay and the tests are drivers of the same [`engine::Engine`].
+
+pub mod engine;
+pub mod evidence;
+pub mod incident;
+pub mod peer;
+pub mod rules;
+pub mod settings;
+pub mod time;

@@ -1,0 +1,14 @@
+//! The agent: senses, one driver loop around the engine, and what comes out.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod driver;
+pub mod export;
+pub mod heartbeat;
+pub mod host;
+pub mod probes;
+pub mod recorder;
+pub mod shared;
+pub mod store;
+pub mod web;

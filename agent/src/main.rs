@@ -1,0 +1,2 @@
+//! `lacuna`: see `lacuna --help`.
+fn main() {}

@@ -1,0 +1,186 @@
+//! What the driver publishes and the readers (web, metrics, status) show. Written by the driver and the store only.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hdrhistogram::Histogram;
+use lacuna_core::incident::{Incident, State};
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::probes::{ProbeMetrics, ProbeStatus};
+
+/// Closed incidents that are kept in memory, for readers when the store is not usable.
+pub const RECENT_INCIDENTS: usize = 256;
+
+/// A lock whose poison is ignored: the values behind it are plain data, whole after every statement.
+#[derive(Debug, Default)]
+pub struct Cell<T>(RwLock<T>);
+
+impl<T> Cell<T> {
+    /// A cell with that content.
+    pub fn new(value: T) -> Self {
+        Self(RwLock::new(value))
+    }
+
+    /// To look at it.
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To change it.
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The running agent as its readers see it.
+pub struct Shared {
+    /// This host and how it is watched; set once.
+    pub identity: Identity,
+    /// Every peer and anchor, replaced as a whole on each turn of the driver.
+    pub peers: Cell<Vec<PeerStatus>>,
+    /// This host's CPUs, replaced once a second.
+    pub cpus: Cell<Vec<CpuStatus>>,
+    /// What is wrong, by the part it is wrong with (`store`, `icmp`, `probes`); empty where all is well.
+    pub degraded: Cell<BTreeMap<String, String>>,
+    /// True once every probe is attached or has said why not and the sockets are open.
+    pub ready: Cell<bool>,
+    /// Every probe and what became of it; set once.
+    pub probes: Cell<Vec<ProbeStatus>>,
+    /// Reads the kernel's histograms and counters at the moment of a scrape.
+    pub probe_metrics: Option<Arc<dyn ProbeMetrics>>,
+    /// Incidents that are open or recent.
+    pub incidents: Cell<Book>,
+    /// Each change of an incident, for server-sent events; slow readers lose the oldest.
+    pub changes: broadcast::Sender<Arc<Incident>>,
+    /// Figures of the agent itself.
+    pub counters: Cell<Counters>,
+}
+
+/// This host and how it is watched.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Identity {
+    /// Its name.
+    pub host: String,
+    /// Its free labels.
+    pub labels: BTreeMap<String, String>,
+    /// Version of the agent.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Boot id in hexadecimal.
+    pub boot_id: String,
+    /// Which start of the agent this is.
+    pub incarnation: u64,
+    /// When the agent started, RFC 3339.
+    pub started_at: String,
+}
+
+/// One peer (or anchor) as it is now.
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where its heartbeats come from; an anchor has port 0.
+    pub addr: SocketAddr,
+    /// `peer` exchanges heartbeats, `anchor` only answers echo requests.
+    pub role: &'static str,
+    /// Whether it is heard; absent where it never was.
+    pub up: Option<bool>,
+    /// It said goodbye.
+    pub left: bool,
+    /// Seconds since its last heartbeat reached this kernel; absent where none did.
+    pub last_heard_seconds: Option<f64>,
+    /// Seconds since its kernel last answered an echo request; absent where it never did.
+    pub last_echo_seconds: Option<f64>,
+    /// Its wall clock minus this one's, in seconds; absent where not known yet.
+    pub clock_offset_seconds: Option<f64>,
+    /// Heartbeats sent to it.
+    pub sent: u64,
+    /// Heartbeats received from it.
+    pub received: u64,
+    /// Heartbeats from it that did not arrive.
+    pub lost_from_peer: u64,
+    /// Heartbeats to it that did not arrive, by its own account; absent where it gave none.
+    pub lost_to_peer: Option<u64>,
+    /// Round trips of heartbeats, in microseconds.
+    #[serde(skip)]
+    pub rtt_us: Histogram<u64>,
+    /// Gaps between heartbeats, in microseconds.
+    #[serde(skip)]
+    pub gap_us: Histogram<u64>,
+}
+
+/// One CPU as it is now. A figure that could not be read is absent.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CpuStatus {
+    /// Its number.
+    pub cpu: u32,
+    /// The part of the last second that it was not idle, from 0 to 1.
+    pub busy: Option<f64>,
+    /// Steal since boot, in seconds.
+    pub steal_seconds_total: Option<f64>,
+}
+
+/// Figures of the agent itself; all count from its start.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Counters {
+    /// Incidents opened, by class (the final one once closed).
+    pub incidents_closed: BTreeMap<String, u64>,
+    /// Packets on the heartbeat port that were not accepted, by reason.
+    pub packets_refused: BTreeMap<String, u64>,
+    /// Datagrams that the heartbeat socket's buffer had no room for (`SO_RXQ_OVFL`).
+    pub socket_overflow: u64,
+    /// Incident documents that the store did not take.
+    pub store_refused: u64,
+    /// Evidence that the recorder had no room for.
+    pub recorder_refused: u64,
+    /// The agent's own lateness at its ticks, in microseconds.
+    #[serde(skip)]
+    pub agent_late_us: Option<Histogram<u64>>,
+    /// Lengths of closed incidents in milliseconds, by class.
+    #[serde(skip)]
+    pub incident_ms: BTreeMap<String, Histogram<u64>>,
+}
+
+/// Incidents that are open, and the last closed ones.
+#[derive(Debug, Default)]
+pub struct Book {
+    open: BTreeMap<String, Arc<Incident>>,
+    closed: VecDeque<Arc<Incident>>,
+}
+
+impl Book {
+    /// Takes a new version of an incident; forgets the oldest closed one beyond [`RECENT_INCIDENTS`].
+    pub fn put(&mut self, incident: Arc<Incident>) {
+        if incident.state == State::Open {
+            self.open.insert(incident.id.clone(), incident);
+            return;
+        }
+        self.open.remove(&incident.id);
+        self.closed.push_back(incident);
+        if self.closed.len() > RECENT_INCIDENTS {
+            self.closed.pop_front();
+        }
+    }
+
+    /// All that it holds, oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Incident>> {
+        let mut all: Vec<_> = self
+            .closed
+            .iter()
+            .chain(self.open.values())
+            .cloned()
+            .collect();
+        all.sort_by(|a, b| (&a.started_at, &a.id).cmp(&(&b.started_at, &b.id)));
+        all
+    }
+
+    /// The open ones, by id.
+    pub fn open(&self) -> impl Iterator<Item = &Arc<Incident>> {
+        self.open.values()
+    }
+}

@@ -1,0 +1,1 @@
+//! What the build and the tests need from Debian, and how it is installed.
