@@ -1,6 +1,10 @@
 //! `cargo xtask build`.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+
+use crate::sh;
 
 /// Arguments of `cargo xtask build`.
 #[derive(clap::Args)]
@@ -11,6 +15,18 @@ pub(crate) struct Args {
 }
 
 /// Builds; the last line on stdout is the path of the binary.
-pub(crate) fn run(_args: &Args) -> Result<()> {
-    anyhow::bail!("not there yet")
+pub(crate) fn run(args: &Args) -> Result<()> {
+    println!("{}", agent(args.statically)?.display());
+    Ok(())
+}
+
+/// The probes.
+pub(crate) fn probes() -> Result<PathBuf> {
+    Ok(PathBuf::new())
+}
+
+/// The agent.
+pub(crate) fn agent(_statically: bool) -> Result<PathBuf> {
+    sh::run(&mut sh::cargo(&["build", "--release", "--package", "lacuna"]))?;
+    Ok(crate::target().join("release/lacuna"))
 }

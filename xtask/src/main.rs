@@ -1,9 +1,20 @@
 //! `cargo xtask`: one enum, one file a command.
 
+mod bench;
 mod build;
+mod fuzz;
+mod lab;
+mod lint;
 mod packages;
+mod prepare;
+mod run;
+mod sh;
+mod stop;
+mod test;
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// Builds, runs, tests and measures Lacuna.
@@ -12,10 +23,46 @@ use clap::Parser;
 enum Command {
     /// Builds the probes and the agent into one self-contained binary.
     Build(build::Args),
+    /// Installs what is missing, builds, and runs the agent on this host.
+    Run(run::Args),
+    /// Installs what is missing and runs every test there is.
+    Test(test::Args),
+    /// Injects faults between real agents in network namespaces and judges their verdicts.
+    Lab(lab::Args),
+    /// Measures Lacuna beside other programs.
+    Bench(bench::Args),
+    /// Format and clippy, warnings denied.
+    Lint,
+    /// Feeds a fuzz target with random input.
+    Fuzz(fuzz::Args),
 }
 
-fn main() -> Result<()> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    let done = match Command::parse() {
         Command::Build(args) => build::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Lab(args) => lab::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Lint => lint::run(),
+        Command::Fuzz(args) => fuzz::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Where everything that is built or made goes.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

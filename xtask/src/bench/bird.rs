@@ -1,0 +1,151 @@
+//! bird2's BFD between two hosts of the lab, asked over its control socket.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::lab::network::Host;
+use crate::sh;
+use crate::stop::Stop;
+
+/// A running bird; it is killed with this value.
+pub(crate) struct Bird {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Bird {
+    /// Starts it on `host`, with one BFD session to `peer`: 100 ms, three of them make it down.
+    pub(crate) fn start(host: &Host, peer: &Host, folder: &Path) -> Result<Self> {
+        let path = |ending: &str| folder.join(format!("bird-{}.{ending}", host.name));
+        let (config, socket) = (path("conf"), path("sock"));
+        std::fs::write(&config, text(host, peer))?;
+        let log = std::fs::File::create(path("log"))?;
+        let child = host
+            .namespace
+            .service("bird")
+            .arg("-f")
+            .arg("-c")
+            .arg(&config)
+            .arg("-s")
+            .arg(&socket)
+            .arg("-P")
+            .arg(path("pid"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start bird (package bird2)")?;
+        Ok(Self { child, socket })
+    }
+
+    /// A connection to its control socket, once that is there.
+    pub(crate) fn connect(&self, stop: &Stop) -> Result<Control> {
+        stop.wait_for(Duration::from_secs(10), || self.socket.exists())?;
+        Control::open(&self.socket)
+    }
+}
+
+impl Drop for Bird {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection to bird's control socket; it is kept between questions.
+pub(crate) struct Control(BufReader<UnixStream>);
+
+impl Control {
+    fn open(socket: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(socket)
+            .with_context(|| format!("bird's control socket {}", socket.display()))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let mut control = Self(BufReader::new(stream));
+        control.answer().context("bird's greeting")?;
+        Ok(control)
+    }
+
+    /// Whether its session is up.
+    pub(crate) fn is_up(&mut self) -> Result<bool> {
+        self.0.get_mut().write_all(b"show bfd sessions\n")?;
+        let answer = self.answer()?;
+        Ok(session_is_up(&answer))
+    }
+
+    /// Everything up to the line that ends an answer: a code below 1000, or one of an error, and a space.
+    fn answer(&mut self) -> Result<String> {
+        let mut answer = String::new();
+        loop {
+            let begin = answer.len();
+            let read = self.0.read_line(&mut answer)?;
+            let line = answer.get(begin..).unwrap_or_default();
+            anyhow::ensure!(read > 0, "bird ended the connection");
+            if ends_answer(line) {
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+fn ends_answer(line: &str) -> bool {
+    let code = line.get(..4).and_then(|code| code.parse::<u16>().ok());
+    let last = line.as_bytes().get(4) == Some(&b' ');
+    last && code.is_some_and(|code| code < 1000 || code >= 8000)
+}
+
+/// A row of the table is: address, interface, state, since, interval, timeout.
+fn session_is_up(answer: &str) -> bool {
+    let rows = answer.lines().map(|line| line.split_whitespace());
+    rows.filter_map(|mut row| row.nth(2)).any(|state| state == "Up")
+}
+
+fn text(host: &Host, peer: &Host) -> String {
+    format!(
+        "router id {};\n\
+         log stderr all;\n\
+         protocol device {{ }}\n\
+         protocol bfd {{\n\
+         \x20 interface \"eth0\" {{ interval 100 ms; multiplier 3; }};\n\
+         \x20 neighbor {} dev \"eth0\" local {};\n\
+         }}\n",
+        host.addr, peer.addr, host.addr
+    )
+}
+
+/// The version of the bird that is installed.
+pub(crate) fn version() -> Result<String> {
+    let mut bird = sh::command(&["sh", "-c", "bird --version 2>&1"]);
+    Ok(sh::output(&mut bird, "")?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_sessions_is_read() {
+        let head = "1020-bfd1:\n IP address  Interface  State      Since         Interval  Timeout\n";
+        let row = |state| format!("{head} 10.77.0.12  eth0  {state}  10:11:12.000  0.100  0.300\n");
+        assert!(session_is_up(&row("Up")));
+        assert!(!session_is_up(&row("Down")));
+        assert!(!session_is_up(head));
+    }
+
+    #[test]
+    fn only_the_last_line_ends_an_answer() {
+        for (line, expected) in [
+            ("0001 BIRD 2.0.12 ready.\n", true),
+            ("1020-bfd1:\n", false),
+            (" 10.77.0.12 eth0 Up\n", false),
+            ("0000 \n", true),
+            ("9001 syntax error\n", true),
+        ] {
+            assert_eq!(ends_answer(line), expected, "{line}");
+        }
+    }
+}

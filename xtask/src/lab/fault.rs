@@ -1,0 +1,164 @@
+//! Packets that vanish, by nftables: the text of the rules and the namespaces that they go to.
+
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::network::Network;
+
+/// The table that holds every rule of the lab.
+const TABLE: &str = "lab";
+
+/// `drop` in a scenario.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct DropRule {
+    /// Whose packets are lost.
+    pub(crate) from: String,
+    /// On their way to whom.
+    pub(crate) to: String,
+    /// The other way as well.
+    #[serde(default)]
+    pub(crate) both_ways: bool,
+    /// Only this protocol.
+    #[serde(default)]
+    pub(crate) only: Option<Protocol>,
+    /// Where they are lost.
+    #[serde(default)]
+    pub(crate) hook: Hook,
+}
+
+/// A protocol above IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Protocol {
+    /// Heartbeats.
+    Udp,
+    /// Traffic.
+    Tcp,
+    /// Echo requests and their answers.
+    Icmp,
+}
+
+/// Where a packet is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Hook {
+    /// Between the hosts, where neither kernel sees a rule.
+    #[default]
+    Switch,
+    /// In the receiver's firewall.
+    Input,
+    /// Where the receiver's link hands them over.
+    Ingress,
+    /// In the sender's firewall; the sender is told (EPERM).
+    Output,
+}
+
+impl DropRule {
+    /// From when it is applied, these packets are lost. Rules of one namespace come into force together.
+    pub(crate) fn apply(&self, network: &Network) -> Result<()> {
+        let mut ways = vec![(&self.from, &self.to)];
+        if self.both_ways {
+            ways.push((&self.to, &self.from));
+        }
+        if self.hook == Hook::Switch {
+            let rules: Result<String> = ways.iter().map(|way| self.rule(network, *way)).collect();
+            return network.switch.nft(&self.script(&rules?));
+        }
+        for (from, to) in ways {
+            let host = network.host(if self.hook == Hook::Output { from } else { to })?;
+            let rule = self.rule(network, (from, to))?;
+            host.namespace.nft(&self.script(&rule))?;
+        }
+        Ok(())
+    }
+
+    fn rule(&self, network: &Network, (from, to): (&String, &String)) -> Result<String> {
+        Ok(rule(
+            network.host(from)?.addr,
+            network.host(to)?.addr,
+            self.only,
+        ))
+    }
+
+    fn script(&self, rules: &str) -> String {
+        let (family, hook) = match self.hook {
+            Hook::Switch => ("bridge", "forward"),
+            Hook::Input => ("inet", "input"),
+            Hook::Output => ("inet", "output"),
+            Hook::Ingress => ("netdev", "ingress device \"eth0\""),
+        };
+        format!(
+            "table {family} {TABLE} {{\nchain {TABLE} {{\ntype filter hook {hook} priority 0;\n{rules}}}\n}}\n"
+        )
+    }
+}
+
+/// Removes every rule of the lab.
+pub(crate) fn heal(network: &Network) -> Result<()> {
+    let hosts = network.hosts.iter().map(|host| &host.namespace);
+    for namespace in hosts.chain([&network.switch]) {
+        namespace.nft("flush ruleset\n")?;
+    }
+    Ok(())
+}
+
+fn rule(from: Ipv4Addr, to: Ipv4Addr, only: Option<Protocol>) -> String {
+    let protocol = match only {
+        None => "",
+        Some(Protocol::Udp) => "meta l4proto udp ",
+        Some(Protocol::Tcp) => "meta l4proto tcp ",
+        Some(Protocol::Icmp) => "meta l4proto icmp ",
+    };
+    format!("ip saddr {from} ip daddr {to} {protocol}drop\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sh;
+
+    fn answers(network: &Network, from: &str, to: &str) -> bool {
+        let to = network.host(to).unwrap().addr.to_string();
+        let mut ping = network.host(from).unwrap().namespace.command("ping");
+        sh::output(ping.args(["-c1", "-W1", &to]), "").is_ok()
+    }
+
+    #[test]
+    fn every_hook_drops_what_it_should_and_heals() {
+        let network = Network::create(&["a", "b", "c"]).unwrap();
+        for hook in [Hook::Switch, Hook::Input, Hook::Ingress, Hook::Output] {
+            let rule = DropRule {
+                from: "a".into(),
+                to: "b".into(),
+                both_ways: false,
+                only: None,
+                hook,
+            };
+            rule.apply(&network).unwrap();
+            assert!(!answers(&network, "a", "b"), "{hook:?}");
+            assert!(answers(&network, "a", "c"), "{hook:?}");
+            heal(&network).unwrap();
+            assert!(answers(&network, "a", "b"), "{hook:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_one_protocol_leaves_the_others_alone() {
+        let network = Network::create(&["a", "b"]).unwrap();
+        let mut rule = DropRule {
+            from: "a".into(),
+            to: "b".into(),
+            both_ways: true,
+            only: Some(Protocol::Udp),
+            hook: Hook::Input,
+        };
+        rule.apply(&network).unwrap();
+        assert!(answers(&network, "a", "b"));
+        rule.only = Some(Protocol::Icmp);
+        rule.apply(&network).unwrap();
+        assert!(!answers(&network, "a", "b") && !answers(&network, "b", "a"));
+    }
+}

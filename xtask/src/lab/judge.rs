@@ -1,0 +1,339 @@
+//! What an agent said against what really happened. Pure: what was seen goes in, a judgement comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use lacuna_core::incident::{Class, State};
+use serde_json::Value;
+
+use super::api::{Incident, wall};
+use super::clock::{Moment, seconds};
+use super::scenario::{Expect, Scenario};
+use super::watch::{History, Seen};
+
+/// Classes that say "the network" or "the host": wrong wherever they are not expected, provisional ones too.
+const BLAME: [Class; 8] = [
+    Class::PathDrop,
+    Class::PacketLoss,
+    Class::HostIsolated,
+    Class::Partition,
+    Class::MtuBlackhole,
+    Class::SplitBrain,
+    Class::HostDown,
+    Class::Restart,
+];
+/// Classes that are the machine's own doing: true where its CPUs are busy or stolen.
+const MACHINE: [Class; 4] = [
+    Class::CpuSaturation,
+    Class::VcpuStall,
+    Class::VmPause,
+    Class::SchedulerStall,
+];
+/// By how much an incident's steal may be more than the machine's: the kernel counts in ticks of 10 ms for each CPU.
+const STEAL_SLACK: f64 = 0.1;
+/// How far a peer's account of a stall may be from its own, in nanoseconds.
+const ACCOUNT_SLACK: u64 = 1_000_000_000;
+
+/// What really happened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Truth {
+    /// When each named step took effect.
+    pub(crate) moments: BTreeMap<String, Moment>,
+    /// What the hypervisor took meanwhile, in seconds; absent where the kernel does not say.
+    pub(crate) steal: Option<f64>,
+    /// Whether the CPUs were kept busy on purpose.
+    pub(crate) loaded: bool,
+}
+
+/// The judgement over a scenario.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Judgement {
+    /// Expectations that were reached, a line each.
+    pub(crate) reached: Vec<String>,
+    /// Expectations that were not.
+    pub(crate) missing: Vec<String>,
+    /// What must not have been said.
+    pub(crate) wrong: Vec<String>,
+    /// Further incidents that are true on this machine, with the figure.
+    pub(crate) excused: Vec<String>,
+}
+
+impl Judgement {
+    /// Whether all is as it must be.
+    pub(crate) fn passed(&self) -> bool {
+        self.missing.is_empty() && self.wrong.is_empty()
+    }
+}
+
+/// Judges what every host's agent said.
+pub(crate) fn judge(
+    scenario: &Scenario,
+    truth: &Truth,
+    seen: &BTreeMap<String, Seen>,
+) -> Result<Judgement> {
+    let mut judgement = Judgement::default();
+    let mut taken = BTreeSet::new();
+    for expect in &scenario.expect {
+        let histories = seen.get(&expect.host).map(|seen| &seen.incidents);
+        let histories = histories.into_iter().flatten();
+        let open = histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
+        match best(expect, truth, open.map(|(_, history)| history))? {
+            Some((history, faults)) => {
+                taken.insert((expect.host.clone(), history.last.id.clone()));
+                judgement.note(expect, history, faults);
+            }
+            None if expect.optional => {}
+            None => judgement.missing.push(format!("{}: no {}", expect.host, wanted(expect))),
+        }
+    }
+    for (host, history) in all(seen) {
+        if !taken.contains(&(host.clone(), history.last.id.clone())) {
+            match excuse(host, history, truth, seen)? {
+                Some(excuse) => judgement.excused.push(excuse),
+                None => judgement.wrong.push(format!("{host}: {}", told(history))),
+            }
+        }
+    }
+    for (host, seen) in seen {
+        judgement.note_contract(host, seen);
+    }
+    Ok(judgement)
+}
+
+impl Judgement {
+    fn note(&mut self, expect: &Expect, history: &History, faults: Faults) {
+        let line = format!("{}: {}", expect.host, told(history));
+        if faults.late.is_empty() && faults.wrong.is_empty() {
+            self.reached.push(line.clone());
+        }
+        let late = faults.late.into_iter();
+        self.missing.extend(late.map(|fault| format!("{line}: {fault}")));
+        let wrong = faults.wrong.into_iter();
+        self.wrong.extend(wrong.map(|fault| format!("{line}: {fault}")));
+    }
+
+    fn note_contract(&mut self, host: &str, seen: &Seen) {
+        for (complaint, count) in &seen.broken {
+            self.wrong.push(format!("{host}: {complaint} ({count} times)"));
+        }
+        for history in seen.incidents.values() {
+            if !history.listed && history.last.state == State::Open {
+                let line = told(history);
+                self.wrong.push(format!("{host}: vanished while it was open: {line}"));
+            }
+        }
+        if seen.refused > 0 {
+            let refused = seen.refused;
+            self.wrong.push(format!("{host}: {refused} more incidents or versions of them"));
+        }
+    }
+}
+
+/// What is wrong with an incident that was expected: what may still come, and what cannot be mended any more.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Faults {
+    late: Vec<String>,
+    wrong: Vec<String>,
+}
+
+/// Among the incidents about the expected subject, the one with the fewest faults.
+fn best<'a>(
+    expect: &Expect,
+    truth: &Truth,
+    histories: impl Iterator<Item = &'a History>,
+) -> Result<Option<(&'a History, Faults)>> {
+    let mut found: Option<(&History, Faults)> = None;
+    for history in histories.filter(|history| about(&history.last.verdict.subject, &expect.subject)) {
+        if history.last.verdict.class != expect.class {
+            continue;
+        }
+        let faults = faults(expect, truth, history)?;
+        let count = |faults: &Faults| faults.late.len() + faults.wrong.len();
+        if found.as_ref().is_none_or(|(_, least)| count(&faults) < count(least)) {
+            found = Some((history, faults));
+        }
+    }
+    Ok(found)
+}
+
+fn faults(expect: &Expect, truth: &Truth, history: &History) -> Result<Faults> {
+    let incident = &history.last;
+    let mut faults = Faults::default();
+    if incident.state != expect.state {
+        faults.late.push(format!("must be {:?}", expect.state).to_lowercase());
+    }
+    if !about(&incident.verdict.detail, &expect.detail) {
+        faults.late.push(format!("must have {:?}", expect.detail));
+    }
+    for kind in &expect.evidence {
+        if !incident.evidence.iter().any(|evidence| evidence.kind == *kind) {
+            faults.late.push(format!("cites no {kind}"));
+        }
+    }
+    if incident.state == State::Closed && incident.provisional {
+        faults.wrong.push("closed and still provisional".into());
+    }
+    faults.wrong.extend(wrong_times(expect, truth, incident)?);
+    faults.wrong.extend(wrong_versions(expect, history));
+    Ok(faults)
+}
+
+/// Begin, end and length, where the expectation names the steps that they must fit.
+fn wrong_times(expect: &Expect, truth: &Truth, incident: &Incident) -> Result<Vec<String>> {
+    let moment = |name: &Option<String>| name.as_ref().and_then(|name| truth.moments.get(name));
+    let (from, to) = (moment(&expect.from), moment(&expect.to));
+    let mut checks = Vec::new();
+    if let Some(from) = from {
+        let off = off_wall(wall(&incident.started_at)?, from);
+        checks.push(("began", off));
+    }
+    if let (Some(to), Some(ended)) = (to, &incident.ended_at) {
+        checks.push(("ended", off_wall(wall(ended)?, to)));
+        if let Some(from) = from {
+            let shortest = seconds(from.after.boot, to.before.boot);
+            let longest = seconds(from.before.boot, to.after.boot);
+            let length = seconds(0, incident.duration_ms.saturating_mul(1_000_000));
+            checks.push(("lasted", off(length, shortest, longest)));
+        }
+    }
+    let allowed = expect.tolerance.as_secs_f64();
+    let beyond = checks.into_iter().filter(|(_, off)| off.abs() > allowed);
+    Ok(beyond
+        .map(|(what, off)| format!("{what} {off:+.3} s from the truth, allowed are ±{allowed} s"))
+        .collect())
+}
+
+/// How far `value` is outside of a range; 0 inside.
+fn off(value: f64, low: f64, high: f64) -> f64 {
+    value - value.clamp(low.min(high), high)
+}
+
+fn off_wall(value: u64, moment: &Moment) -> f64 {
+    off(
+        seconds(moment.before.wall, value),
+        0.0,
+        seconds(moment.before.wall, moment.after.wall),
+    )
+}
+
+/// Verdicts on the way that must not have been said: a class that is neither the expected one, nor `unknown`,
+/// nor allowed meanwhile; or another one that was not called provisional.
+fn wrong_versions(expect: &Expect, history: &History) -> Vec<String> {
+    let mut wrong = BTreeSet::new();
+    for version in &history.versions {
+        let class = version.class;
+        let name = class.name();
+        let on_the_way = class == Class::Unknown || expect.meanwhile.contains(&class);
+        if class == expect.class {
+            if !about(&version.subject, &expect.subject) {
+                wrong.insert(format!("was about {}", listed(&version.subject)));
+            }
+        } else if !on_the_way {
+            wrong.insert(format!("was {name}"));
+        } else if !version.provisional {
+            wrong.insert(format!("was {name} and not called provisional"));
+        }
+    }
+    wrong.into_iter().collect()
+}
+
+/// Why an incident that nobody expected is true on this machine; none where it is not.
+fn excuse(
+    host: &str,
+    history: &History,
+    truth: &Truth,
+    seen: &BTreeMap<String, Seen>,
+) -> Result<Option<String>> {
+    let blames = history.versions.iter().any(|version| BLAME.contains(&version.class));
+    if blames || !MACHINE.contains(&history.last.verdict.class) {
+        return Ok(None);
+    }
+    let line = format!("{host}: {}", told(history));
+    if truth.loaded {
+        return Ok(Some(format!("{line} (the CPUs are kept busy)")));
+    }
+    if let Some(figure) = stolen(history, truth) {
+        return Ok(Some(format!("{line} ({figure})")));
+    }
+    for (other, account) in all(seen) {
+        if other != host && same_stall(history, account)? {
+            if let Some(figure) = stolen(account, truth) {
+                return Ok(Some(format!("{line} ({other}: {figure})")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The incident's steal, where it has one and the machine's own figure accounts for it.
+fn stolen(history: &History, truth: &Truth) -> Option<String> {
+    let steal = history.last.verdict.detail.get("steal_seconds")?.as_f64()?;
+    let machine = truth.steal?;
+    let accounted = steal > 0.0 && steal <= machine + STEAL_SLACK;
+    accounted.then(|| format!("steal {steal:.2} s of the machine's {machine:.2} s"))
+}
+
+/// Whether two hosts speak of one stall.
+fn same_stall(one: &History, other: &History) -> Result<bool> {
+    let span = |history: &History| -> Result<(u64, u64)> {
+        let from = wall(&history.last.started_at)?;
+        let length = history.last.duration_ms.saturating_mul(1_000_000);
+        Ok((from, from.saturating_add(length)))
+    };
+    let ((from, to), (begin, end)) = (span(one)?, span(other)?);
+    let (one, other) = (&one.last.verdict, &other.last.verdict);
+    Ok(one.class == other.class
+        && one.subject.get("host") == other.subject.get("host")
+        && from <= end.saturating_add(ACCOUNT_SLACK)
+        && begin <= to.saturating_add(ACCOUNT_SLACK))
+}
+
+fn all(seen: &BTreeMap<String, Seen>) -> impl Iterator<Item = (&String, &History)> {
+    seen.iter()
+        .flat_map(|(host, seen)| seen.incidents.values().map(move |history| (host, history)))
+}
+
+/// Whether the document has the members that are wanted.
+fn about(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| {
+        members.get(key).is_some_and(|member| match member {
+            Value::String(text) => text == value,
+            other => other.to_string() == *value,
+        })
+    })
+}
+
+fn wanted(expect: &Expect) -> String {
+    let members = expect.subject.iter().chain(&expect.detail);
+    let members: Vec<_> = members.map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{} ({})", expect.class.name(), members.join(", "))
+}
+
+fn listed(members: &BTreeMap<String, Value>) -> String {
+    let members = members.iter().map(|(key, value)| match value {
+        Value::String(text) => format!("{key}={text}"),
+        other => format!("{key}={other}"),
+    });
+    members.collect::<Vec<_>>().join(", ")
+}
+
+/// An incident in one line, with the classes that it had on the way.
+pub(crate) fn told(history: &History) -> String {
+    let Incident {
+        state,
+        verdict,
+        duration_ms,
+        ..
+    } = &history.last;
+    let mut members = verdict.subject.clone();
+    members.extend(verdict.detail.clone());
+    let mut ways: Vec<_> = history.versions.iter().map(|version| version.class.name()).collect();
+    ways.dedup();
+    format!(
+        "{} ({}), {}, {:.2} s",
+        ways.join(" → "),
+        listed(&members),
+        format!("{state:?}").to_lowercase(),
+        seconds(0, duration_ms.saturating_mul(1_000_000)),
+    )
+}

@@ -1,0 +1,160 @@
+//! Work that keeps the CPUs busy: threads of a scenario, or a real `cargo build` beside all of them.
+
+use std::hint::spin_loop;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::helper::Helper;
+use super::step::Load;
+use crate::stop::Stop;
+
+/// Starts the busy threads; each ends by itself.
+pub(crate) fn start(load: &Load, stop: &Stop) -> Result<Vec<Helper>> {
+    let cpus = std::thread::available_parallelism()?.get();
+    let end = Instant::now() + load.lasts;
+    (0..load.threads_per_cpu * cpus)
+        .map(|_| Helper::spawn("busy", stop, move |stop| spin(end, stop)))
+        .collect()
+}
+
+fn spin(end: Instant, stop: &Stop) -> Result<()> {
+    while Instant::now() < end {
+        stop.check()?;
+        (0..10_000).for_each(|_| spin_loop());
+    }
+    Ok(())
+}
+
+/// `cargo build` of this workspace, over and over, into a folder of its own.
+pub(crate) struct Hog {
+    /// Ends with this value, and the build with it.
+    _thread: Helper,
+}
+
+impl Hog {
+    /// Begins to build, and waits until the compilers are at work.
+    pub(crate) fn start(stop: &Stop) -> Result<Self> {
+        let folder = crate::target().join(format!("load-{}", std::process::id()));
+        let log = folder.join("log");
+        let thread = Helper::spawn("cargo build", stop, move |stop| build(&folder, stop))?;
+        let hog = Self { _thread: thread };
+        let begun = stop.wait_for(Duration::from_secs(60), || {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains("Compiling"))
+        })?;
+        ensure!(begun, "`cargo build` as load did not begin");
+        Ok(hog)
+    }
+}
+
+/// Removes what a hog left behind whose runner is no more.
+pub(crate) fn remove_leftovers(target: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(target) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix("load-"));
+        let owner = owner.and_then(|pid| pid.parse().ok());
+        if owner.is_some_and(|pid| !super::netns::is_runner(pid)) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn build(folder: &Path, stop: &Stop) -> Result<()> {
+    let done = repeat(folder, stop);
+    let _ = std::fs::remove_dir_all(folder);
+    if stop.raised() { Ok(()) } else { done }
+}
+
+fn repeat(folder: &Path, stop: &Stop) -> Result<()> {
+    while !stop.raised() {
+        let _ = std::fs::remove_dir_all(folder);
+        std::fs::create_dir_all(folder)?;
+        let mut build = Build::start(folder)?;
+        while build.runs()? {
+            stop.sleep_until(Instant::now() + Duration::from_millis(50))?;
+        }
+    }
+    Ok(())
+}
+
+/// One `cargo build` with all of its compilers; they are ended with this value.
+struct Build(Child);
+
+impl Build {
+    fn start(folder: &Path) -> Result<Self> {
+        let log = std::fs::File::create(folder.join("log"))?;
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(cargo)
+            .args(["build", "--offline", "--target-dir"])
+            .arg(folder)
+            .current_dir(crate::root())
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start `cargo build` as load")?;
+        Ok(Self(child))
+    }
+
+    fn runs(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+}
+
+impl Drop for Build {
+    fn drop(&mut self) {
+        if let Ok(group) = i32::try_from(self.0.id()) {
+            // It may have ended by itself since.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// What the hypervisor took from all CPUs since boot, in seconds; absent where the kernel does not say.
+pub(crate) fn steal_seconds() -> Option<f64> {
+    steal(&std::fs::read_to_string("/proc/stat").ok()?)
+}
+
+/// The 8th figure of the line `cpu`, in ticks of 10 ms (`USER_HZ` is 100 on every architecture that matters here).
+fn steal(stat: &str) -> Option<f64> {
+    let line = stat.lines().find(|line| line.starts_with("cpu "))?;
+    let ticks: f64 = line.split_whitespace().nth(8)?.parse().ok()?;
+    Some(ticks / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steal_is_the_eighth_figure_or_absent() {
+        assert_eq!(steal("cpu  1 2 3 4 5 6 7 250 9 10\ncpu0 1"), Some(2.5));
+        assert_eq!(steal("cpu  1 2 3 4\n"), None);
+    }
+
+    #[test]
+    fn busy_threads_end_when_their_time_is_over() {
+        let load = Load {
+            threads_per_cpu: 1,
+            lasts: Duration::from_millis(50),
+        };
+        let started = Instant::now();
+        for helper in start(&load, &Stop::default()).unwrap() {
+            helper.join().unwrap();
+        }
+        assert!(started.elapsed() >= load.lasts);
+    }
+}

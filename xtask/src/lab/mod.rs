@@ -1,0 +1,208 @@
+//! `cargo xtask lab`: faults between real agents in network namespaces, and whether each says what is true.
+
+pub(crate) mod agent;
+pub(crate) mod api;
+pub(crate) mod clock;
+pub(crate) mod fault;
+pub(crate) mod folder;
+mod helper;
+mod judge;
+mod load;
+pub(crate) mod netns;
+pub(crate) mod network;
+mod play;
+mod report;
+mod scenario;
+mod step;
+mod traffic;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Result, bail, ensure};
+
+use self::folder::Folder;
+use self::play::Setting;
+use self::report::Outcome;
+use self::scenario::Scenario;
+use crate::stop::Stop;
+
+/// Arguments of `cargo xtask lab`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Args {
+    /// Names of scenarios, paths of scenario files, or `all`.
+    #[arg(required_unless_present = "list")]
+    scenarios: Vec<String>,
+    /// Lists the scenarios and what they show.
+    #[arg(long)]
+    list: bool,
+    /// Runs each scenario that often.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// Runs that many scenarios at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    jobs: u32,
+    /// Keeps the CPUs busy with `cargo build` meanwhile.
+    #[arg(long)]
+    load: bool,
+    /// Prints one JSON document to stdout and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Keeps logs, configurations and documents of the runs that passed, too.
+    #[arg(long)]
+    keep_logs: bool,
+    /// The agent to run, instead of building the one of this workspace.
+    #[arg(long)]
+    agent: Option<PathBuf>,
+}
+
+impl Args {
+    /// Every scenario once.
+    pub(crate) fn all(jobs: u32, agent: PathBuf) -> Self {
+        Self {
+            scenarios: vec!["all".into()],
+            list: false,
+            repeat: 1,
+            jobs,
+            load: false,
+            json: false,
+            keep_logs: false,
+            agent: Some(agent),
+        }
+    }
+}
+
+/// Runs the scenarios; an error where one failed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.list {
+        for scenario in scenario::all()? {
+            println!("{:<24} {}", scenario.name, scenario.about);
+        }
+        return Ok(());
+    }
+    let started = Instant::now();
+    let outcomes = outcomes(args)?;
+    let failed = outcomes.iter().filter(|outcome| !outcome.passed).count();
+    if args.json {
+        println!("{}", serde_json::json!({ "runs": outcomes }));
+    } else {
+        report::print_table(&outcomes, started.elapsed());
+    }
+    ensure!(failed == 0, "{failed} of {} runs failed", outcomes.len());
+    Ok(())
+}
+
+/// Runs the scenarios and tells each run as it ends.
+pub(crate) fn outcomes(args: &Args) -> Result<Vec<Outcome>> {
+    let scenarios = scenario::choose(&args.scenarios)?;
+    let stop = Stop::on_signals()?;
+    clean_up()?;
+    let agent = match &args.agent {
+        Some(agent) => agent.canonicalize()?,
+        None => crate::prepare::agent()?,
+    };
+    let setting = Setting {
+        agent,
+        loaded: args.load,
+        stop: stop.clone(),
+    };
+    let hog = args.load.then(|| load::Hog::start(&stop)).transpose()?;
+    let outcomes = run_all(&queue(scenarios, args.repeat), args, &setting)?;
+    drop(hog);
+    stop.check()?;
+    Ok(outcomes)
+}
+
+/// Removes what runners left behind that were killed.
+pub(crate) fn clean_up() -> Result<()> {
+    for name in netns::remove_leftovers()? {
+        eprintln!("removed the namespace {name}, left behind by a runner that is no more");
+    }
+    load::remove_leftovers(&crate::target())?;
+    folder::remove_old()
+}
+
+/// A run that is still to be made.
+struct Turn {
+    scenario: Scenario,
+    run: u32,
+}
+
+/// The longest first, so that they do not end alone; those that must be alone at the end.
+fn queue(mut scenarios: Vec<Scenario>, repeat: u32) -> Vec<Turn> {
+    scenarios.sort_by_key(|scenario| (scenario.alone, std::cmp::Reverse(scenario.lasts)));
+    let turns = scenarios.into_iter().flat_map(|scenario| {
+        (1..=repeat).map(move |run| Turn {
+            scenario: scenario.clone(),
+            run,
+        })
+    });
+    turns.collect()
+}
+
+fn run_all(turns: &[Turn], args: &Args, setting: &Setting) -> Result<Vec<Outcome>> {
+    let alone = turns.partition_point(|turn| !turn.scenario.alone);
+    let (together, alone) = turns.split_at(alone);
+    let mut outcomes = run_some(together, args.jobs, args, setting)?;
+    outcomes.extend(run_some(alone, 1, args, setting)?);
+    Ok(outcomes)
+}
+
+fn run_some(turns: &[Turn], jobs: u32, args: &Args, setting: &Setting) -> Result<Vec<Outcome>> {
+    let waiting = Mutex::new(turns.iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs)
+            .map(|_| {
+                scope.spawn(|| -> Result<()> {
+                    while let (false, Some(turn)) = (setting.stop.raised(), next()) {
+                        let outcome = run_one(turn, args, setting)?;
+                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        if !args.json {
+                            report::print_outcome(&outcome, args.repeat > 1);
+                        }
+                        done.push(outcome);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(ended) => ended?,
+                Err(_) => bail!("a run panicked"),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {
+    let started = Instant::now();
+    let scenario = &turn.scenario;
+    let folder = Folder::create(&scenario.name)?;
+    let judged = play::play(scenario, setting, folder.path());
+    setting.stop.check()?;
+    let (passed, reached, problems, excused) = match judged {
+        Ok(judged) => {
+            let passed = judged.passed();
+            let problems = [judged.missing, judged.wrong].concat();
+            (passed, judged.reached, problems, judged.excused)
+        }
+        Err(error) => (false, Vec::new(), vec![format!("{error:#}")], Vec::new()),
+    };
+    Ok(Outcome {
+        scenario: scenario.name.clone(),
+        run: turn.run,
+        passed,
+        seconds: started.elapsed().as_secs_f64(),
+        reached,
+        problems,
+        excused,
+        kept: (!passed || args.keep_logs).then(|| folder.keep()),
+    })
+}

@@ -1,0 +1,233 @@
+//! One run of a scenario: hosts, agents, steps, judgement; everything that it made is gone afterwards.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::agent::{self, Agent};
+use super::clock::Moment;
+use super::fault;
+use super::helper::Helper;
+use super::judge::{Judgement, Truth, judge};
+use super::load;
+use super::network::{GATEWAY, Network};
+use super::scenario::Scenario;
+use super::step::{Action, Step, ToAgent};
+use super::traffic;
+use super::watch::{Seen, Watch};
+use crate::stop::Stop;
+
+/// How long the agents may take until all of them see each other.
+const READY: Duration = Duration::from_secs(60);
+/// The gateway must have answered not longer ago than this, in seconds.
+const ANCHOR_AGE: f64 = 5.0;
+
+/// What all runs have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// The agent's binary.
+    pub(crate) agent: PathBuf,
+    /// Whether a build keeps the CPUs busy.
+    pub(crate) loaded: bool,
+    /// Raised by Ctrl-C.
+    pub(crate) stop: Stop,
+}
+
+/// A scenario that runs. The agents end before their network does: fields are dropped in this order.
+struct Play<'a> {
+    scenario: &'a Scenario,
+    setting: &'a Setting,
+    folder: &'a Path,
+    helpers: Vec<(String, Moment, Helper)>,
+    watches: BTreeMap<String, Watch>,
+    agents: BTreeMap<String, Agent>,
+    truth: Truth,
+    network: Network,
+}
+
+/// Runs it; logs, configurations and stores are in `folder`, and what the agents said when it failed.
+pub(crate) fn play(scenario: &Scenario, setting: &Setting, folder: &Path) -> Result<Judgement> {
+    let mut play = Play::set_up(scenario, setting, folder)?;
+    play.wait_until_ready()?;
+    let steal = load::steal_seconds();
+    let started = Instant::now();
+    for step in &scenario.steps {
+        setting.stop.sleep_until(started + step.at)?;
+        play.perform(step)
+            .with_context(|| format!("the step at {:?}", step.at))?;
+    }
+    setting.stop.sleep_until(started + scenario.lasts)?;
+    play.join_helpers()?;
+    play.wait_for_verdicts(steal)?;
+    play.finish(steal)
+}
+
+impl<'a> Play<'a> {
+    fn set_up(scenario: &'a Scenario, setting: &'a Setting, folder: &'a Path) -> Result<Self> {
+        let names: Vec<_> = scenario.hosts.iter().map(|host| host.name.as_str()).collect();
+        let network = Network::create(&names)?;
+        let mut play = Self {
+            scenario,
+            setting,
+            folder,
+            helpers: Vec::new(),
+            watches: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            truth: Truth {
+                loaded: setting.loaded || scenario.makes_load(),
+                ..Truth::default()
+            },
+            network,
+        };
+        for host in &scenario.hosts {
+            let place = play.network.host(&host.name)?;
+            agent::configure(&play.network, place, &host.config, folder)?;
+            let watch = Watch::start(place.namespace.name())?;
+            play.watches.insert(host.name.clone(), watch);
+            play.start(&host.name)?;
+        }
+        Ok(play)
+    }
+
+    fn start(&mut self, name: &str) -> Result<()> {
+        let host = self.network.host(name)?;
+        let agent = Agent::start(&self.setting.agent, host, self.folder)?;
+        if let Some(before) = self.agents.insert(name.to_owned(), agent) {
+            before.finish()?;
+        }
+        Ok(())
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let peers = self.scenario.hosts.len() - 1;
+        let (watches, agents) = (&self.watches, &mut self.agents);
+        let mut ended = false;
+        let ready = self.setting.stop.wait_for(READY, || {
+            ended = !agents.values_mut().all(Agent::alive);
+            ended || watches.values().all(|watch| watch.ready(peers))
+        })?;
+        if ready && !ended {
+            return Ok(());
+        }
+        bail!("the agents do not see each other: {}", self.why_not_ready(peers)?);
+    }
+
+    fn why_not_ready(&self, peers: usize) -> Result<String> {
+        let mut lines = Vec::new();
+        for (name, watch) in &self.watches {
+            let agent = self.agents.get(name).context("a watch without agent")?;
+            if !watch.ready(peers) {
+                let Seen { health, peers, broken, .. } = watch.seen();
+                let up: Vec<_> = peers.iter().map(|peer| (&peer.name, peer.up)).collect();
+                let log = agent.tail()?;
+                lines.push(format!(
+                    "{name}: healthz {health:?}, peers {up:?}, {broken:?}, its log ends with: {log}"
+                ));
+            }
+        }
+        Ok(lines.join("; "))
+    }
+
+    fn perform(&mut self, step: &Step) -> Result<()> {
+        let (moment, helpers) = Moment::of(|| self.act(&step.action))?;
+        let name = step.name.clone().unwrap_or_default();
+        self.truth.moments.insert(name.clone(), moment);
+        let helpers = helpers.into_iter();
+        self.helpers.extend(helpers.map(|helper| (format!("{name}-end"), moment, helper)));
+        Ok(())
+    }
+
+    fn act(&mut self, action: &Action) -> Result<Vec<Helper>> {
+        let network = &self.network;
+        let stop = &self.setting.stop;
+        match action {
+            Action::Drop(rule) => rule.apply(network)?,
+            Action::Heal => fault::heal(network)?,
+            Action::Signal(ToAgent { host, signal }) => self.agent(host)?.signal(signal.signal())?,
+            Action::Start(host) => self.start(host)?,
+            Action::LinkDown(host) => network.host(host)?.link_down()?,
+            Action::LinkUp(host) => network.host(host)?.link_up()?,
+            Action::HostGone(host) => {
+                network.unplug(network.host(host)?)?;
+                self.agent(host)?.signal(nix::sys::signal::Signal::SIGKILL)?;
+            }
+            Action::Tcp(tcp) => return Ok(traffic::start(network, tcp, stop)?.into()),
+            Action::Load(load) => return load::start(load, stop),
+        }
+        Ok(Vec::new())
+    }
+
+    fn agent(&mut self, host: &str) -> Result<&mut Agent> {
+        let agent = self.agents.get_mut(host);
+        agent.with_context(|| format!("no agent on {host}"))
+    }
+
+    /// Waits for traffic and load to end; the last end of a step is a moment of its own.
+    fn join_helpers(&mut self) -> Result<()> {
+        for (name, mut moment, helper) in self.helpers.drain(..) {
+            moment.before = helper.join()?;
+            moment.after = moment.before;
+            let latest = self.truth.moments.entry(name).or_insert(moment);
+            if latest.after < moment.after {
+                *latest = moment;
+            }
+        }
+        Ok(())
+    }
+
+    /// A verdict that is still missing may come within the scenario's patience.
+    fn wait_for_verdicts(&mut self, steal: Option<f64>) -> Result<()> {
+        let end = Instant::now() + self.scenario.patience;
+        while Instant::now() < end && !self.judgement(steal)?.missing.is_empty() {
+            self.setting.stop.sleep_until(Instant::now() + Duration::from_millis(200))?;
+        }
+        Ok(())
+    }
+
+    fn judgement(&mut self, before: Option<f64>) -> Result<Judgement> {
+        let after = load::steal_seconds();
+        self.truth.steal = before.zip(after).map(|(before, after)| after - before);
+        judge(self.scenario, &self.truth, &self.seen())
+    }
+
+    fn seen(&self) -> BTreeMap<String, Seen> {
+        let watches = self.watches.iter();
+        watches.map(|(name, watch)| (name.clone(), watch.seen())).collect()
+    }
+
+    fn finish(mut self, steal: Option<f64>) -> Result<Judgement> {
+        let mut judgement = self.judgement(steal)?;
+        self.note_gateway(&mut judgement);
+        let mut seen = BTreeMap::new();
+        for (name, watch) in std::mem::take(&mut self.watches) {
+            seen.insert(name, watch.end()?);
+        }
+        for (name, agent) in std::mem::take(&mut self.agents) {
+            let problems = agent.finish()?.into_iter();
+            judgement.wrong.extend(problems.map(|problem| format!("{name}: the agent {problem}")));
+        }
+        super::report::keep_documents(self.folder, &seen, &self.truth)?;
+        Ok(judgement)
+    }
+
+    fn note_gateway(&self, judgement: &mut Judgement) {
+        for name in &self.scenario.sees_gateway {
+            let seen = self.watches.get(name).map(Watch::seen).unwrap_or_default();
+            let address = GATEWAY.to_string();
+            let gateway = seen.peers.iter().find(|peer| {
+                peer.role == "anchor" && peer.addr.split(':').next() == Some(address.as_str())
+            });
+            match gateway.map(|gateway| gateway.last_echo_seconds) {
+                Some(Some(age)) if age < ANCHOR_AGE => {
+                    judgement.reached.push(format!("{name}: the gateway answered {age:.1} s ago"));
+                }
+                Some(age) => judgement.missing.push(format!(
+                    "{name}: the gateway's last answer is {age:?} s old, allowed are {ANCHOR_AGE}"
+                )),
+                None => judgement.missing.push(format!("{name}: no anchor {GATEWAY} among its peers")),
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a scenario does to its hosts.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+
+use super::fault::DropRule;
+
+/// Something that happens at a time of the scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Written")]
+pub(crate) struct Step {
+    /// By which expectations refer to it.
+    pub(crate) name: Option<String>,
+    /// When, from the moment that all hosts see each other.
+    pub(crate) at: Duration,
+    /// What.
+    pub(crate) action: Action,
+}
+
+/// The kinds of steps.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Packets vanish.
+    Drop(DropRule),
+    /// Every drop ends.
+    Heal,
+    /// A signal to a host's agent.
+    Signal(ToAgent),
+    /// A host's agent is started again.
+    Start(String),
+    /// A host's link goes down.
+    LinkDown(String),
+    /// A host's link goes up.
+    LinkUp(String),
+    /// A host is gone with link and agent, for good.
+    HostGone(String),
+    /// One TCP connection with steady traffic.
+    Tcp(Tcp),
+    /// Busy threads.
+    Load(Load),
+}
+
+/// `signal` in a scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ToAgent {
+    /// Whose agent.
+    pub(crate) host: String,
+    /// Which signal.
+    pub(crate) signal: AgentSignal,
+}
+
+/// The signals that agents are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum AgentSignal {
+    /// Stops it.
+    #[serde(rename = "SIGSTOP")]
+    Stop,
+    /// Lets it go on.
+    #[serde(rename = "SIGCONT")]
+    Continue,
+    /// Ends it without a word.
+    #[serde(rename = "SIGKILL")]
+    Kill,
+    /// Asks it to end.
+    #[serde(rename = "SIGTERM")]
+    Terminate,
+}
+
+/// `tcp` in a scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Tcp {
+    /// The host that connects and sends.
+    pub(crate) from: String,
+    /// The host that listens and receives.
+    pub(crate) to: String,
+    /// For how long.
+    #[serde(with = "humantime_serde")]
+    pub(crate) lasts: Duration,
+}
+
+/// `load` in a scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Load {
+    /// Busy threads for each CPU of the machine.
+    pub(crate) threads_per_cpu: usize,
+    /// For how long.
+    #[serde(with = "humantime_serde")]
+    pub(crate) lasts: Duration,
+}
+
+impl AgentSignal {
+    /// The kernel's signal.
+    pub(crate) fn signal(self) -> Signal {
+        match self {
+            Self::Stop => Signal::SIGSTOP,
+            Self::Continue => Signal::SIGCONT,
+            Self::Kill => Signal::SIGKILL,
+            Self::Terminate => Signal::SIGTERM,
+        }
+    }
+}
+
+impl Step {
+    /// When it is over.
+    pub(crate) fn ends(&self) -> Duration {
+        match &self.action {
+            Action::Tcp(Tcp { lasts, .. }) | Action::Load(Load { lasts, .. }) => self.at + *lasts,
+            _ => self.at,
+        }
+    }
+
+    /// The names of its moments: its own, and with `-end` that of its end where it takes time.
+    pub(crate) fn moments(&self) -> Vec<String> {
+        let Some(name) = &self.name else {
+            return Vec::new();
+        };
+        let mut moments = vec![name.clone()];
+        if matches!(self.action, Action::Load(_)) {
+            moments.push(format!("{name}-end"));
+        }
+        moments
+    }
+}
+
+impl Action {
+    /// The hosts that it names.
+    pub(crate) fn hosts(&self) -> Vec<&str> {
+        match self {
+            Self::Drop(rule) => vec![&rule.from, &rule.to],
+            Self::Tcp(tcp) => vec![&tcp.from, &tcp.to],
+            Self::Signal(to) => vec![&to.host],
+            Self::Start(host)
+            | Self::LinkDown(host)
+            | Self::LinkUp(host)
+            | Self::HostGone(host) => vec![host],
+            Self::Heal | Self::Load(_) => Vec::new(),
+        }
+    }
+}
+
+/// A step as the file has it: exactly one of the members after `at` is there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Written {
+    name: Option<String>,
+    #[serde(with = "humantime_serde")]
+    at: Duration,
+    drop: Option<DropRule>,
+    heal: Option<bool>,
+    signal: Option<ToAgent>,
+    start: Option<String>,
+    link_down: Option<String>,
+    link_up: Option<String>,
+    host_gone: Option<String>,
+    tcp: Option<Tcp>,
+    load: Option<Load>,
+}
+
+impl TryFrom<Written> for Step {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written { name, at, .. } = written;
+        let actions = [
+            written.drop.map(Action::Drop),
+            written.heal.filter(|heal| *heal).map(|_| Action::Heal),
+            written.signal.map(Action::Signal),
+            written.start.map(Action::Start),
+            written.link_down.map(Action::LinkDown),
+            written.link_up.map(Action::LinkUp),
+            written.host_gone.map(Action::HostGone),
+            written.tcp.map(Action::Tcp),
+            written.load.map(Action::Load),
+        ];
+        let mut actions = actions.into_iter().flatten();
+        match (actions.next(), actions.next()) {
+            (Some(action), None) => Ok(Self { name, at, action }),
+            _ => Err(
+                "a step needs exactly one of drop, heal = true, signal, start, link-down, link-up, host-gone, tcp, load",
+            ),
+        }
+    }
+}

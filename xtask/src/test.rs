@@ -1,0 +1,202 @@
+//! `cargo xtask test`: every test there is, step by step, with times and one closing line.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{fuzz, lab, lint, prepare, sh};
+
+/// Scenarios at once: they mostly wait.
+const JOBS: u32 = 4;
+/// How long each fuzz target is fed.
+const FUZZ_SECONDS: u32 = 30;
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this step (what it needs is built all the same).
+    #[arg(long)]
+    only: Option<Step>,
+}
+
+/// The steps, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Step {
+    /// The format of the code.
+    Format,
+    /// Probes and agent.
+    Build,
+    /// Clippy, warnings denied.
+    Clippy,
+    /// Unit, property and integration tests.
+    Unit,
+    /// Every scenario of the namespace lab.
+    Lab,
+    /// Each fuzz target for a short time.
+    Fuzz,
+}
+
+/// How many of something passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+/// Runs the steps; an error where anything failed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    prepare::packages(true)?;
+    let steps = [Step::Format, Step::Build, Step::Clippy, Step::Unit, Step::Lab, Step::Fuzz];
+    let mut done = Vec::new();
+    for step in steps {
+        if args.only.is_none_or(|only| only == step) {
+            println!("\n== {step:?}");
+            let started = Instant::now();
+            let tally = counted(step);
+            println!("== {step:?}: {}", row(tally, started.elapsed()));
+            done.push((step, tally, started.elapsed()));
+        }
+    }
+    summary(&done)
+}
+
+/// Runs one step; one that cannot be carried out is one failure.
+fn counted(step: Step) -> Tally {
+    perform(step).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Tally { passed: 0, failed: 1 }
+    })
+}
+
+fn perform(step: Step) -> Result<Tally> {
+    let one = Tally { passed: 1, failed: 0 };
+    match step {
+        Step::Format => lint::format().map(|()| one),
+        Step::Build => prepare::agent().map(|_| one),
+        Step::Clippy => lint::clippy().map(|()| one),
+        Step::Unit => cargo_test(),
+        Step::Lab => scenarios(),
+        Step::Fuzz => fuzz_targets(),
+    }
+}
+
+/// `cargo test`, its output shown and its own figures counted.
+fn cargo_test() -> Result<Tally> {
+    let mut child = sh::cargo(&["test", "--no-fail-fast"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start `cargo test`")?;
+    let stdout = child.stdout.take().context("`cargo test` without output")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(Tally { passed, failed }) = figures(&line) {
+            tally.passed += passed;
+            tally.failed += failed;
+        }
+    }
+    let clean = child.wait()?.success();
+    ensure!(clean || tally.failed > 0, "`cargo test` could not run every test");
+    Ok(tally)
+}
+
+/// The figures of a line like `test result: ok. 12 passed; 0 failed; …`.
+fn figures(line: &str) -> Option<Tally> {
+    let rest = line.strip_prefix("test result: ")?;
+    let figure = |word: &str| {
+        let before = rest.split(word).next()?;
+        before.split_whitespace().next_back()?.parse().ok()
+    };
+    Some(Tally {
+        passed: figure(" passed")?,
+        failed: figure(" failed")?,
+    })
+}
+
+fn scenarios() -> Result<Tally> {
+    let outcomes = lab::outcomes(&lab::Args::all(JOBS, prepare::agent()?))?;
+    let passed = outcomes.iter().filter(|outcome| outcome.passed).count();
+    Ok(Tally {
+        passed,
+        failed: outcomes.len() - passed,
+    })
+}
+
+fn fuzz_targets() -> Result<Tally> {
+    let mut tally = Tally::default();
+    let targets = targets()?;
+    if !targets.is_empty() {
+        fuzz::install()?;
+    }
+    for target in targets {
+        match fuzz::fuzz(&target, FUZZ_SECONDS) {
+            Ok(()) => tally.passed += 1,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                tally.failed += 1;
+            }
+        }
+    }
+    Ok(tally)
+}
+
+/// The names of the files in `fuzz_targets`.
+fn targets() -> Result<Vec<String>> {
+    let folder: PathBuf = crate::root().join(fuzz::FOLDER).join("fuzz_targets");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let stems = entries.filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_owned()));
+    Ok(stems.filter_map(|stem| stem.into_string().ok()).collect())
+}
+
+fn row(tally: Tally, took: Duration) -> String {
+    let Tally { passed, failed } = tally;
+    format!("{passed} passed, {failed} failed, {:.0} s", took.as_secs_f64())
+}
+
+fn summary(done: &[(Step, Tally, Duration)]) -> Result<()> {
+    println!();
+    let mut all = Tally::default();
+    for (step, tally, took) in done {
+        println!("{:<8} {}", format!("{step:?}").to_lowercase(), row(*tally, *took));
+        all.passed += tally.passed;
+        all.failed += tally.failed;
+    }
+    println!("{} passed, {} failed", all.passed, all.failed);
+    ensure!(all.failed == 0, "some tests failed");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_from_the_result_line_only() {
+        let cases = [
+            ("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured", Some((12, 0))),
+            ("test result: FAILED. 3 passed; 2 failed; 0 ignored", Some((3, 2))),
+            ("test lab::passed ... ok", None),
+            ("2 passed, 1 failed", None),
+        ];
+        for (line, expected) in cases {
+            let expected = expected.map(|(passed, failed)| Tally { passed, failed });
+            assert_eq!(figures(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_failure_anywhere_is_an_error() {
+        let good = Tally { passed: 2, failed: 0 };
+        let bad = Tally { passed: 2, failed: 1 };
+        let took = Duration::from_secs(1);
+        assert!(summary(&[(Step::Unit, good, took)]).is_ok());
+        assert!(summary(&[(Step::Unit, good, took), (Step::Lab, bad, took)]).is_err());
+    }
+}
