@@ -27,6 +27,11 @@ pub(crate) fn probes() -> Result<PathBuf> {
 
 /// The agent.
 pub(crate) fn agent(_statically: bool) -> Result<PathBuf> {
-    sh::run(&mut sh::cargo(&["build", "--release", "--package", "lacuna"]))?;
+    sh::run(&mut sh::cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "lacuna",
+    ]))?;
     Ok(crate::target().join("release/lacuna"))
 }

@@ -31,7 +31,10 @@ pub(crate) fn fuzz(target: &str, seconds: u32) -> Result<()> {
         let mut command = sh::command(&["cargo", "+nightly"]);
         command.args(fuzz).current_dir(crate::root());
         // Set by the cargo that runs this, and for its toolchain.
-        command.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
+        command
+            .env_remove("CARGO")
+            .env_remove("RUSTC")
+            .env_remove("RUSTUP_TOOLCHAIN");
         command
     } else {
         let mut command = sh::cargo(&fuzz);

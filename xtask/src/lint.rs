@@ -17,5 +17,11 @@ pub(crate) fn format() -> Result<()> {
 
 /// Clippy over every crate that is built for this machine.
 pub(crate) fn clippy() -> Result<()> {
-    sh::run(&mut sh::cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]))
+    sh::run(&mut sh::cargo(&[
+        "clippy",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }

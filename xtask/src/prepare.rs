@@ -7,7 +7,13 @@ use anyhow::Result;
 use crate::{build, packages};
 
 /// What namespaces, faults and the comparison need from Debian.
-const LAB: [&str; 5] = ["iproute2", "iputils-ping", "nftables", "util-linux", "bird2"];
+const LAB: [&str; 5] = [
+    "iproute2",
+    "iputils-ping",
+    "nftables",
+    "util-linux",
+    "bird2",
+];
 
 /// Installs what the build lacks, and with `lab` what the tests need beyond that.
 pub(crate) fn packages(lab: bool) -> Result<()> {

@@ -62,9 +62,15 @@ mod tests {
 
     #[test]
     fn a_failure_names_command_and_stderr() {
-        let error = output(&mut command(&["sh", "-c", "echo no such thing >&2; exit 3"]), "");
+        let error = output(
+            &mut command(&["sh", "-c", "echo no such thing >&2; exit 3"]),
+            "",
+        );
         let text = error.unwrap_err().to_string();
-        assert!(text.contains("sh -c") && text.contains("no such thing"), "{text}");
+        assert!(
+            text.contains("sh -c") && text.contains("no such thing"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -101,7 +101,8 @@ fn ends_answer(line: &str) -> bool {
 /// A row of the table is: address, interface, state, since, interval, timeout.
 fn session_is_up(answer: &str) -> bool {
     let rows = answer.lines().map(|line| line.split_whitespace());
-    rows.filter_map(|mut row| row.nth(2)).any(|state| state == "Up")
+    rows.filter_map(|mut row| row.nth(2))
+        .any(|state| state == "Up")
 }
 
 fn text(host: &Host, peer: &Host) -> String {
@@ -129,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_table_of_sessions_is_read() {
-        let head = "1020-bfd1:\n IP address  Interface  State      Since         Interval  Timeout\n";
+        let head =
+            "1020-bfd1:\n IP address  Interface  State      Since         Interval  Timeout\n";
         let row = |state| format!("{head} 10.77.0.12  eth0  {state}  10:11:12.000  0.100  0.300\n");
         assert!(session_is_up(&row("Up")));
         assert!(!session_is_up(&row("Down")));

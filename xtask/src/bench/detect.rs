@@ -160,7 +160,10 @@ impl Bench {
     fn cut(&mut self) -> Result<Cut> {
         self.wait_until_up()?;
         self.pause(Duration::from_secs(1))?;
-        let known: BTreeSet<_> = incidents(&self.network)?.into_iter().map(|(id, _)| id).collect();
+        let known: BTreeSet<_> = incidents(&self.network)?
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
         let (cut, bird, (lacuna, id)) = self.notice(&known)?;
         self.pause(Duration::from_secs(1))?;
         let (healed, ()) = Moment::of(|| heal(&self.network))?;
@@ -229,7 +232,10 @@ impl Bench {
         let up = self.stop.wait_for(PATIENCE, || {
             control.is_up().unwrap_or(false) && lacuna_is_up(network).unwrap_or(false)
         })?;
-        ensure!(up, "bird's session and Lacuna's peer are not both up after {PATIENCE:?}");
+        ensure!(
+            up,
+            "bird's session and Lacuna's peer are not both up after {PATIENCE:?}"
+        );
         Ok(())
     }
 
@@ -238,9 +244,9 @@ impl Bench {
         let network = &self.network;
         self.stop.wait_for(PATIENCE, || {
             let all = incidents(network).unwrap_or_default();
-            closed = all.into_iter().find(|(known, incident)| {
-                known == id && incident.state == State::Closed
-            });
+            closed = all
+                .into_iter()
+                .find(|(known, incident)| known == id && incident.state == State::Closed);
             closed.is_some()
         })?;
         let (_, closed) = closed.context("the incident did not close after healing")?;
@@ -267,7 +273,11 @@ impl Report {
     }
 
     fn print(&self) {
-        println!("\n{}; {} cuts, times from the cut", self.compared_with, self.cuts.len());
+        println!(
+            "\n{}; {} cuts, times from the cut",
+            self.compared_with,
+            self.cuts.len()
+        );
         self.print_row("bird: session down", |cut| cut.bird);
         self.print_row("lacuna: incident open in the API", |cut| cut.lacuna);
         self.print_row("lacuna: its detected_at", |cut| cut.lacuna_detected_at);
@@ -312,7 +322,11 @@ fn new_incident(client: &Client, known: &BTreeSet<String>) -> Result<Option<Stri
 
 /// Whatever the machine's own noise is, it is not about the other end of the cut.
 fn is_about_b(incident: &Incident) -> bool {
-    incident.verdict.subject.values().any(|member| member == "b")
+    incident
+        .verdict
+        .subject
+        .values()
+        .any(|member| member == "b")
 }
 
 fn parsed(client: &Client) -> Result<Vec<(String, Incident)>> {
@@ -334,8 +348,13 @@ fn lacuna_is_up(network: &Network) -> Result<bool> {
     network.host("a")?.namespace.enter(|| {
         let client = client();
         let healthy = client.health()?.0 == 200;
-        let hears = client.peers()?.iter().any(|peer| peer.role == "peer" && peer.up == Some(true));
-        let open = parsed(&client)?.iter().any(|(_, incident)| incident.state == State::Open);
+        let hears = client
+            .peers()?
+            .iter()
+            .any(|peer| peer.role == "peer" && peer.up == Some(true));
+        let open = parsed(&client)?
+            .iter()
+            .any(|(_, incident)| incident.state == State::Open);
         Ok(healthy && hears && !open)
     })
 }

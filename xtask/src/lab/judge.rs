@@ -76,14 +76,17 @@ pub(crate) fn judge(
     for expect in &scenario.expect {
         let histories = seen.get(&expect.host).map(|seen| &seen.incidents);
         let histories = histories.into_iter().flatten();
-        let open = histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
+        let open =
+            histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
         match best(expect, truth, open.map(|(_, history)| history))? {
             Some((history, faults)) => {
                 taken.insert((expect.host.clone(), history.last.id.clone()));
                 judgement.note(expect, history, faults);
             }
             None if expect.optional => {}
-            None => judgement.missing.push(format!("{}: no {}", expect.host, wanted(expect))),
+            None => judgement
+                .missing
+                .push(format!("{}: no {}", expect.host, wanted(expect))),
         }
     }
     for (host, history) in all(seen) {
@@ -107,24 +110,30 @@ impl Judgement {
             self.reached.push(line.clone());
         }
         let late = faults.late.into_iter();
-        self.missing.extend(late.map(|fault| format!("{line}: {fault}")));
+        self.missing
+            .extend(late.map(|fault| format!("{line}: {fault}")));
         let wrong = faults.wrong.into_iter();
-        self.wrong.extend(wrong.map(|fault| format!("{line}: {fault}")));
+        self.wrong
+            .extend(wrong.map(|fault| format!("{line}: {fault}")));
     }
 
     fn note_contract(&mut self, host: &str, seen: &Seen) {
         for (complaint, count) in &seen.broken {
-            self.wrong.push(format!("{host}: {complaint} ({count} times)"));
+            self.wrong
+                .push(format!("{host}: {complaint} ({count} times)"));
         }
         for history in seen.incidents.values() {
             if !history.listed && history.last.state == State::Open {
                 let line = told(history);
-                self.wrong.push(format!("{host}: vanished while it was open: {line}"));
+                self.wrong
+                    .push(format!("{host}: vanished while it was open: {line}"));
             }
         }
         if seen.refused > 0 {
             let refused = seen.refused;
-            self.wrong.push(format!("{host}: {refused} more incidents or versions of them"));
+            self.wrong.push(format!(
+                "{host}: {refused} more incidents or versions of them"
+            ));
         }
     }
 }
@@ -143,13 +152,17 @@ fn best<'a>(
     histories: impl Iterator<Item = &'a History>,
 ) -> Result<Option<(&'a History, Faults)>> {
     let mut found: Option<(&History, Faults)> = None;
-    for history in histories.filter(|history| about(&history.last.verdict.subject, &expect.subject)) {
+    for history in histories.filter(|history| about(&history.last.verdict.subject, &expect.subject))
+    {
         if history.last.verdict.class != expect.class {
             continue;
         }
         let faults = faults(expect, truth, history)?;
         let count = |faults: &Faults| faults.late.len() + faults.wrong.len();
-        if found.as_ref().is_none_or(|(_, least)| count(&faults) < count(least)) {
+        if found
+            .as_ref()
+            .is_none_or(|(_, least)| count(&faults) < count(least))
+        {
             found = Some((history, faults));
         }
     }
@@ -160,13 +173,19 @@ fn faults(expect: &Expect, truth: &Truth, history: &History) -> Result<Faults> {
     let incident = &history.last;
     let mut faults = Faults::default();
     if incident.state != expect.state {
-        faults.late.push(format!("must be {:?}", expect.state).to_lowercase());
+        faults
+            .late
+            .push(format!("must be {:?}", expect.state).to_lowercase());
     }
     if !about(&incident.verdict.detail, &expect.detail) {
         faults.late.push(format!("must have {:?}", expect.detail));
     }
     for kind in &expect.evidence {
-        if !incident.evidence.iter().any(|evidence| evidence.kind == *kind) {
+        if !incident
+            .evidence
+            .iter()
+            .any(|evidence| evidence.kind == *kind)
+        {
             faults.late.push(format!("cites no {kind}"));
         }
     }
@@ -244,7 +263,10 @@ fn excuse(
     truth: &Truth,
     seen: &BTreeMap<String, Seen>,
 ) -> Result<Option<String>> {
-    let blames = history.versions.iter().any(|version| BLAME.contains(&version.class));
+    let blames = history
+        .versions
+        .iter()
+        .any(|version| BLAME.contains(&version.class));
     if blames || !MACHINE.contains(&history.last.verdict.class) {
         return Ok(None);
     }
@@ -305,7 +327,9 @@ fn about(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, String>) -
 
 fn wanted(expect: &Expect) -> String {
     let members = expect.subject.iter().chain(&expect.detail);
-    let members: Vec<_> = members.map(|(key, value)| format!("{key}={value}")).collect();
+    let members: Vec<_> = members
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     format!("{} ({})", expect.class.name(), members.join(", "))
 }
 
@@ -327,7 +351,11 @@ pub(crate) fn told(history: &History) -> String {
     } = &history.last;
     let mut members = verdict.subject.clone();
     members.extend(verdict.detail.clone());
-    let mut ways: Vec<_> = history.versions.iter().map(|version| version.class.name()).collect();
+    let mut ways: Vec<_> = history
+        .versions
+        .iter()
+        .map(|version| version.class.name())
+        .collect();
     ways.dedup();
     format!(
         "{} ({}), {}, {:.2} s",

@@ -152,7 +152,12 @@ fn run_all(turns: &[Turn], args: &Args, setting: &Setting) -> Result<Vec<Outcome
 
 fn run_some(turns: &[Turn], jobs: u32, args: &Args, setting: &Setting) -> Result<Vec<Outcome>> {
     let waiting = Mutex::new(turns.iter());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
+    };
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs)

@@ -62,7 +62,10 @@ pub(crate) fn print_table(outcomes: &[Outcome], took: Duration) {
     for outcome in outcomes {
         rows.entry(&outcome.scenario).or_default().push(outcome);
     }
-    println!("\n{:<24} {:>5} {:>7} {:>7} {:>9}", "scenario", "runs", "passed", "failed", "median");
+    println!(
+        "\n{:<24} {:>5} {:>7} {:>7} {:>9}",
+        "scenario", "runs", "passed", "failed", "median"
+    );
     for (name, runs) in rows {
         let passed = runs.iter().filter(|run| run.passed).count();
         let median = crate::bench::stats::median(runs.iter().map(|run| run.seconds));
@@ -75,7 +78,10 @@ pub(crate) fn print_table(outcomes: &[Outcome], took: Duration) {
     }
     let passed = outcomes.iter().filter(|outcome| outcome.passed).count();
     let failed = outcomes.len() - passed;
-    println!("\n{passed} passed, {failed} failed in {:.0} s", took.as_secs_f64());
+    println!(
+        "\n{passed} passed, {failed} failed in {:.0} s",
+        took.as_secs_f64()
+    );
 }
 
 /// Writes what the agents said, and what really happened, beside their logs.
@@ -96,11 +102,16 @@ pub(crate) fn keep_documents(
                 json!({ "last": history.document, "versions": versions.collect::<Vec<_>>() })
             })
             .collect();
-        let document = json!({ "health": seen.health, "broken": seen.broken, "incidents": incidents });
+        let document =
+            json!({ "health": seen.health, "broken": seen.broken, "incidents": incidents });
         let text = serde_json::to_string_pretty(&document)?;
         std::fs::write(folder.join(format!("{host}.incidents.json")), text)?;
     }
-    let truth = json!({ "moments": truth.moments, "steal_seconds": truth.steal, "loaded": truth.loaded });
-    std::fs::write(folder.join("truth.json"), serde_json::to_string_pretty(&truth)?)?;
+    let truth =
+        json!({ "moments": truth.moments, "steal_seconds": truth.steal, "loaded": truth.loaded });
+    std::fs::write(
+        folder.join("truth.json"),
+        serde_json::to_string_pretty(&truth)?,
+    )?;
     Ok(())
 }

@@ -239,7 +239,8 @@ fn find(name: &str) -> Result<Scenario> {
 mod tests {
     use super::*;
 
-    const HEAD: &str = "about = \"x\"\nlasts = \"9s\"\nhosts = [{ name = \"a\" }, { name = \"b\" }]\n";
+    const HEAD: &str =
+        "about = \"x\"\nlasts = \"9s\"\nhosts = [{ name = \"a\" }, { name = \"b\" }]\n";
 
     fn refused(text: &str) -> String {
         let error = Scenario::parse("test", &format!("{HEAD}{text}")).unwrap_err();
@@ -267,15 +268,33 @@ mod tests {
     fn what_a_file_may_not_say() {
         let cases = [
             ("[[steps]]\nat = \"1s\"\n", "line 4"),
-            ("[[steps]]\nat = \"1s\"\nheal = true\nstart = \"a\"\n", "one of"),
+            (
+                "[[steps]]\nat = \"1s\"\nheal = true\nstart = \"a\"\n",
+                "one of",
+            ),
             ("[[steps]]\nat = \"1 parsec\"\nheal = true\n", "line 5"),
             ("[[steps]]\nat = \"1s\"\nstart = \"c\"\n", "the host `c`"),
             ("[[steps]]\nat = \"10s\"\nheal = true\n", "after `lasts`"),
-            ("[[steps]]\nat = \"1s\"\nsignal = { host = \"a\", signal = \"SIGHUP\" }\n", "SIGSTOP"),
-            ("[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n", "ony"),
-            ("[[expect]]\nhost = \"a\"\nclass = \"path-dorp\"\n", "path-drop"),
-            ("[[expect]]\nhost = \"c\"\nclass = \"path-drop\"\n", "the host `c`"),
-            ("[[expect]]\nhost = \"a\"\nclass = \"path-drop\"\nfrom = \"cut\"\n", "no step is named `cut`"),
+            (
+                "[[steps]]\nat = \"1s\"\nsignal = { host = \"a\", signal = \"SIGHUP\" }\n",
+                "SIGSTOP",
+            ),
+            (
+                "[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n",
+                "ony",
+            ),
+            (
+                "[[expect]]\nhost = \"a\"\nclass = \"path-dorp\"\n",
+                "path-drop",
+            ),
+            (
+                "[[expect]]\nhost = \"c\"\nclass = \"path-drop\"\n",
+                "the host `c`",
+            ),
+            (
+                "[[expect]]\nhost = \"a\"\nclass = \"path-drop\"\nfrom = \"cut\"\n",
+                "no step is named `cut`",
+            ),
         ];
         for (text, expected) in cases {
             let error = refused(text);

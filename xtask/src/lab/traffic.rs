@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::helper::Helper;
-use super::network::Network;
 use super::netns;
+use super::network::Network;
 use super::step::Tcp;
 use crate::stop::Stop;
 

@@ -216,10 +216,11 @@ impl History {
     /// Keeps the version where it is new; says how many were not kept.
     fn add(&mut self, version: Version) -> u64 {
         let same = self.versions.last().is_some_and(|last| {
-            *last == Version {
-                at: last.at,
-                ..version.clone()
-            }
+            *last
+                == Version {
+                    at: last.at,
+                    ..version.clone()
+                }
         });
         match (same, self.versions.len() < MAX_KEPT) {
             (true, _) => 0,
