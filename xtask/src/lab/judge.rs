@@ -365,3 +365,6 @@ pub(crate) fn told(history: &History) -> String {
         seconds(0, duration_ms.saturating_mul(1_000_000)),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,12 @@
 //! The lab's own promises, with a stand-in for the agent: faults have their effect, a wrong verdict is caught, and
 //! everything is removed again, however a run ends.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of these tests are tests as well"
+)]
+
 mod naive;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,6 +33,7 @@ subject = { host = "a", peer = "b" }
 detail = { direction = "to-peer" }
 from = "cut"
 to = "healed"
+tolerance = "500ms"
 [[expect]]
 host = "b"
 class = "path-drop"
@@ -34,6 +41,7 @@ subject = { host = "b", peer = "a" }
 detail = { direction = "from-peer" }
 from = "cut"
 to = "healed"
+tolerance = "500ms"
 "#;
 
 const STOP: &str = r#"

@@ -96,10 +96,10 @@ impl Book {
     fn tick(&mut self, host: &str, socket: &UdpSocket) {
         for peer in self.peers.values_mut() {
             let age = peer.heard.map(|(at, _)| at.elapsed());
-            if let (Some(age), Some((_, wall)), None) = (age, peer.heard, &peer.open) {
-                if age > GAP {
-                    peer.open = Some(incident(host, &peer.name, wall, "from-peer"));
-                }
+            if let (Some((at, wall)), None) = (peer.heard, &peer.open)
+                && at.elapsed() > GAP
+            {
+                peer.open = Some(incident(host, &peer.name, wall, "from-peer"));
             }
             let age = age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap());
             let _ = socket.send_to(&age.to_be_bytes(), peer.addr);
