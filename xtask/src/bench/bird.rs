@@ -95,7 +95,7 @@ impl Control {
 fn ends_answer(line: &str) -> bool {
     let code = line.get(..4).and_then(|code| code.parse::<u16>().ok());
     let last = line.as_bytes().get(4) == Some(&b' ');
-    last && code.is_some_and(|code| code < 1000 || code >= 8000)
+    last && code.is_some_and(|code| !(1000..8000).contains(&code))
 }
 
 /// A row of the table is: address, interface, state, since, interval, timeout.

@@ -29,14 +29,12 @@ mod tests {
 
     #[test]
     fn medians_and_ranges() {
-        let cases: [(&[f64], Option<f64>, Option<(f64, f64)>); 3] = [
-            (&[], None, None),
-            (&[3.0, 1.0, 2.0], Some(2.0), Some((1.0, 3.0))),
-            (&[4.0, 1.0, 2.0, 3.0], Some(2.5), Some((1.0, 4.0))),
-        ];
-        for (values, middle, ends) in cases {
+        let check = |values: &[f64], middle, ends| {
             assert_eq!(median(values.iter().copied()), middle);
             assert_eq!(range(values.iter().copied()), ends);
-        }
+        };
+        check(&[], None, None);
+        check(&[3.0, 1.0, 2.0], Some(2.0), Some((1.0, 3.0)));
+        check(&[4.0, 1.0, 2.0, 3.0], Some(2.5), Some((1.0, 4.0)));
     }
 }

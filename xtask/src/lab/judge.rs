@@ -278,10 +278,11 @@ fn excuse(
         return Ok(Some(format!("{line} ({figure})")));
     }
     for (other, account) in all(seen) {
-        if other != host && same_stall(history, account)? {
-            if let Some(figure) = stolen(account, truth) {
-                return Ok(Some(format!("{line} ({other}: {figure})")));
-            }
+        if other != host
+            && same_stall(history, account)?
+            && let Some(figure) = stolen(account, truth)
+        {
+            return Ok(Some(format!("{line} ({other}: {figure})")));
         }
     }
     Ok(None)
@@ -317,12 +318,12 @@ fn all(seen: &BTreeMap<String, Seen>) -> impl Iterator<Item = (&String, &History
 
 /// Whether the document has the members that are wanted.
 fn about(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
-    wanted.iter().all(|(key, value)| {
-        members.get(key).is_some_and(|member| match member {
-            Value::String(text) => text == value,
-            other => other.to_string() == *value,
-        })
-    })
+    let has = |key: &String, value: &String| {
+        members
+            .get(key)
+            .is_some_and(|member| plain(member) == *value)
+    };
+    wanted.iter().all(|(key, value)| has(key, value))
 }
 
 fn wanted(expect: &Expect) -> String {
@@ -334,11 +335,17 @@ fn wanted(expect: &Expect) -> String {
 }
 
 fn listed(members: &BTreeMap<String, Value>) -> String {
-    let members = members.iter().map(|(key, value)| match value {
-        Value::String(text) => format!("{key}={text}"),
-        other => format!("{key}={other}"),
-    });
+    let members = members
+        .iter()
+        .map(|(key, value)| format!("{key}={}", plain(value)));
     members.collect::<Vec<_>>().join(", ")
+}
+
+/// A member without the quotes of JSON.
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// An incident in one line, with the classes that it had on the way.

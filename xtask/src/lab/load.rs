@@ -31,22 +31,30 @@ fn spin(end: Instant, stop: &Stop) -> Result<()> {
     Ok(())
 }
 
-/// `cargo build` of this workspace, over and over, into a folder of its own.
+/// `cargo build` of this workspace, over and over: as many at once as there are CPUs, each into a folder of its own,
+/// so that no CPU is idle while one of them does what cannot be shared out.
 pub(crate) struct Hog {
-    /// Ends with this value, and the build with it.
-    _thread: Helper,
+    /// They end with this value, and the builds with them.
+    _threads: Vec<Helper>,
 }
 
 impl Hog {
     /// Begins to build, and waits until the compilers are at work.
     pub(crate) fn start(stop: &Stop) -> Result<Self> {
-        let folder = crate::target().join(format!("load-{}", std::process::id()));
-        let log = folder.join("log");
-        let thread = Helper::spawn("cargo build", stop, move |stop| build(&folder, stop))?;
-        let hog = Self { _thread: thread };
-        let begun = stop.wait_for(Duration::from_secs(60), || {
-            std::fs::read_to_string(&log).is_ok_and(|log| log.contains("Compiling"))
-        })?;
+        let cpus = std::thread::available_parallelism()?.get();
+        let folder = |number| crate::target().join(format!("load-{}-{number}", std::process::id()));
+        let threads = (0..cpus)
+            .map(|number| {
+                let folder = folder(number);
+                Helper::spawn("cargo build", stop, move |stop| build(&folder, stop))
+            })
+            .collect::<Result<_>>()?;
+        let hog = Self { _threads: threads };
+        let compiles = |number| {
+            std::fs::read_to_string(folder(number).join("log"))
+                .is_ok_and(|log| log.contains("Compiling"))
+        };
+        let begun = stop.wait_for(Duration::from_secs(60), || (0..cpus).all(compiles))?;
         ensure!(begun, "`cargo build` as load did not begin");
         Ok(hog)
     }
@@ -60,7 +68,7 @@ pub(crate) fn remove_leftovers(target: &Path) -> Result<()> {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix("load-"));
-        let owner = owner.and_then(|pid| pid.parse().ok());
+        let owner = owner.and_then(|name| name.split('-').next()?.parse().ok());
         if owner.is_some_and(|pid| !super::netns::is_runner(pid)) {
             std::fs::remove_dir_all(entry.path())?;
         }
