@@ -22,12 +22,7 @@ pub(crate) fn numbered(i: u32) -> Incident {
         let since = std::time::Duration::from_secs(1_795_000_000 + u64::from(i * 60 + seconds));
         humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
     };
-    Incident {
-        id: format!("id-{i:06}"),
-        started_at: at(0),
-        ended_at: Some(at(15)),
-        ..path_drop()
-    }
+    Incident { id: format!("id-{i:06}"), started_at: at(0), ended_at: Some(at(15)), ..path_drop() }
 }
 
 /// A running agent without probes.

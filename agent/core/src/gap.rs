@@ -170,10 +170,10 @@ impl Gap {
 
     /// Looks again at what changes without the peer's doing: echoes, and the word of others.
     pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos) {
-        let until = self.back.unwrap_or(now);
         if self.silent {
             self.kernel = peer.echo.kernel(self.since, now);
-            self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.since && at <= until);
+            self.port_unreachable |=
+                peer.unreachable_at.is_some_and(|at| at > self.since && self.back.is_none_or(|back| at <= back));
         }
         for witness in witnesses {
             match self.witnesses.iter_mut().find(|known| known.name == witness.name) {

@@ -71,8 +71,8 @@ impl Echo {
         for _ in 0..DRAIN_LIMIT {
             let received = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT);
             let Ok(length) = received else { return };
-            let known = parse_reply(&buffer[..length], self.identifier)
-                .and_then(|(from, sequence)| self.take(from, sequence));
+            let known =
+                parse_reply(&buffer[..length], self.identifier).and_then(|(from, sequence)| self.take(from, sequence));
             known.into_iter().for_each(&mut each);
         }
     }

@@ -146,8 +146,7 @@ impl Heartbeats {
         let mut space = vec![0; 256];
         let mut buffer = [IoSliceMut::new(&mut bytes)];
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let message =
-            recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags).ok()?;
+        let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags).ok()?;
         let sent_to = message.address.as_ref().and_then(address);
         let refused_by = message.cmsgs().ok()?.find_map(|control| match control {
             // ICMP destination unreachable, port unreachable (RFC 792).

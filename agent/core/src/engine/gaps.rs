@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Engine, Tracked, concerns};
 use crate::document::{Draft, Identity, incident};
-use crate::evidence::{Heartbeat, name_hash};
+use crate::evidence::Heartbeat;
 use crate::gap::{Gap, Witness};
 use crate::incident::Incident;
 use crate::peer::{Arrival, Baseline, Peer};
@@ -177,7 +177,7 @@ impl Engine {
     /// What the other peers say of `name` since the gap began. A heartbeat takes up to an interval to leave and
     /// another to be told, so news counts as fresh only where it is two intervals younger than the silence.
     fn witnesses(&self, name: &str, gap: &Gap) -> Vec<Witness> {
-        let hash = name_hash(name);
+        let Some(&hash) = self.hashes.get(name) else { return Vec::new() };
         let fresh = gap.since.plus(self.settings.interval * 2);
         let until = gap.back.unwrap_or(self.now);
         let word = |(witness, peer): (&String, &Peer)| {

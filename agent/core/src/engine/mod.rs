@@ -64,6 +64,8 @@ pub struct Engine {
     me: Me,
     wall: Wall,
     peers: BTreeMap<String, Peer>,
+    /// What the peers are called in views.
+    hashes: BTreeMap<String, u64>,
     gaps: BTreeMap<String, Tracked>,
     /// Incidents of an earlier run of the agent whose peer was not heard yet.
     adopted: BTreeMap<String, Incident>,
@@ -89,6 +91,7 @@ impl Engine {
             me,
             wall: Wall::default(),
             peers: BTreeMap::new(),
+            hashes: BTreeMap::new(),
             gaps: BTreeMap::new(),
             adopted: BTreeMap::new(),
             own_stalls: VecDeque::new(),
@@ -114,6 +117,7 @@ impl Engine {
             self.close_gap(&name, self.now);
         }
         self.peers.retain(|name, _| known.contains(name));
+        self.hashes = known.iter().map(|name| (name.clone(), name_hash(name))).collect();
         for name in known {
             self.peers.entry(name).or_default();
         }
@@ -195,7 +199,7 @@ impl Engine {
         let view = |name: &String| {
             let peer = self.peers.get(name)?;
             let heard_age = peer.last.as_ref().map(|last| now.since(last.at));
-            Some(PeerView { peer: name_hash(name), heard_age, kernel_answers: peer.echo.lately(now) })
+            Some(PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers: peer.echo.lately(now) })
         };
         others.filter_map(view).take(MAX_VIEWS).collect()
     }
