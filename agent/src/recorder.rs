@@ -4,22 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use lacuna_core::evidence::Evidence;
-use lacuna_core::time::Nanos;
-use serde::{Deserialize, Serialize};
-
-/// A line of a recording: what the engine was told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Line {
-    /// A piece of evidence.
-    Evidence(Evidence),
-    /// The time had come to look at deadlines.
-    Timeout {
-        /// The time that it was told.
-        timeout: Nanos,
-    },
-}
+use lacuna_core::recording::Line;
 
 /// A recording that is being written; stops at its limit.
 pub struct Recorder {
@@ -62,7 +47,8 @@ impl Recorder {
 mod tests {
     use std::fs;
 
-    use lacuna_core::evidence::Fact;
+    use lacuna_core::evidence::{Evidence, Fact};
+    use lacuna_core::time::Nanos;
 
     use super::*;
 

@@ -11,6 +11,7 @@ pub mod incident;
 pub mod load;
 pub mod own;
 pub mod peer;
+pub mod recording;
 pub mod rules;
 pub mod settings;
 pub mod time;

@@ -12,12 +12,13 @@ use std::time::Duration;
 use lacuna_core::engine::Engine;
 use lacuna_core::evidence::{Evidence, Fact};
 use lacuna_core::incident::Incident;
+use lacuna_core::recording::Line;
 use lacuna_core::time::Nanos;
 
 use crate::clock::{self, Reading};
 use crate::config::Config;
 use crate::probes::ProbeEvents;
-use crate::recorder::{Line, Recorder};
+use crate::recorder::Recorder;
 use crate::shared::Shared;
 use crate::store::Writer;
 
@@ -106,6 +107,7 @@ impl Driver {
         self.tell(clock_fact(&self.config.host, now));
         self.parts.own.begin();
         for incident in self.publisher.take_adopted() {
+            self.record(|| Line::Adopt(Box::new(incident.clone()), now.boot));
             self.parts.engine.adopt(incident, now.boot);
         }
         self.publish();
@@ -171,19 +173,21 @@ impl Driver {
     }
 
     fn timeout(&mut self, now: Nanos) {
-        if let Some(recorder) = &mut self.parts.recorder {
-            recorder.take(&Line::Timeout { timeout: now });
-        }
+        self.record(|| Line::Timeout(now));
         self.parts.engine.handle_timeout(now);
     }
 
     /// Evidence goes to the recording and to the engine, never to one of them alone.
     fn tell(&mut self, evidence: Evidence) {
+        self.record(|| Line::Evidence(evidence.clone()));
+        self.parts.engine.handle(evidence);
+    }
+
+    fn record(&mut self, line: impl FnOnce() -> Line) {
         if let Some(recorder) = &mut self.parts.recorder {
-            recorder.take(&Line::Evidence(evidence.clone()));
+            recorder.take(&line());
             self.publisher.recorder_refused(recorder.refused);
         }
-        self.parts.engine.handle(evidence);
     }
 
     fn send(&mut self, now: Nanos) {
@@ -214,7 +218,9 @@ impl Driver {
     /// Peers and thresholds change while it runs; what needs a new socket or store waits for a restart.
     fn reload(&mut self, config: Config) {
         self.parts.network.set_peers(&config);
-        self.parts.engine.configure(config.settings(self.parts.network.anchors()));
+        let settings = config.settings(self.parts.network.anchors());
+        self.record(|| Line::Configure(settings.clone()));
+        self.parts.engine.configure(settings);
         self.publisher.set_peers(&self.parts.network);
         self.config = config;
         self.publish();

@@ -14,6 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::document::{Identity, Wall};
 use crate::evidence::{Evidence, Fact, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, StallReport, name_hash};
 use crate::gap::Gap;
@@ -40,7 +42,7 @@ const MAX_OWN: usize = 64;
 const TELL_STALLS: Duration = Duration::from_secs(60);
 
 /// Who the engine works for; does not change while it runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Me {
     /// This boot of this host.
     pub boot_id: [u8; 16],
