@@ -49,7 +49,8 @@ const TCP_CA_RECOVERY: u32 = 3;
 const TCP_CA_LOSS: u32 = 4;
 
 #[btf_map]
-static RETRANSMITS: LruPerCpuHashMap<RetransmitKey, RetransmitCount, RETRANSMIT_KEYS> = LruPerCpuHashMap::new();
+static RETRANSMITS: LruPerCpuHashMap<RetransmitKey, RetransmitCount, RETRANSMIT_KEYS> =
+    LruPerCpuHashMap::new();
 
 #[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
 fn tcp_retransmit_skb(ctx: RawTracePointContext) -> i32 {

@@ -11,9 +11,7 @@ use aya_ebpf::btf_maps::{LruHashMap, PerCpuArray};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_map, btf_tracepoint, raw_tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
-use lacuna_abi::{
-    EVENT_TIMER_LATE, Event, Histogram, OVERDUE_TIMERS, REFUSED_ENTRIES, TimerClock,
-};
+use lacuna_abi::{EVENT_TIMER_LATE, Event, Histogram, OVERDUE_TIMERS, REFUSED_ENTRIES, TimerClock};
 
 use crate::kernel::{field, globals, read};
 use crate::output::{count, emit, refuse};

@@ -26,7 +26,11 @@ pub(super) fn event(bytes: &[u8], host: &str, boot_minus_monotonic: u64) -> Opti
         EVENT_RUNQUEUE_DELAY => Fact::RunqueueDelay {
             cpu,
             pid: word(bytes, std::mem::offset_of!(Event, pid))?,
-            comm: name(bytes.get(std::mem::offset_of!(Event, comm)..)?.get(..COMM_LEN)?),
+            comm: name(
+                bytes
+                    .get(std::mem::offset_of!(Event, comm)..)?
+                    .get(..COMM_LEN)?,
+            ),
         },
         _ => return None,
     };

@@ -113,7 +113,10 @@ mod tests {
     fn a_verifier_log_is_cut_to_its_end() {
         let log: String = (0..100).map(|line| format!("line {line}\n")).collect();
         let text = ProbeError::of_loader(&io::Error::other(log)).to_string();
-        assert!(text.contains("line 99") && text.contains("line 0"), "{text}");
+        assert!(
+            text.contains("line 99") && text.contains("line 0"),
+            "{text}"
+        );
         assert!(!text.contains("line 50"), "{text}");
     }
 }

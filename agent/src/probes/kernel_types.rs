@@ -46,7 +46,9 @@ impl KernelTypes {
 
     fn structure(&self, name: &str) -> Option<Type> {
         let types = self.0.resolve_types_by_name(name).ok()?;
-        types.into_iter().find(|kind| matches!(kind, Type::Struct(_)))
+        types
+            .into_iter()
+            .find(|kind| matches!(kind, Type::Struct(_)))
     }
 
     /// The member, in bits from the begin of `parent`, and its type; looks into unnamed structs and unions.
@@ -100,7 +102,9 @@ impl Types for KernelTypes {
     }
 
     fn values(&self, tracepoint: &str) -> Option<usize> {
-        let types = self.0.resolve_types_by_name(&format!("btf_trace_{tracepoint}"));
+        let types = self
+            .0
+            .resolve_types_by_name(&format!("btf_trace_{tracepoint}"));
         let typedef = types
             .ok()?
             .into_iter()

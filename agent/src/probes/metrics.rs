@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
-use lacuna_abi::{
-    DROP_REASONS, HISTOGRAM_WORDS, REFUSED_ENTRIES, REFUSED_EVENTS, RETRANSMIT_KEYS,
-};
+use lacuna_abi::{DROP_REASONS, HISTOGRAM_WORDS, REFUSED_ENTRIES, REFUSED_EVENTS, RETRANSMIT_KEYS};
 use lacuna_core::evidence::RetransmitCause;
 
 use super::decode::{self, KeyBytes, ReasonNames};
