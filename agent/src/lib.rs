@@ -9,6 +9,8 @@ pub mod heartbeat;
 pub mod host;
 pub mod probes;
 pub mod recorder;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod shared;
 pub mod store;
 pub mod web;

@@ -14,6 +14,9 @@ use crate::probes::{ProbeMetrics, ProbeStatus};
 /// Closed incidents that are kept in memory, for readers when the store is not usable.
 pub const RECENT_INCIDENTS: usize = 256;
 
+/// Changes of incidents that a slow listener may be behind before it loses the oldest.
+pub const CHANGES: usize = 256;
+
 /// A lock whose poison is ignored: the values behind it are plain data, whole after every statement.
 #[derive(Debug, Default)]
 pub struct Cell<T>(RwLock<T>);
@@ -47,6 +50,8 @@ pub struct Shared {
     pub degraded: Cell<BTreeMap<String, String>>,
     /// True once every probe is attached or has said why not and the sockets are open.
     pub ready: Cell<bool>,
+    /// Why the main job cannot be done; absent where it can.
+    pub failed: Cell<Option<String>>,
     /// Every probe and what became of it; set once.
     pub probes: Cell<Vec<ProbeStatus>>,
     /// Reads the kernel's histograms and counters at the moment of a scrape.
@@ -57,6 +62,38 @@ pub struct Shared {
     pub changes: broadcast::Sender<Arc<Incident>>,
     /// Figures of the agent itself.
     pub counters: Cell<Counters>,
+}
+
+impl Shared {
+    /// An agent that just started: not ready, nothing seen.
+    #[must_use]
+    pub fn new(identity: Identity, probes: Vec<ProbeStatus>, probe_metrics: Option<Arc<dyn ProbeMetrics>>) -> Self {
+        Self {
+            identity,
+            peers: Cell::default(),
+            cpus: Cell::default(),
+            degraded: Cell::default(),
+            ready: Cell::default(),
+            failed: Cell::default(),
+            probes: Cell::new(probes),
+            probe_metrics,
+            incidents: Cell::default(),
+            changes: broadcast::channel(CHANGES).0,
+            counters: Cell::default(),
+        }
+    }
+
+    /// Says that `part` does not do all it should, and why.
+    pub fn degrade(&self, part: &str, because: String) {
+        self.degraded.write().insert(part.to_owned(), because);
+    }
+
+    /// Takes back what [`Shared::degrade`] said of `part`.
+    pub fn restore(&self, part: &str) {
+        if self.degraded.read().contains_key(part) {
+            self.degraded.write().remove(part);
+        }
+    }
 }
 
 /// This host and how it is watched.
@@ -135,6 +172,8 @@ pub struct Counters {
     pub socket_overflow: u64,
     /// Incident documents that the store did not take.
     pub store_refused: u64,
+    /// Closed incidents that left the store early, since `store.max_size` was reached.
+    pub store_evicted: u64,
     /// Evidence that the recorder had no room for.
     pub recorder_refused: u64,
     /// The agent's own lateness at its ticks, in microseconds.
@@ -169,12 +208,7 @@ impl Book {
     /// All that it holds, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Incident>> {
-        let mut all: Vec<_> = self
-            .closed
-            .iter()
-            .chain(self.open.values())
-            .cloned()
-            .collect();
+        let mut all: Vec<_> = self.closed.iter().chain(self.open.values()).cloned().collect();
         all.sort_by(|a, b| (&a.started_at, &a.id).cmp(&(&b.started_at, &b.id)));
         all
     }

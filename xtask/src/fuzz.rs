@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::sh;
+use crate::{process, sh};
 
 /// The folder of the fuzz targets, below the root.
 pub(crate) const FOLDER: &str = "tests/fuzz";
@@ -31,17 +31,14 @@ pub(crate) fn fuzz(target: &str, seconds: u32) -> Result<()> {
         let mut command = sh::command(&["cargo", "+nightly"]);
         command.args(fuzz).current_dir(crate::root());
         // Set by the cargo that runs this, and for its toolchain.
-        command
-            .env_remove("CARGO")
-            .env_remove("RUSTC")
-            .env_remove("RUSTUP_TOOLCHAIN");
+        command.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
         command
     } else {
         let mut command = sh::cargo(&fuzz);
         command.env("RUSTC_BOOTSTRAP", "1");
         command
     };
-    sh::run(&mut command).with_context(|| format!("the target `{target}`"))
+    process::run(&mut command).with_context(|| format!("the target `{target}`"))
 }
 
 /// Installs cargo-fuzz where it is missing.
@@ -50,7 +47,7 @@ pub(crate) fn install() -> Result<()> {
         return Ok(());
     }
     println!("installing: cargo-fuzz");
-    sh::run(&mut sh::cargo(&["install", "--locked", "cargo-fuzz"]))
+    process::run(&mut sh::cargo(&["install", "--locked", "cargo-fuzz"]))
 }
 
 fn has_nightly() -> bool {

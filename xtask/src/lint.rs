@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::sh;
+use crate::{process, sh};
 
 /// Both, warnings denied.
 pub(crate) fn run() -> Result<()> {
@@ -12,16 +12,10 @@ pub(crate) fn run() -> Result<()> {
 
 /// The format of every crate, the probes' too.
 pub(crate) fn format() -> Result<()> {
-    sh::run(&mut sh::cargo(&["fmt", "--all", "--check"]))
+    process::run(&mut sh::cargo(&["fmt", "--all", "--check"]))
 }
 
 /// Clippy over every crate that is built for this machine.
 pub(crate) fn clippy() -> Result<()> {
-    sh::run(&mut sh::cargo(&[
-        "clippy",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    process::run(&mut sh::cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]))
 }

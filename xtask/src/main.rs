@@ -7,6 +7,7 @@ mod lab;
 mod lint;
 mod packages;
 mod prepare;
+mod process;
 mod run;
 mod sh;
 mod stop;

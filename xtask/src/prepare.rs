@@ -4,24 +4,20 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{build, packages};
+use crate::build;
+use crate::packages::{self, Need};
 
-/// What namespaces, faults and the comparison need from Debian.
-const LAB: [&str; 5] = [
-    "iproute2",
-    "iputils-ping",
-    "nftables",
-    "util-linux",
-    "bird2",
-];
+/// Installs what the build lacks.
+pub(crate) fn to_build() -> Result<()> {
+    packages::ensure(&[Need::Build])
+}
 
-/// Installs what the build lacks, and with `lab` what the tests need beyond that.
-pub(crate) fn packages(lab: bool) -> Result<()> {
-    packages::ensure(if lab { &LAB } else { &[] })
+/// Installs what the build, the lab and the measurements lack.
+pub(crate) fn to_test() -> Result<()> {
+    packages::ensure(&[Need::Build, Need::Lab, Need::Bench])
 }
 
 /// The agent with the probes inside, built from this workspace.
 pub(crate) fn agent() -> Result<PathBuf> {
-    build::probes()?;
     build::agent(false)
 }

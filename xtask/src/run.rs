@@ -18,17 +18,14 @@ pub(crate) struct Args {
 
 /// Installs, builds, and becomes the agent.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    prepare::packages(false)?;
+    prepare::to_build()?;
     let agent = prepare::agent()?;
     let config = match &args.config {
         Some(config) => config.clone(),
         None => write_config(&crate::target().join("run"))?,
     };
     tell(&agent, &config);
-    let failed = Command::new(&agent)
-        .args(["agent", "--config"])
-        .arg(&config)
-        .exec();
+    let failed = Command::new(&agent).args(["agent", "--config"]).arg(&config).exec();
     Err(anyhow!(failed).context(format!("cannot start {}", agent.display())))
 }
 

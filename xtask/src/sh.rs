@@ -3,17 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
-
-/// Runs it with this terminal's input and output.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let line = line(command);
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{line}`"))?;
-    ensure!(status.success(), "`{line}` failed: {status}");
-    Ok(())
-}
+use anyhow::{Context as _, Result, bail};
 
 /// Runs it and returns what it wrote to stdout; with `input` on its stdin.
 pub(crate) fn output(command: &mut Command, input: &str) -> Result<String> {
@@ -43,9 +33,9 @@ pub(crate) fn command(words: &[&str]) -> Command {
     command
 }
 
-/// `cargo`, the one that runs this.
+/// `cargo`, the one that runs this, in this workspace.
 pub(crate) fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = crate::build::cargo();
     command.args(args).current_dir(crate::root());
     command
 }
@@ -62,15 +52,9 @@ mod tests {
 
     #[test]
     fn a_failure_names_command_and_stderr() {
-        let error = output(
-            &mut command(&["sh", "-c", "echo no such thing >&2; exit 3"]),
-            "",
-        );
+        let error = output(&mut command(&["sh", "-c", "echo no such thing >&2; exit 3"]), "");
         let text = error.unwrap_err().to_string();
-        assert!(
-            text.contains("sh -c") && text.contains("no such thing"),
-            "{text}"
-        );
+        assert!(text.contains("sh -c") && text.contains("no such thing"), "{text}");
     }
 
     #[test]

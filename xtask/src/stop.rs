@@ -32,10 +32,7 @@ impl Stop {
 
     /// A flag of its own that is raised together with this one, but not the other way round.
     pub(crate) fn child(&self) -> Self {
-        Self {
-            flag: Arc::default(),
-            outer: Some(Arc::clone(&self.flag)),
-        }
+        Self { flag: Arc::default(), outer: Some(Arc::clone(&self.flag)) }
     }
 
     /// Raises the flag.
@@ -71,11 +68,7 @@ impl Stop {
     }
 
     /// Waits until `done` says so, at most `patience`; false where it never did.
-    pub(crate) fn wait_for(
-        &self,
-        patience: Duration,
-        mut done: impl FnMut() -> bool,
-    ) -> Result<bool> {
+    pub(crate) fn wait_for(&self, patience: Duration, mut done: impl FnMut() -> bool) -> Result<bool> {
         let end = Instant::now() + patience;
         while Instant::now() < end {
             if done() {

@@ -48,15 +48,8 @@ struct Tally {
 
 /// Runs the steps; an error where anything failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    prepare::packages(true)?;
-    let steps = [
-        Step::Format,
-        Step::Build,
-        Step::Clippy,
-        Step::Unit,
-        Step::Lab,
-        Step::Fuzz,
-    ];
+    prepare::to_test()?;
+    let steps = [Step::Format, Step::Build, Step::Clippy, Step::Unit, Step::Lab, Step::Fuzz];
     let mut done = Vec::new();
     for step in steps {
         if args.only.is_none_or(|only| only == step) {
@@ -74,18 +67,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn counted(step: Step) -> Tally {
     perform(step).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        Tally {
-            passed: 0,
-            failed: 1,
-        }
+        Tally { passed: 0, failed: 1 }
     })
 }
 
 fn perform(step: Step) -> Result<Tally> {
-    let one = Tally {
-        passed: 1,
-        failed: 0,
-    };
+    let one = Tally { passed: 1, failed: 0 };
     match step {
         Step::Format => lint::format().map(|()| one),
         Step::Build => prepare::agent().map(|_| one),
@@ -98,10 +85,8 @@ fn perform(step: Step) -> Result<Tally> {
 
 /// `cargo test`, its output shown and its own figures counted.
 fn cargo_test() -> Result<Tally> {
-    let mut child = sh::cargo(&["test", "--no-fail-fast"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start `cargo test`")?;
+    let mut child =
+        sh::cargo(&["test", "--no-fail-fast"]).stdout(Stdio::piped()).spawn().context("cannot start `cargo test`")?;
     let stdout = child.stdout.take().context("`cargo test` without output")?;
     let mut tally = Tally::default();
     for line in BufReader::new(stdout).lines() {
@@ -113,10 +98,7 @@ fn cargo_test() -> Result<Tally> {
         }
     }
     let clean = child.wait()?.success();
-    ensure!(
-        clean || tally.failed > 0,
-        "`cargo test` could not run every test"
-    );
+    ensure!(clean || tally.failed > 0, "`cargo test` could not run every test");
     Ok(tally)
 }
 
@@ -127,19 +109,13 @@ fn figures(line: &str) -> Option<Tally> {
         let before = rest.split(word).next()?;
         before.split_whitespace().next_back()?.parse().ok()
     };
-    Some(Tally {
-        passed: figure(" passed")?,
-        failed: figure(" failed")?,
-    })
+    Some(Tally { passed: figure(" passed")?, failed: figure(" failed")? })
 }
 
 fn scenarios() -> Result<Tally> {
     let outcomes = lab::outcomes(&lab::Args::all(JOBS, prepare::agent()?))?;
     let passed = outcomes.iter().filter(|outcome| outcome.passed).count();
-    Ok(Tally {
-        passed,
-        failed: outcomes.len() - passed,
-    })
+    Ok(Tally { passed, failed: outcomes.len() - passed })
 }
 
 fn fuzz_targets() -> Result<Tally> {
@@ -173,21 +149,14 @@ fn targets() -> Result<Vec<String>> {
 
 fn row(tally: Tally, took: Duration) -> String {
     let Tally { passed, failed } = tally;
-    format!(
-        "{passed} passed, {failed} failed, {:.0} s",
-        took.as_secs_f64()
-    )
+    format!("{passed} passed, {failed} failed, {:.0} s", took.as_secs_f64())
 }
 
 fn summary(done: &[(Step, Tally, Duration)]) -> Result<()> {
     println!();
     let mut all = Tally::default();
     for (step, tally, took) in done {
-        println!(
-            "{:<8} {}",
-            format!("{step:?}").to_lowercase(),
-            row(*tally, *took)
-        );
+        println!("{:<8} {}", format!("{step:?}").to_lowercase(), row(*tally, *took));
         all.passed += tally.passed;
         all.failed += tally.failed;
     }
@@ -203,14 +172,8 @@ mod tests {
     #[test]
     fn figures_are_read_from_the_result_line_only() {
         let cases = [
-            (
-                "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured",
-                Some((12, 0)),
-            ),
-            (
-                "test result: FAILED. 3 passed; 2 failed; 0 ignored",
-                Some((3, 2)),
-            ),
+            ("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured", Some((12, 0))),
+            ("test result: FAILED. 3 passed; 2 failed; 0 ignored", Some((3, 2))),
             ("test lab::passed ... ok", None),
             ("2 passed, 1 failed", None),
         ];
@@ -222,14 +185,8 @@ mod tests {
 
     #[test]
     fn a_failure_anywhere_is_an_error() {
-        let good = Tally {
-            passed: 2,
-            failed: 0,
-        };
-        let bad = Tally {
-            passed: 2,
-            failed: 1,
-        };
+        let good = Tally { passed: 2, failed: 0 };
+        let bad = Tally { passed: 2, failed: 1 };
         let took = Duration::from_secs(1);
         assert!(summary(&[(Step::Unit, good, took)]).is_ok());
         assert!(summary(&[(Step::Unit, good, took), (Step::Lab, bad, took)]).is_err());

@@ -62,8 +62,8 @@ pub(crate) struct Control(BufReader<UnixStream>);
 
 impl Control {
     fn open(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket)
-            .with_context(|| format!("bird's control socket {}", socket.display()))?;
+        let stream =
+            UnixStream::connect(socket).with_context(|| format!("bird's control socket {}", socket.display()))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         let mut control = Self(BufReader::new(stream));
         control.answer().context("bird's greeting")?;
@@ -101,8 +101,7 @@ fn ends_answer(line: &str) -> bool {
 /// A row of the table is: address, interface, state, since, interval, timeout.
 fn session_is_up(answer: &str) -> bool {
     let rows = answer.lines().map(|line| line.split_whitespace());
-    rows.filter_map(|mut row| row.nth(2))
-        .any(|state| state == "Up")
+    rows.filter_map(|mut row| row.nth(2)).any(|state| state == "Up")
 }
 
 fn text(host: &Host, peer: &Host) -> String {
@@ -130,8 +129,7 @@ mod tests {
 
     #[test]
     fn the_table_of_sessions_is_read() {
-        let head =
-            "1020-bfd1:\n IP address  Interface  State      Since         Interval  Timeout\n";
+        let head = "1020-bfd1:\n IP address  Interface  State      Since         Interval  Timeout\n";
         let row = |state| format!("{head} 10.77.0.12  eth0  {state}  10:11:12.000  0.100  0.300\n");
         assert!(session_is_up(&row("Up")));
         assert!(!session_is_up(&row("Down")));

@@ -81,10 +81,7 @@ struct Report {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
     crate::lab::clean_up()?;
-    let agent = match &args.agent {
-        Some(agent) => agent.canonicalize()?,
-        None => crate::prepare::agent()?,
-    };
+    let agent = crate::lab::agent_or_build(args.agent.as_deref())?;
     let folder = Folder::create("bench-detect")?;
     let mut bench = Bench::set_up(agent, &folder, stop)?;
     let cuts = bench.cuts(args);
@@ -102,10 +99,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         report.print();
     }
-    ensure!(
-        report.lengths_within_two_intervals,
-        "an incident's length is wrong by more than two intervals"
-    );
+    ensure!(report.lengths_within_two_intervals, "an incident's length is wrong by more than two intervals");
     Ok(())
 }
 
@@ -127,19 +121,10 @@ impl Bench {
             agent::configure(&network, host, &toml::Table::new(), folder.path())?;
             agents.push(Agent::start(&binary, host, folder.path())?);
         }
-        let birds = vec![
-            Bird::start(a, b, folder.path())?,
-            Bird::start(b, a, folder.path())?,
-        ];
+        let birds = vec![Bird::start(a, b, folder.path())?, Bird::start(b, a, folder.path())?];
         let bird = birds.first().context("no bird")?;
         let control = bird.connect(&stop)?;
-        Ok(Self {
-            agents,
-            birds,
-            control,
-            network,
-            stop,
-        })
+        Ok(Self { agents, birds, control, network, stop })
     }
 
     fn cuts(&mut self, args: &Args) -> Result<Vec<Cut>> {
@@ -160,10 +145,7 @@ impl Bench {
     fn cut(&mut self) -> Result<Cut> {
         self.wait_until_up()?;
         self.pause(Duration::from_secs(1))?;
-        let known: BTreeSet<_> = incidents(&self.network)?
-            .into_iter()
-            .map(|(id, _)| id)
-            .collect();
+        let known: BTreeSet<_> = incidents(&self.network)?.into_iter().map(|(id, _)| id).collect();
         let (cut, bird, (lacuna, id)) = self.notice(&known)?;
         self.pause(Duration::from_secs(1))?;
         let (healed, ()) = Moment::of(|| heal(&self.network))?;
@@ -182,19 +164,8 @@ impl Bench {
 
     /// Cuts while both are asked: when it was, when bird said so, when Lacuna did and with which incident.
     fn notice(&mut self, known: &BTreeSet<String>) -> Result<(Moment, Stamp, (Stamp, String))> {
-        let rule = DropRule {
-            from: "a".into(),
-            to: "b".into(),
-            both_ways: true,
-            only: None,
-            hook: Hook::Switch,
-        };
-        let Self {
-            control,
-            network,
-            stop,
-            ..
-        } = self;
+        let rule = DropRule { from: "a".into(), to: "b".into(), both_ways: true, only: None, hook: Hook::Switch };
+        let Self { control, network, stop, .. } = self;
         let network = &*network;
         std::thread::scope(|scope| {
             let bird = scope.spawn(|| poll(stop, || Ok((!control.is_up()?).then_some(()))));
@@ -224,18 +195,12 @@ impl Bench {
     }
 
     fn wait_until_up(&mut self) -> Result<()> {
-        ensure!(
-            self.agents.iter_mut().all(Agent::alive) && !self.birds.is_empty(),
-            "an agent ended"
-        );
+        ensure!(self.agents.iter_mut().all(Agent::alive) && !self.birds.is_empty(), "an agent ended");
         let (control, network) = (&mut self.control, &self.network);
-        let up = self.stop.wait_for(PATIENCE, || {
-            control.is_up().unwrap_or(false) && lacuna_is_up(network).unwrap_or(false)
-        })?;
-        ensure!(
-            up,
-            "bird's session and Lacuna's peer are not both up after {PATIENCE:?}"
-        );
+        let up = self
+            .stop
+            .wait_for(PATIENCE, || control.is_up().unwrap_or(false) && lacuna_is_up(network).unwrap_or(false))?;
+        ensure!(up, "bird's session and Lacuna's peer are not both up after {PATIENCE:?}");
         Ok(())
     }
 
@@ -244,9 +209,7 @@ impl Bench {
         let network = &self.network;
         self.stop.wait_for(PATIENCE, || {
             let all = incidents(network).unwrap_or_default();
-            closed = all
-                .into_iter()
-                .find(|(known, incident)| known == id && incident.state == State::Closed);
+            closed = all.into_iter().find(|(known, incident)| known == id && incident.state == State::Closed);
             closed.is_some()
         })?;
         let (_, closed) = closed.context("the incident did not close after healing")?;
@@ -273,20 +236,13 @@ impl Report {
     }
 
     fn print(&self) {
-        println!(
-            "\n{}; {} cuts, times from the cut",
-            self.compared_with,
-            self.cuts.len()
-        );
+        println!("\n{}; {} cuts, times from the cut", self.compared_with, self.cuts.len());
         self.print_row("bird: session down", |cut| cut.bird);
         self.print_row("lacuna: incident open in the API", |cut| cut.lacuna);
         self.print_row("lacuna: its detected_at", |cut| cut.lacuna_detected_at);
         self.print_row("error of the incident's length", |cut| cut.length_error);
         println!("ratio of the medians (lacuna / bird): {:.2}", self.ratio);
-        println!(
-            "greatest error of a length: {:.3} s (allowed {LENGTH_TOLERANCE} s)",
-            self.greatest_length_error
-        );
+        println!("greatest error of a length: {:.3} s (allowed {LENGTH_TOLERANCE} s)", self.greatest_length_error);
     }
 
     fn print_row(&self, name: &str, figure: fn(&Cut) -> f64) {
@@ -314,19 +270,14 @@ fn poll<T>(stop: &Stop, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<(S
 
 fn new_incident(client: &Client, known: &BTreeSet<String>) -> Result<Option<String>> {
     let mut incidents = parsed(client)?.into_iter();
-    let new = incidents.find(|(id, incident)| {
-        incident.state == State::Open && !known.contains(id) && is_about_b(incident)
-    });
+    let new =
+        incidents.find(|(id, incident)| incident.state == State::Open && !known.contains(id) && is_about_b(incident));
     Ok(new.map(|(id, _)| id))
 }
 
 /// Whatever the machine's own noise is, it is not about the other end of the cut.
 fn is_about_b(incident: &Incident) -> bool {
-    incident
-        .verdict
-        .subject
-        .values()
-        .any(|member| member == "b")
+    incident.verdict.subject.values().any(|member| member == "b")
 }
 
 fn parsed(client: &Client) -> Result<Vec<(String, Incident)>> {
@@ -348,13 +299,8 @@ fn lacuna_is_up(network: &Network) -> Result<bool> {
     network.host("a")?.namespace.enter(|| {
         let client = client();
         let healthy = client.health()?.0 == 200;
-        let hears = client
-            .peers()?
-            .iter()
-            .any(|peer| peer.role == "peer" && peer.up == Some(true));
-        let open = parsed(&client)?
-            .iter()
-            .any(|(_, incident)| incident.state == State::Open);
+        let hears = client.peers()?.iter().any(|peer| peer.role == "peer" && peer.up == Some(true));
+        let open = parsed(&client)?.iter().any(|(_, incident)| incident.state == State::Open);
         Ok(healthy && hears && !open)
     })
 }

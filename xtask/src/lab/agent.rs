@@ -37,11 +37,7 @@ impl Agent {
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot start the agent of {}", host.name))?;
-        Ok(Self {
-            child,
-            log,
-            sent: None,
-        })
+        Ok(Self { child, log, sent: None })
     }
 
     /// Sends it a signal.
@@ -114,12 +110,7 @@ impl Drop for Agent {
 }
 
 /// Writes the configuration of that host's agent, with what the scenario has beyond the usual.
-pub(crate) fn configure(
-    network: &Network,
-    host: &Host,
-    extra: &toml::Table,
-    folder: &Path,
-) -> Result<()> {
+pub(crate) fn configure(network: &Network, host: &Host, extra: &toml::Table, folder: &Path) -> Result<()> {
     let mut config: toml::Table = toml::from_str(&usual(network, host, folder))?;
     merge(&mut config, extra);
     let path = path(folder, host);

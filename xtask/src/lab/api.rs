@@ -81,11 +81,8 @@ pub(crate) struct Peer {
 impl Client {
     /// A request that takes longer than `timeout` fails.
     pub(crate) fn new(timeout: Duration) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .http_status_as_error(false)
-            .proxy(None)
-            .build();
+        let config =
+            ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).proxy(None).build();
         Self(config.into())
     }
 
@@ -113,10 +110,7 @@ impl Client {
     /// `/api/v1/peers`.
     pub(crate) fn peers(&self) -> Result<Vec<Peer>> {
         let peers = members(self.document("/api/v1/peers")?, "peers")?;
-        peers
-            .into_iter()
-            .map(|peer| serde_json::from_value(peer).context("a peer in /api/v1/peers"))
-            .collect()
+        peers.into_iter().map(|peer| serde_json::from_value(peer).context("a peer in /api/v1/peers")).collect()
     }
 }
 

@@ -16,10 +16,7 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// Now.
     pub(crate) fn now() -> Result<Self> {
-        Ok(Self {
-            boot: read(ClockId::CLOCK_BOOTTIME)?,
-            wall: read(ClockId::CLOCK_REALTIME)?,
-        })
+        Ok(Self { boot: read(ClockId::CLOCK_BOOTTIME)?, wall: read(ClockId::CLOCK_REALTIME)? })
     }
 }
 
@@ -54,11 +51,7 @@ impl Moment {
 
 /// Signed seconds from one reading in nanoseconds to another (minutes keep their microseconds in an `f64`).
 pub(crate) fn seconds(from: u64, to: u64) -> f64 {
-    if to >= from {
-        (to - from) as f64 / 1e9
-    } else {
-        -((from - to) as f64 / 1e9)
-    }
+    if to >= from { (to - from) as f64 / 1e9 } else { -((from - to) as f64 / 1e9) }
 }
 
 fn read(clock: ClockId) -> Result<u64> {

@@ -76,11 +76,7 @@ impl DropRule {
     }
 
     fn rule(&self, network: &Network, (from, to): (&String, &String)) -> Result<String> {
-        Ok(rule(
-            network.host(from)?.addr,
-            network.host(to)?.addr,
-            self.only,
-        ))
+        Ok(rule(network.host(from)?.addr, network.host(to)?.addr, self.only))
     }
 
     fn script(&self, rules: &str) -> String {
@@ -90,9 +86,7 @@ impl DropRule {
             Hook::Output => ("inet", "output"),
             Hook::Ingress => ("netdev", "ingress device \"eth0\""),
         };
-        format!(
-            "table {family} {TABLE} {{\nchain {TABLE} {{\ntype filter hook {hook} priority 0;\n{rules}}}\n}}\n"
-        )
+        format!("table {family} {TABLE} {{\nchain {TABLE} {{\ntype filter hook {hook} priority 0;\n{rules}}}\n}}\n")
     }
 }
 
@@ -130,13 +124,7 @@ mod tests {
     fn every_hook_drops_what_it_should_and_heals() {
         let network = Network::create(&["a", "b", "c"]).unwrap();
         for hook in [Hook::Switch, Hook::Input, Hook::Ingress, Hook::Output] {
-            let rule = DropRule {
-                from: "a".into(),
-                to: "b".into(),
-                both_ways: false,
-                only: None,
-                hook,
-            };
+            let rule = DropRule { from: "a".into(), to: "b".into(), both_ways: false, only: None, hook };
             rule.apply(&network).unwrap();
             assert!(!answers(&network, "a", "b"), "{hook:?}");
             assert!(answers(&network, "a", "c"), "{hook:?}");

@@ -23,25 +23,18 @@ impl Helper {
     ) -> Result<Self> {
         let stop = outer.child();
         let inner = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                work(&inner)?;
-                Stamp::now()
-            })?;
-        Ok(Self {
-            name: name.to_owned(),
-            stop,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            work(&inner)?;
+            Stamp::now()
+        })?;
+        Ok(Self { name: name.to_owned(), stop, thread: Some(thread) })
     }
 
     /// Waits for its end: when it was.
     pub(crate) fn join(mut self) -> Result<Stamp> {
         let thread = self.thread.take().context("joined twice")?;
         let done = thread.join();
-        done.map_err(|_| anyhow!("{} panicked", self.name))?
-            .with_context(|| self.name.clone())
+        done.map_err(|_| anyhow!("{} panicked", self.name))?.with_context(|| self.name.clone())
     }
 }
 

@@ -23,12 +23,7 @@ const BLAME: [Class; 8] = [
     Class::Restart,
 ];
 /// Classes that are the machine's own doing: true where its CPUs are busy or stolen.
-const MACHINE: [Class; 4] = [
-    Class::CpuSaturation,
-    Class::VcpuStall,
-    Class::VmPause,
-    Class::SchedulerStall,
-];
+const MACHINE: [Class; 4] = [Class::CpuSaturation, Class::VcpuStall, Class::VmPause, Class::SchedulerStall];
 /// By how much an incident's steal may be more than the machine's: the kernel counts in ticks of 10 ms for each CPU.
 const STEAL_SLACK: f64 = 0.1;
 /// How far a peer's account of a stall may be from its own, in nanoseconds.
@@ -66,27 +61,20 @@ impl Judgement {
 }
 
 /// Judges what every host's agent said.
-pub(crate) fn judge(
-    scenario: &Scenario,
-    truth: &Truth,
-    seen: &BTreeMap<String, Seen>,
-) -> Result<Judgement> {
+pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, Seen>) -> Result<Judgement> {
     let mut judgement = Judgement::default();
     let mut taken = BTreeSet::new();
     for expect in &scenario.expect {
         let histories = seen.get(&expect.host).map(|seen| &seen.incidents);
         let histories = histories.into_iter().flatten();
-        let open =
-            histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
+        let open = histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
         match best(expect, truth, open.map(|(_, history)| history))? {
             Some((history, faults)) => {
                 taken.insert((expect.host.clone(), history.last.id.clone()));
                 judgement.note(expect, history, faults);
             }
             None if expect.optional => {}
-            None => judgement
-                .missing
-                .push(format!("{}: no {}", expect.host, wanted(expect))),
+            None => judgement.missing.push(format!("{}: no {}", expect.host, wanted(expect))),
         }
     }
     for (host, history) in all(seen) {
@@ -110,30 +98,24 @@ impl Judgement {
             self.reached.push(line.clone());
         }
         let late = faults.late.into_iter();
-        self.missing
-            .extend(late.map(|fault| format!("{line}: {fault}")));
+        self.missing.extend(late.map(|fault| format!("{line}: {fault}")));
         let wrong = faults.wrong.into_iter();
-        self.wrong
-            .extend(wrong.map(|fault| format!("{line}: {fault}")));
+        self.wrong.extend(wrong.map(|fault| format!("{line}: {fault}")));
     }
 
     fn note_contract(&mut self, host: &str, seen: &Seen) {
         for (complaint, count) in &seen.broken {
-            self.wrong
-                .push(format!("{host}: {complaint} ({count} times)"));
+            self.wrong.push(format!("{host}: {complaint} ({count} times)"));
         }
         for history in seen.incidents.values() {
             if !history.listed && history.last.state == State::Open {
                 let line = told(history);
-                self.wrong
-                    .push(format!("{host}: vanished while it was open: {line}"));
+                self.wrong.push(format!("{host}: vanished while it was open: {line}"));
             }
         }
         if seen.refused > 0 {
             let refused = seen.refused;
-            self.wrong.push(format!(
-                "{host}: {refused} more incidents or versions of them"
-            ));
+            self.wrong.push(format!("{host}: {refused} more incidents or versions of them"));
         }
     }
 }
@@ -152,17 +134,13 @@ fn best<'a>(
     histories: impl Iterator<Item = &'a History>,
 ) -> Result<Option<(&'a History, Faults)>> {
     let mut found: Option<(&History, Faults)> = None;
-    for history in histories.filter(|history| about(&history.last.verdict.subject, &expect.subject))
-    {
+    for history in histories.filter(|history| about(&history.last.verdict.subject, &expect.subject)) {
         if history.last.verdict.class != expect.class {
             continue;
         }
         let faults = faults(expect, truth, history)?;
         let count = |faults: &Faults| faults.late.len() + faults.wrong.len();
-        if found
-            .as_ref()
-            .is_none_or(|(_, least)| count(&faults) < count(least))
-        {
+        if found.as_ref().is_none_or(|(_, least)| count(&faults) < count(least)) {
             found = Some((history, faults));
         }
     }
@@ -173,19 +151,13 @@ fn faults(expect: &Expect, truth: &Truth, history: &History) -> Result<Faults> {
     let incident = &history.last;
     let mut faults = Faults::default();
     if incident.state != expect.state {
-        faults
-            .late
-            .push(format!("must be {:?}", expect.state).to_lowercase());
+        faults.late.push(format!("must be {:?}", expect.state).to_lowercase());
     }
     if !about(&incident.verdict.detail, &expect.detail) {
         faults.late.push(format!("must have {:?}", expect.detail));
     }
     for kind in &expect.evidence {
-        if !incident
-            .evidence
-            .iter()
-            .any(|evidence| evidence.kind == *kind)
-        {
+        if !incident.evidence.iter().any(|evidence| evidence.kind == *kind) {
             faults.late.push(format!("cites no {kind}"));
         }
     }
@@ -217,9 +189,7 @@ fn wrong_times(expect: &Expect, truth: &Truth, incident: &Incident) -> Result<Ve
     }
     let allowed = expect.tolerance.as_secs_f64();
     let beyond = checks.into_iter().filter(|(_, off)| off.abs() > allowed);
-    Ok(beyond
-        .map(|(what, off)| format!("{what} {off:+.3} s from the truth, allowed are ±{allowed} s"))
-        .collect())
+    Ok(beyond.map(|(what, off)| format!("{what} {off:+.3} s from the truth, allowed are ±{allowed} s")).collect())
 }
 
 /// How far `value` is outside of a range; 0 inside.
@@ -228,11 +198,7 @@ fn off(value: f64, low: f64, high: f64) -> f64 {
 }
 
 fn off_wall(value: u64, moment: &Moment) -> f64 {
-    off(
-        seconds(moment.before.wall, value),
-        0.0,
-        seconds(moment.before.wall, moment.after.wall),
-    )
+    off(seconds(moment.before.wall, value), 0.0, seconds(moment.before.wall, moment.after.wall))
 }
 
 /// Verdicts on the way that must not have been said: a class that is neither the expected one, nor `unknown`,
@@ -257,16 +223,8 @@ fn wrong_versions(expect: &Expect, history: &History) -> Vec<String> {
 }
 
 /// Why an incident that nobody expected is true on this machine; none where it is not.
-fn excuse(
-    host: &str,
-    history: &History,
-    truth: &Truth,
-    seen: &BTreeMap<String, Seen>,
-) -> Result<Option<String>> {
-    let blames = history
-        .versions
-        .iter()
-        .any(|version| BLAME.contains(&version.class));
+fn excuse(host: &str, history: &History, truth: &Truth, seen: &BTreeMap<String, Seen>) -> Result<Option<String>> {
+    let blames = history.versions.iter().any(|version| BLAME.contains(&version.class));
     if blames || !MACHINE.contains(&history.last.verdict.class) {
         return Ok(None);
     }
@@ -312,57 +270,37 @@ fn same_stall(one: &History, other: &History) -> Result<bool> {
 }
 
 fn all(seen: &BTreeMap<String, Seen>) -> impl Iterator<Item = (&String, &History)> {
-    seen.iter()
-        .flat_map(|(host, seen)| seen.incidents.values().map(move |history| (host, history)))
+    seen.iter().flat_map(|(host, seen)| seen.incidents.values().map(move |history| (host, history)))
 }
 
 /// Whether the document has the members that are wanted.
 fn about(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
-    let has = |key: &String, value: &String| {
-        members
-            .get(key)
-            .is_some_and(|member| plain(member) == *value)
-    };
+    let has = |key: &String, value: &String| members.get(key).is_some_and(|member| plain(member) == *value);
     wanted.iter().all(|(key, value)| has(key, value))
 }
 
 fn wanted(expect: &Expect) -> String {
     let members = expect.subject.iter().chain(&expect.detail);
-    let members: Vec<_> = members
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let members: Vec<_> = members.map(|(key, value)| format!("{key}={value}")).collect();
     format!("{} ({})", expect.class.name(), members.join(", "))
 }
 
 fn listed(members: &BTreeMap<String, Value>) -> String {
-    let members = members
-        .iter()
-        .map(|(key, value)| format!("{key}={}", plain(value)));
+    let members = members.iter().map(|(key, value)| format!("{key}={}", plain(value)));
     members.collect::<Vec<_>>().join(", ")
 }
 
 /// A member without the quotes of JSON.
 fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// An incident in one line, with the classes that it had on the way.
 pub(crate) fn told(history: &History) -> String {
-    let Incident {
-        state,
-        verdict,
-        duration_ms,
-        ..
-    } = &history.last;
+    let Incident { state, verdict, duration_ms, .. } = &history.last;
     let mut members = verdict.subject.clone();
     members.extend(verdict.detail.clone());
-    let mut ways: Vec<_> = history
-        .versions
-        .iter()
-        .map(|version| version.class.name())
-        .collect();
+    let mut ways: Vec<_> = history.versions.iter().map(|version| version.class.name()).collect();
     ways.dedup();
     format!(
         "{} ({}), {}, {:.2} s",

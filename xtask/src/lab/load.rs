@@ -18,9 +18,7 @@ use crate::stop::Stop;
 pub(crate) fn start(load: &Load, stop: &Stop) -> Result<Vec<Helper>> {
     let cpus = std::thread::available_parallelism()?.get();
     let end = Instant::now() + load.lasts;
-    (0..load.threads_per_cpu * cpus)
-        .map(|_| Helper::spawn("busy", stop, move |stop| spin(end, stop)))
-        .collect()
+    (0..load.threads_per_cpu * cpus).map(|_| Helper::spawn("busy", stop, move |stop| spin(end, stop))).collect()
 }
 
 fn spin(end: Instant, stop: &Stop) -> Result<()> {
@@ -50,10 +48,8 @@ impl Hog {
             })
             .collect::<Result<_>>()?;
         let hog = Self { _threads: threads };
-        let compiles = |number| {
-            std::fs::read_to_string(folder(number).join("log"))
-                .is_ok_and(|log| log.contains("Compiling"))
-        };
+        let compiles =
+            |number| std::fs::read_to_string(folder(number).join("log")).is_ok_and(|log| log.contains("Compiling"));
         let begun = stop.wait_for(Duration::from_secs(60), || (0..cpus).all(compiles))?;
         ensure!(begun, "`cargo build` as load did not begin");
         Ok(hog)
@@ -155,10 +151,7 @@ mod tests {
 
     #[test]
     fn busy_threads_end_when_their_time_is_over() {
-        let load = Load {
-            threads_per_cpu: 1,
-            lasts: Duration::from_millis(50),
-        };
+        let load = Load { threads_per_cpu: 1, lasts: Duration::from_millis(50) };
         let started = Instant::now();
         for helper in start(&load, &Stop::default()).unwrap() {
             helper.join().unwrap();

@@ -17,16 +17,17 @@ mod step;
 mod traffic;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use self::folder::Folder;
 use self::play::Setting;
 use self::report::Outcome;
 use self::scenario::Scenario;
+use crate::prepare;
 use crate::stop::Stop;
 
 /// Arguments of `cargo xtask lab`.
@@ -99,20 +100,22 @@ pub(crate) fn outcomes(args: &Args) -> Result<Vec<Outcome>> {
     let scenarios = scenario::choose(&args.scenarios)?;
     let stop = Stop::on_signals()?;
     clean_up()?;
-    let agent = match &args.agent {
-        Some(agent) => agent.canonicalize()?,
-        None => crate::prepare::agent()?,
-    };
-    let setting = Setting {
-        agent,
-        loaded: args.load,
-        stop: stop.clone(),
-    };
+    let agent = agent_or_build(args.agent.as_deref())?;
+    let setting = Setting { agent, loaded: args.load, stop: stop.clone() };
     let hog = args.load.then(|| load::Hog::start(&stop)).transpose()?;
     let outcomes = run_all(&queue(scenarios, args.repeat), args, &setting)?;
     drop(hog);
     stop.check()?;
     Ok(outcomes)
+}
+
+/// The agent that was named, or else the one of this workspace with all that it takes to test it.
+pub(crate) fn agent_or_build(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(agent) = named {
+        return agent.canonicalize().with_context(|| format!("the agent {}", agent.display()));
+    }
+    prepare::to_test()?;
+    prepare::agent()
 }
 
 /// Removes what runners left behind that were killed.
@@ -133,12 +136,9 @@ struct Turn {
 /// The longest first, so that they do not end alone; those that must be alone at the end.
 fn queue(mut scenarios: Vec<Scenario>, repeat: u32) -> Vec<Turn> {
     scenarios.sort_by_key(|scenario| (scenario.alone, std::cmp::Reverse(scenario.lasts)));
-    let turns = scenarios.into_iter().flat_map(|scenario| {
-        (1..=repeat).map(move |run| Turn {
-            scenario: scenario.clone(),
-            run,
-        })
-    });
+    let turns = scenarios
+        .into_iter()
+        .flat_map(|scenario| (1..=repeat).map(move |run| Turn { scenario: scenario.clone(), run }));
     turns.collect()
 }
 
@@ -152,12 +152,7 @@ fn run_all(turns: &[Turn], args: &Args, setting: &Setting) -> Result<Vec<Outcome
 
 fn run_some(turns: &[Turn], jobs: u32, args: &Args, setting: &Setting) -> Result<Vec<Outcome>> {
     let waiting = Mutex::new(turns.iter());
-    let next = || {
-        waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next()
-    };
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs)

@@ -82,9 +82,7 @@ impl Namespace {
                 self.join()?;
                 work()
             });
-            thread
-                .join()
-                .map_err(|_| anyhow!("the thread in {} panicked", self.name))?
+            thread.join().map_err(|_| anyhow!("the thread in {} panicked", self.name))?
         })
     }
 
@@ -141,9 +139,7 @@ fn names() -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let entries = std::fs::read_dir(NAMES).context(NAMES)?;
-    Ok(entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect())
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
 }
 
 /// The process id in the name of a namespace of ours.
@@ -186,12 +182,7 @@ mod tests {
 
     #[test]
     fn the_owner_is_read_from_the_name() {
-        let cases = [
-            ("lac1234-0-a", Some(1234)),
-            ("lac1234", None),
-            ("lacuna-a", None),
-            ("other", None),
-        ];
+        let cases = [("lac1234-0-a", Some(1234)), ("lac1234", None), ("lacuna-a", None), ("other", None)];
         for (name, expected) in cases {
             assert_eq!(owner(name), expected, "{name}");
         }

@@ -40,13 +40,8 @@ impl Network {
     pub(crate) fn create(names: &[&str]) -> Result<Self> {
         let prefix = fresh_prefix();
         let switch = Namespace::create(&format!("{prefix}-switch"))?;
-        switch.ip(&format!(
-            "link add br0 type bridge\naddress add {GATEWAY}/24 dev br0\nlink set br0 up\n"
-        ))?;
-        let mut network = Self {
-            switch,
-            hosts: Vec::new(),
-        };
+        switch.ip(&format!("link add br0 type bridge\naddress add {GATEWAY}/24 dev br0\nlink set br0 up\n"))?;
+        let mut network = Self { switch, hosts: Vec::new() };
         for (number, name) in names.iter().take(MAX_HOSTS).enumerate() {
             let host = network.plug_in(&prefix, u8::try_from(number)?, name)?;
             network.hosts.push(host);
@@ -69,12 +64,7 @@ impl Network {
             namespace.name()
         ))?;
         namespace.ip(&format!("address add {addr}/24 dev eth0\n"))?;
-        let host = Host {
-            name: name.to_owned(),
-            addr,
-            namespace,
-            port,
-        };
+        let host = Host { name: name.to_owned(), addr, namespace, port };
         host.link_up()?;
         Ok(host)
     }
@@ -88,9 +78,7 @@ impl Network {
 impl Host {
     /// Its link up, and the default route, which goes away with the link.
     pub(crate) fn link_up(&self) -> Result<()> {
-        self.namespace.ip(&format!(
-            "link set eth0 up\nroute replace default via {GATEWAY}\n"
-        ))
+        self.namespace.ip(&format!("link set eth0 up\nroute replace default via {GATEWAY}\n"))
     }
 
     /// Its link down: the other end loses its carrier.

@@ -55,8 +55,7 @@ pub(crate) fn play(scenario: &Scenario, setting: &Setting, folder: &Path) -> Res
     let started = Instant::now();
     for step in &scenario.steps {
         setting.stop.sleep_until(started + step.at)?;
-        play.perform(step)
-            .with_context(|| format!("the step at {:?}", step.at))?;
+        play.perform(step).with_context(|| format!("the step at {:?}", step.at))?;
     }
     setting.stop.sleep_until(started + scenario.lasts)?;
     play.join_helpers()?;
@@ -66,11 +65,7 @@ pub(crate) fn play(scenario: &Scenario, setting: &Setting, folder: &Path) -> Res
 
 impl<'a> Play<'a> {
     fn set_up(scenario: &'a Scenario, setting: &'a Setting, folder: &'a Path) -> Result<Self> {
-        let names: Vec<_> = scenario
-            .hosts
-            .iter()
-            .map(|host| host.name.as_str())
-            .collect();
+        let names: Vec<_> = scenario.hosts.iter().map(|host| host.name.as_str()).collect();
         let network = Network::create(&names)?;
         let mut play = Self {
             scenario,
@@ -79,10 +74,7 @@ impl<'a> Play<'a> {
             helpers: Vec::new(),
             watches: BTreeMap::new(),
             agents: BTreeMap::new(),
-            truth: Truth {
-                loaded: setting.loaded || scenario.makes_load(),
-                ..Truth::default()
-            },
+            truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             network,
         };
         for host in &scenario.hosts {
@@ -115,10 +107,7 @@ impl<'a> Play<'a> {
         if ready && !ended {
             return Ok(());
         }
-        bail!(
-            "the agents do not see each other: {}",
-            self.why_not_ready(peers)?
-        );
+        bail!("the agents do not see each other: {}", self.why_not_ready(peers)?);
     }
 
     fn why_not_ready(&self, peers: usize) -> Result<String> {
@@ -126,17 +115,10 @@ impl<'a> Play<'a> {
         for (name, watch) in &self.watches {
             let agent = self.agents.get(name).context("a watch without agent")?;
             if !watch.ready(peers) {
-                let Seen {
-                    health,
-                    peers,
-                    broken,
-                    ..
-                } = watch.seen();
+                let Seen { health, peers, broken, .. } = watch.seen();
                 let up: Vec<_> = peers.iter().map(|peer| (&peer.name, peer.up)).collect();
                 let log = agent.tail()?;
-                lines.push(format!(
-                    "{name}: healthz {health:?}, peers {up:?}, {broken:?}, its log ends with: {log}"
-                ));
+                lines.push(format!("{name}: healthz {health:?}, peers {up:?}, {broken:?}, its log ends with: {log}"));
             }
         }
         Ok(lines.join("; "))
@@ -147,8 +129,7 @@ impl<'a> Play<'a> {
         let name = step.name.clone().unwrap_or_default();
         self.truth.moments.insert(name.clone(), moment);
         let helpers = helpers.into_iter();
-        self.helpers
-            .extend(helpers.map(|helper| (format!("{name}-end"), moment, helper)));
+        self.helpers.extend(helpers.map(|helper| (format!("{name}-end"), moment, helper)));
         Ok(())
     }
 
@@ -158,16 +139,13 @@ impl<'a> Play<'a> {
         match action {
             Action::Drop(rule) => rule.apply(network)?,
             Action::Heal => fault::heal(network)?,
-            Action::Signal(ToAgent { host, signal }) => {
-                self.agent(host)?.signal(signal.signal())?
-            }
+            Action::Signal(ToAgent { host, signal }) => self.agent(host)?.signal(signal.signal())?,
             Action::Start(host) => self.start(host)?,
             Action::LinkDown(host) => network.host(host)?.link_down()?,
             Action::LinkUp(host) => network.host(host)?.link_up()?,
             Action::HostGone(host) => {
                 network.unplug(network.host(host)?)?;
-                self.agent(host)?
-                    .signal(nix::sys::signal::Signal::SIGKILL)?;
+                self.agent(host)?.signal(nix::sys::signal::Signal::SIGKILL)?;
             }
             Action::Tcp(tcp) => return Ok(traffic::start(network, tcp, stop)?.into()),
             Action::Load(load) => return load::start(load, stop),
@@ -197,9 +175,7 @@ impl<'a> Play<'a> {
     fn wait_for_verdicts(&mut self, steal: Option<f64>) -> Result<()> {
         let end = Instant::now() + self.scenario.patience;
         while Instant::now() < end && !self.judgement(steal)?.missing.is_empty() {
-            self.setting
-                .stop
-                .sleep_until(Instant::now() + Duration::from_millis(200))?;
+            self.setting.stop.sleep_until(Instant::now() + Duration::from_millis(200))?;
         }
         Ok(())
     }
@@ -212,9 +188,7 @@ impl<'a> Play<'a> {
 
     fn seen(&self) -> BTreeMap<String, Seen> {
         let watches = self.watches.iter();
-        watches
-            .map(|(name, watch)| (name.clone(), watch.seen()))
-            .collect()
+        watches.map(|(name, watch)| (name.clone(), watch.seen())).collect()
     }
 
     fn finish(mut self, steal: Option<f64>) -> Result<Judgement> {
@@ -226,9 +200,7 @@ impl<'a> Play<'a> {
         }
         for (name, agent) in std::mem::take(&mut self.agents) {
             let problems = agent.finish()?.into_iter();
-            judgement
-                .wrong
-                .extend(problems.map(|problem| format!("{name}: the agent {problem}")));
+            judgement.wrong.extend(problems.map(|problem| format!("{name}: the agent {problem}")));
         }
         super::report::keep_documents(self.folder, &seen, &self.truth)?;
         Ok(judgement)
@@ -238,21 +210,18 @@ impl<'a> Play<'a> {
         for name in &self.scenario.sees_gateway {
             let seen = self.watches.get(name).map(Watch::seen).unwrap_or_default();
             let address = GATEWAY.to_string();
-            let gateway = seen.peers.iter().find(|peer| {
-                peer.role == "anchor" && peer.addr.split(':').next() == Some(address.as_str())
-            });
+            let gateway = seen
+                .peers
+                .iter()
+                .find(|peer| peer.role == "anchor" && peer.addr.split(':').next() == Some(address.as_str()));
             match gateway.map(|gateway| gateway.last_echo_seconds) {
                 Some(Some(age)) if age < ANCHOR_AGE => {
-                    judgement
-                        .reached
-                        .push(format!("{name}: the gateway answered {age:.1} s ago"));
+                    judgement.reached.push(format!("{name}: the gateway answered {age:.1} s ago"));
                 }
-                Some(age) => judgement.missing.push(format!(
-                    "{name}: the gateway's last answer is {age:?} s old, allowed are {ANCHOR_AGE}"
-                )),
-                None => judgement
+                Some(age) => judgement
                     .missing
-                    .push(format!("{name}: no anchor {GATEWAY} among its peers")),
+                    .push(format!("{name}: the gateway's last answer is {age:?} s old, allowed are {ANCHOR_AGE}")),
+                None => judgement.missing.push(format!("{name}: no anchor {GATEWAY} among its peers")),
             }
         }
     }

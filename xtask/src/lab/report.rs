@@ -36,11 +36,7 @@ pub(crate) struct Outcome {
 /// Tells one run.
 pub(crate) fn print_outcome(outcome: &Outcome, repeated: bool) {
     let word = if outcome.passed { "ok    " } else { "FAILED" };
-    let run = if repeated {
-        format!(" #{}", outcome.run)
-    } else {
-        String::new()
-    };
+    let run = if repeated { format!(" #{}", outcome.run) } else { String::new() };
     println!("{word} {}{run}  {:.1} s", outcome.scenario, outcome.seconds);
     for line in &outcome.reached {
         println!("         {line}");
@@ -62,10 +58,7 @@ pub(crate) fn print_table(outcomes: &[Outcome], took: Duration) {
     for outcome in outcomes {
         rows.entry(&outcome.scenario).or_default().push(outcome);
     }
-    println!(
-        "\n{:<24} {:>5} {:>7} {:>7} {:>9}",
-        "scenario", "runs", "passed", "failed", "median"
-    );
+    println!("\n{:<24} {:>5} {:>7} {:>7} {:>9}", "scenario", "runs", "passed", "failed", "median");
     for (name, runs) in rows {
         let passed = runs.iter().filter(|run| run.passed).count();
         let median = crate::bench::stats::median(runs.iter().map(|run| run.seconds));
@@ -78,18 +71,11 @@ pub(crate) fn print_table(outcomes: &[Outcome], took: Duration) {
     }
     let passed = outcomes.iter().filter(|outcome| outcome.passed).count();
     let failed = outcomes.len() - passed;
-    println!(
-        "\n{passed} passed, {failed} failed in {:.0} s",
-        took.as_secs_f64()
-    );
+    println!("\n{passed} passed, {failed} failed in {:.0} s", took.as_secs_f64());
 }
 
 /// Writes what the agents said, and what really happened, beside their logs.
-pub(crate) fn keep_documents(
-    folder: &Path,
-    seen: &BTreeMap<String, Seen>,
-    truth: &Truth,
-) -> Result<()> {
+pub(crate) fn keep_documents(folder: &Path, seen: &BTreeMap<String, Seen>, truth: &Truth) -> Result<()> {
     for (host, seen) in seen {
         let incidents: Vec<_> = seen
             .incidents
@@ -102,16 +88,11 @@ pub(crate) fn keep_documents(
                 json!({ "last": history.document, "versions": versions.collect::<Vec<_>>() })
             })
             .collect();
-        let document =
-            json!({ "health": seen.health, "broken": seen.broken, "incidents": incidents });
+        let document = json!({ "health": seen.health, "broken": seen.broken, "incidents": incidents });
         let text = serde_json::to_string_pretty(&document)?;
         std::fs::write(folder.join(format!("{host}.incidents.json")), text)?;
     }
-    let truth =
-        json!({ "moments": truth.moments, "steal_seconds": truth.steal, "loaded": truth.loaded });
-    std::fs::write(
-        folder.join("truth.json"),
-        serde_json::to_string_pretty(&truth)?,
-    )?;
+    let truth = json!({ "moments": truth.moments, "steal_seconds": truth.steal, "loaded": truth.loaded });
+    std::fs::write(folder.join("truth.json"), serde_json::to_string_pretty(&truth)?)?;
     Ok(())
 }

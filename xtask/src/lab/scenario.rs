@@ -131,15 +131,10 @@ impl Scenario {
 
     fn check_hosts(&self) -> Result<()> {
         let count = self.hosts.len();
-        ensure!(
-            (1..=MAX_HOSTS).contains(&count),
-            "{count} hosts; allowed are 1 to {MAX_HOSTS}"
-        );
+        ensure!((1..=MAX_HOSTS).contains(&count), "{count} hosts; allowed are 1 to {MAX_HOSTS}");
         let mut names = BTreeSet::new();
         for Host { name, .. } in &self.hosts {
-            let plain = name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+            let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
             ensure!(
                 plain && (1..=8).contains(&name.len()) && name != "switch",
                 "host `{name}`: a name is 1 to 8 lower-case letters and digits, and not `switch`"
@@ -158,10 +153,7 @@ impl Scenario {
             }
             let at = humantime::format_duration(step.at);
             ensure!(step.at >= last, "the step at {at} is not in order of time");
-            ensure!(
-                step.ends() <= self.lasts,
-                "the step at {at} ends after `lasts`"
-            );
+            ensure!(step.ends() <= self.lasts, "the step at {at} ends after `lasts`");
             last = step.at;
             for name in step.moments() {
                 ensure!(names.insert(name.clone()), "two steps are named `{name}`");
@@ -190,10 +182,7 @@ impl Scenario {
 
     fn check_host(&self, name: &str, place: &str) -> Result<()> {
         let known: Vec<_> = self.hosts.iter().map(|host| host.name.as_str()).collect();
-        ensure!(
-            known.contains(&name),
-            "{place} names the host `{name}`; there are {known:?}"
-        );
+        ensure!(known.contains(&name), "{place} names the host `{name}`; there are {known:?}");
         Ok(())
     }
 }
@@ -239,8 +228,7 @@ fn find(name: &str) -> Result<Scenario> {
 mod tests {
     use super::*;
 
-    const HEAD: &str =
-        "about = \"x\"\nlasts = \"9s\"\nhosts = [{ name = \"a\" }, { name = \"b\" }]\n";
+    const HEAD: &str = "about = \"x\"\nlasts = \"9s\"\nhosts = [{ name = \"a\" }, { name = \"b\" }]\n";
 
     fn refused(text: &str) -> String {
         let error = Scenario::parse("test", &format!("{HEAD}{text}")).unwrap_err();
@@ -268,33 +256,15 @@ mod tests {
     fn what_a_file_may_not_say() {
         let cases = [
             ("[[steps]]\nat = \"1s\"\n", "line 4"),
-            (
-                "[[steps]]\nat = \"1s\"\nheal = true\nstart = \"a\"\n",
-                "one of",
-            ),
+            ("[[steps]]\nat = \"1s\"\nheal = true\nstart = \"a\"\n", "one of"),
             ("[[steps]]\nat = \"1 parsec\"\nheal = true\n", "line 5"),
             ("[[steps]]\nat = \"1s\"\nstart = \"c\"\n", "the host `c`"),
             ("[[steps]]\nat = \"10s\"\nheal = true\n", "after `lasts`"),
-            (
-                "[[steps]]\nat = \"1s\"\nsignal = { host = \"a\", signal = \"SIGHUP\" }\n",
-                "SIGSTOP",
-            ),
-            (
-                "[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n",
-                "ony",
-            ),
-            (
-                "[[expect]]\nhost = \"a\"\nclass = \"path-dorp\"\n",
-                "path-drop",
-            ),
-            (
-                "[[expect]]\nhost = \"c\"\nclass = \"path-drop\"\n",
-                "the host `c`",
-            ),
-            (
-                "[[expect]]\nhost = \"a\"\nclass = \"path-drop\"\nfrom = \"cut\"\n",
-                "no step is named `cut`",
-            ),
+            ("[[steps]]\nat = \"1s\"\nsignal = { host = \"a\", signal = \"SIGHUP\" }\n", "SIGSTOP"),
+            ("[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n", "ony"),
+            ("[[expect]]\nhost = \"a\"\nclass = \"path-dorp\"\n", "path-drop"),
+            ("[[expect]]\nhost = \"c\"\nclass = \"path-drop\"\n", "the host `c`"),
+            ("[[expect]]\nhost = \"a\"\nclass = \"path-drop\"\nfrom = \"cut\"\n", "no step is named `cut`"),
         ];
         for (text, expected) in cases {
             let error = refused(text);

@@ -134,10 +134,7 @@ impl Action {
             Self::Drop(rule) => vec![&rule.from, &rule.to],
             Self::Tcp(tcp) => vec![&tcp.from, &tcp.to],
             Self::Signal(to) => vec![&to.host],
-            Self::Start(host)
-            | Self::LinkDown(host)
-            | Self::LinkUp(host)
-            | Self::HostGone(host) => vec![host],
+            Self::Start(host) | Self::LinkDown(host) | Self::LinkUp(host) | Self::HostGone(host) => vec![host],
             Self::Heal | Self::Load(_) => Vec::new(),
         }
     }

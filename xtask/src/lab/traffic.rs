@@ -25,9 +25,7 @@ pub(crate) fn start(network: &Network, tcp: &Tcp, stop: &Stop) -> Result<[Helper
     let (from, to) = (network.host(&tcp.from)?, network.host(&tcp.to)?);
     let listener = to.namespace.enter(|| listen(to.addr))?;
     let end = Instant::now() + tcp.lasts;
-    let receiver = Helper::spawn("tcp receiver", stop, move |stop| {
-        receive(&listener, end, stop)
-    })?;
+    let receiver = Helper::spawn("tcp receiver", stop, move |stop| receive(&listener, end, stop))?;
     let (name, addr) = (from.namespace.name().to_owned(), to.addr);
     let sender = Helper::spawn("tcp sender", stop, move |stop| {
         netns::join(&name)?;
@@ -90,8 +88,5 @@ fn accept(listener: &TcpListener) -> Result<Option<TcpStream>> {
 }
 
 fn passing(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

@@ -77,20 +77,14 @@ impl Watch {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stop = Stop::default();
         let (name, into, until) = (namespace.to_owned(), Arc::clone(&seen), stop.clone());
-        let thread = std::thread::Builder::new()
-            .name(format!("watch-{name}"))
-            .spawn(move || {
-                if let Err(error) = netns::join(&name) {
-                    lock(&into).broken.insert(format!("{error:#}"), 1);
-                    return;
-                }
-                poll(&into, &until);
-            })?;
-        Ok(Self {
-            seen,
-            stop,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name(format!("watch-{name}")).spawn(move || {
+            if let Err(error) = netns::join(&name) {
+                lock(&into).broken.insert(format!("{error:#}"), 1);
+                return;
+            }
+            poll(&into, &until);
+        })?;
+        Ok(Self { seen, stop, thread: Some(thread) })
     }
 
     /// What was seen until now.
@@ -110,9 +104,7 @@ impl Watch {
     pub(crate) fn end(mut self) -> Result<Seen> {
         self.stop.raise();
         if let Some(thread) = self.thread.take() {
-            thread
-                .join()
-                .map_err(|_| anyhow!("the watching thread panicked"))?;
+            thread.join().map_err(|_| anyhow!("the watching thread panicked"))?;
         }
         Ok(lock(&self.seen).clone())
     }
@@ -191,12 +183,7 @@ impl Seen {
             }
             None if full => self.refused += 1,
             None => {
-                let history = History {
-                    versions: vec![version],
-                    last: last.clone(),
-                    document,
-                    listed: true,
-                };
+                let history = History { versions: vec![version], last: last.clone(), document, listed: true };
                 self.incidents.insert(last.id, history);
             }
         }
@@ -215,13 +202,7 @@ impl Seen {
 impl History {
     /// Keeps the version where it is new; says how many were not kept.
     fn add(&mut self, version: Version) -> u64 {
-        let same = self.versions.last().is_some_and(|last| {
-            *last
-                == Version {
-                    at: last.at,
-                    ..version.clone()
-                }
-        });
+        let same = self.versions.last().is_some_and(|last| *last == Version { at: last.at, ..version.clone() });
         match (same, self.versions.len() < MAX_KEPT) {
             (true, _) => 0,
             (false, false) => 1,

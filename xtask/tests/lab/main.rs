@@ -1,11 +1,7 @@
 //! The lab's own promises, with a stand-in for the agent: faults have their effect, a wrong verdict is caught, and
 //! everything is removed again, however a run ends.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "the helpers of these tests are tests as well"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of these tests are tests as well")]
 
 mod naive;
 
@@ -76,10 +72,8 @@ impl Place {
             std::fs::write(path.join(format!("{name}.toml")), text).unwrap();
         }
         let test = std::env::current_exe().unwrap();
-        let script = format!(
-            "#!/bin/sh\nNAIVE_CONFIG=$3 exec {} --ignored --exact --nocapture naive::agent\n",
-            test.display()
-        );
+        let script =
+            format!("#!/bin/sh\nNAIVE_CONFIG=$3 exec {} --ignored --exact --nocapture naive::agent\n", test.display());
         let agent = path.join("agent");
         std::fs::write(&agent, script).unwrap();
         std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -101,17 +95,13 @@ impl Place {
     /// Agents of this place that run.
     fn agents(&self) -> usize {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let environments =
-            processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+        let environments = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
         let mine = self.0.join("target").display().to_string();
         environments
             .filter(|environment| {
                 let text = String::from_utf8_lossy(environment);
-                text.split('\0').any(|variable| {
-                    variable
-                        .strip_prefix("NAIVE_CONFIG=")
-                        .is_some_and(|path| path.starts_with(&mine))
-                })
+                text.split('\0')
+                    .any(|variable| variable.strip_prefix("NAIVE_CONFIG=").is_some_and(|path| path.starts_with(&mine)))
             })
             .count()
     }
@@ -128,9 +118,7 @@ fn namespaces_of(runner: u32) -> usize {
         return 0;
     };
     let prefix = format!("lac{runner}-");
-    let names = names
-        .flatten()
-        .filter_map(|name| name.file_name().into_string().ok());
+    let names = names.flatten().filter_map(|name| name.file_name().into_string().ok());
     names.filter(|name| name.starts_with(&prefix)).count()
 }
 
@@ -167,30 +155,20 @@ fn a_drop_at_every_hook_is_seen_from_both_ends_and_side_by_side() {
     assert!(output.status.success(), "{document:#}");
     let runs = document["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 3);
-    assert!(
-        runs.iter()
-            .all(|run| run["reached"].as_array().unwrap().len() == 2),
-        "{document:#}"
-    );
+    assert!(runs.iter().all(|run| run["reached"].as_array().unwrap().len() == 2), "{document:#}");
     assert_eq!(namespaces_of(runner), 0);
 }
 
 #[test]
 fn a_wrong_blame_fails_the_run_and_its_files_are_kept() {
     let place = Place::new("blame", &[("stop", STOP)]);
-    let lab = place
-        .lab(&["--json", "./stop.toml"])
-        .stdout(Stdio::piped())
-        .spawn();
+    let lab = place.lab(&["--json", "./stop.toml"]).stdout(Stdio::piped()).spawn();
     let (runner, output) = finished(lab.unwrap());
     assert_eq!(output.status.code(), Some(1));
     let document = document(&output);
     let run = &document["runs"][0];
     let problems = run["problems"].to_string();
-    assert!(
-        problems.contains("a: no agent-stall (host=b)"),
-        "{problems}"
-    );
+    assert!(problems.contains("a: no agent-stall (host=b)"), "{problems}");
     assert!(problems.contains("a: path-drop (direction="), "{problems}");
     let kept = Path::new(run["kept"].as_str().unwrap());
     for file in ["a.log", "a.toml", "a.incidents.json", "truth.json"] {
@@ -209,9 +187,7 @@ fn a_runner_that_is_asked_to_end_removes_everything() {
         let (runner, output) = finished(lab);
         assert_eq!(output.status.code(), Some(1));
         assert_eq!((namespaces_of(runner), place.agents()), (0, 0));
-        let left = std::fs::read_dir(place.0.join("target/lab"))
-            .unwrap()
-            .count();
+        let left = std::fs::read_dir(place.0.join("target/lab")).unwrap().count();
         assert_eq!(left, 0, "folders of runs that were interrupted");
     }
 }

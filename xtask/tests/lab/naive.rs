@@ -34,28 +34,13 @@ fn agent() {
     };
     let config: toml::Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let end = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    signal_hook::flag::register_conditional_shutdown(
-        signal_hook::consts::SIGTERM,
-        0,
-        Arc::clone(&end),
-    )
-    .unwrap();
+    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGTERM, 0, Arc::clone(&end)).unwrap();
     end.store(true, std::sync::atomic::Ordering::Relaxed);
     let book = Arc::new(Mutex::new(Book::default()));
-    for peer in config
-        .get("peers")
-        .and_then(toml::Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for peer in config.get("peers").and_then(toml::Value::as_array).into_iter().flatten() {
         let addr: SocketAddr = peer["addr"].as_str().unwrap().parse().unwrap();
         let name = peer["name"].as_str().unwrap().to_owned();
-        let peer = Peer {
-            name,
-            addr,
-            heard: None,
-            open: None,
-        };
+        let peer = Peer { name, addr, heard: None, open: None };
         book.lock().unwrap().peers.insert(addr.ip(), peer);
     }
     let served = Arc::clone(&book);
@@ -80,14 +65,10 @@ fn beat(config: &toml::Table, book: &Mutex<Book>) {
             book.lock().unwrap().tick(host, &socket);
         }
         let left = next.saturating_duration_since(Instant::now());
-        socket
-            .set_read_timeout(Some(left.max(Duration::from_millis(1))))
-            .unwrap();
+        socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
         let mut packet = [0; 8];
         if let Ok((8, from)) = socket.recv_from(&mut packet) {
-            book.lock()
-                .unwrap()
-                .hear(host, from.ip(), u64::from_be_bytes(packet));
+            book.lock().unwrap().hear(host, from.ip(), u64::from_be_bytes(packet));
         }
     }
 }

@@ -30,14 +30,8 @@ meanwhile = ["host-down"]
 /// The cut is at second 100 of both clocks, the healing at 105.
 fn truth() -> Truth {
     let moment = |second: u64| {
-        let at = Stamp {
-            boot: second * SECOND,
-            wall: second * SECOND,
-        };
-        Moment {
-            before: at,
-            after: at,
-        }
+        let at = Stamp { boot: second * SECOND, wall: second * SECOND };
+        Moment { before: at, after: at }
     };
     Truth {
         moments: [("cut".into(), moment(100)), ("healed".into(), moment(105))].into(),
@@ -96,15 +90,8 @@ fn check(expect: &str, said: &[(&str, Vec<Value>)], missing: &str, wrong: &str) 
     let judgement = judged(expect, &truth(), said);
     for (found, expected) in [(&judgement.missing, missing), (&judgement.wrong, wrong)] {
         let text = found.join("\n");
-        assert_eq!(
-            text.is_empty(),
-            expected.is_empty(),
-            "{said:?}\n{judgement:#?}"
-        );
-        assert!(
-            text.contains(expected),
-            "{expected} is not in {judgement:#?}"
-        );
+        assert_eq!(text.is_empty(), expected.is_empty(), "{said:?}\n{judgement:#?}");
+        assert!(text.contains(expected), "{expected} is not in {judgement:#?}");
     }
 }
 
@@ -119,19 +106,12 @@ fn what_is_expected_and_said_passes() {
 #[test]
 fn what_is_expected_and_not_said_is_missing() {
     let open = json!({ "state": "open", "ended_at": null });
-    let one_way = verdict(
-        "path-drop",
-        json!({ "host": "a", "peer": "b" }),
-        json!({ "direction": "to-peer" }),
-    );
+    let one_way = verdict("path-drop", json!({ "host": "a", "peer": "b" }), json!({ "direction": "to-peer" }));
     let cases = [
         (vec![], "no path-drop (host=a, peer=b, direction=both)"),
         (vec![incident(open)], "must be closed"),
         (vec![incident(json!({ "verdict": one_way }))], "direction"),
-        (
-            vec![incident(json!({ "evidence": [] }))],
-            "cites no retransmits",
-        ),
+        (vec![incident(json!({ "evidence": [] }))], "cites no retransmits"),
     ];
     for (versions, missing) in cases {
         check(DROP, &[("a", versions)], missing, "");
@@ -153,14 +133,8 @@ fn times_are_judged_against_the_truth() {
         (json!({ "duration_ms": 5201 }), "lasted +0.201 s"),
         (json!({ "duration_ms": 4700 }), "lasted -0.300 s"),
         (json!({ "started_at": "1970-01-01T00:01:39.801Z" }), ""),
-        (
-            json!({ "started_at": "1970-01-01T00:01:39.799Z" }),
-            "began -0.201 s",
-        ),
-        (
-            json!({ "ended_at": "1970-01-01T00:01:45.300Z" }),
-            "ended +0.300 s",
-        ),
+        (json!({ "started_at": "1970-01-01T00:01:39.799Z" }), "began -0.201 s"),
+        (json!({ "ended_at": "1970-01-01T00:01:45.300Z" }), "ended +0.300 s"),
     ];
     for (over, wrong) in cases {
         check(DROP, &[("a", vec![incident(over)])], "", wrong);
@@ -173,10 +147,7 @@ fn what_is_said_on_the_way_counts() {
         (refined("path-drop", true), ""),
         (refined("unknown", true), ""),
         (refined("host-down", true), ""),
-        (
-            refined("host-down", false),
-            "was host-down and not called provisional",
-        ),
+        (refined("host-down", false), "was host-down and not called provisional"),
         (refined("partition", true), "was partition"),
         (refined("agent-stall", true), "was agent-stall"),
     ];
@@ -187,23 +158,13 @@ fn what_is_said_on_the_way_counts() {
 
 #[test]
 fn what_nobody_expected_is_wrong() {
-    let stall = |host: &str| {
-        verdict(
-            "agent-stall",
-            json!({ "host": host }),
-            json!({ "state": "stopped" }),
-        )
-    };
+    let stall = |host: &str| verdict("agent-stall", json!({ "host": host }), json!({ "state": "stopped" }));
     let wrong_subject = incident(json!({ "verdict": stall("b"), "id": "2" }));
     let cases: [(&str, Vec<Value>, &str); 4] = [
         ("", vec![incident(json!({}))], "a: path-drop"),
         ("", refined("unknown", true), "a: unknown → path-drop"),
         ("", vec![wrong_subject], "a: agent-stall (host=b"),
-        (
-            DROP,
-            vec![incident(json!({})), incident(json!({ "id": "2" }))],
-            "a: path-drop",
-        ),
+        (DROP, vec![incident(json!({})), incident(json!({ "id": "2" }))], "a: path-drop"),
     ];
     for (expect, versions, wrong) in cases {
         check(expect, &[("a", versions)], "", wrong);
@@ -212,23 +173,13 @@ fn what_nobody_expected_is_wrong() {
 
 #[test]
 fn an_incident_does_not_close_as_provisional_nor_vanish() {
-    check(
-        DROP,
-        &[("a", vec![incident(json!({ "provisional": true }))])],
-        "",
-        "still provisional",
-    );
+    check(DROP, &[("a", vec![incident(json!({ "provisional": true }))])], "", "still provisional");
     let open = incident(json!({ "state": "open", "ended_at": null }));
     let scenario = Scenario::parse("test", HEAD).unwrap();
     let mut all = seen(&[("a", vec![open])]);
     all.get_mut("a").unwrap().take_all(Vec::new());
     let judgement = judge(&scenario, &truth(), &all).unwrap();
-    assert!(
-        judgement
-            .wrong
-            .join("\n")
-            .contains("vanished while it was open")
-    );
+    assert!(judgement.wrong.join("\n").contains("vanished while it was open"));
 }
 
 #[test]
@@ -256,10 +207,7 @@ fn steal_excuses_only_what_the_machine_accounts_for() {
         assert_eq!(judgement.passed(), excused, "{judgement:?}");
         assert_eq!(judgement.excused.len(), usize::from(excused));
     }
-    let unknown = Truth {
-        steal: None,
-        ..truth()
-    };
+    let unknown = Truth { steal: None, ..truth() };
     assert!(!judged("", &unknown, &[("a", vec![stolen("a", Some(0.1))])]).passed());
 }
 
@@ -273,10 +221,7 @@ fn a_peers_account_is_excused_by_the_stall_of_the_one_it_is_about() {
 
 #[test]
 fn load_excuses_the_machine_but_no_blame() {
-    let loaded = Truth {
-        loaded: true,
-        ..truth()
-    };
+    let loaded = Truth { loaded: true, ..truth() };
     let saturated = verdict("cpu-saturation", json!({ "host": "a" }), json!({}));
     let saturated = incident(json!({ "verdict": saturated }));
     assert!(judged("", &loaded, &[("a", vec![saturated.clone()])]).passed());
@@ -284,8 +229,5 @@ fn load_excuses_the_machine_but_no_blame() {
     assert!(!judged("", &loaded, &[("a", vec![incident(json!({}))])]).passed());
     let mut refined = refined("path-drop", true);
     refined[1] = saturated;
-    assert!(
-        !judged("", &loaded, &[("a", refined)]).passed(),
-        "blamed on the way"
-    );
+    assert!(!judged("", &loaded, &[("a", refined)]).passed(), "blamed on the way");
 }

@@ -1,0 +1,200 @@
+use super::*;
+
+/// Parses `text` and compares all that is said about it, a line each.
+fn check(text: &str, expected: &str) {
+    let said = match Config::parse(text, "c") {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(said, expected.trim(), "for:\n{text}");
+}
+
+const PEERS: &str = "host = \"db1\"\n[heartbeat]\ninsecure = true\n";
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let config = Config::parse("host = \"db1\"", "c").unwrap();
+    assert_eq!(config, Config::without_file("db1"));
+    assert_eq!(config.thresholds.gap, Duration::from_millis(300));
+    assert_eq!(config.store.max_size, 512 << 20);
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:9480");
+}
+
+#[test]
+fn the_contracts_example_says_what_it_says() {
+    let text = r#"
+host = "db1"
+labels = { hypervisor = "kvm3", role = "database" }
+[heartbeat]
+listen = "10.77.0.11:9479"
+interval = "50ms"
+key_file = "/etc/lacuna/cluster.key"
+insecure = true
+[[peers]]
+name = "lb1"
+addr = "10.77.0.12:9479"
+[thresholds]
+cpu_stall = "400ms"
+saturation = "20s"
+[watch]
+interfaces = ["eth0"]
+vips = ["10.77.0.100"]
+[store]
+path = "/srv/lacuna"
+retention = "7d"
+max_size = "64MiB"
+[http]
+listen = "127.0.0.1:9999"
+[otlp]
+endpoint = "http://127.0.0.1:4317"
+"#;
+    let config = Config::parse(text, "c").unwrap();
+    assert_eq!(config.labels["hypervisor"], "kvm3");
+    assert_eq!(config.peers.len(), 1);
+    assert_eq!(config.thresholds.gap, Duration::from_millis(150), "three intervals");
+    assert_eq!(config.store.retention, Duration::from_secs(7 * 86_400));
+    assert_eq!(config.without_effect().len(), 4);
+    let settings = config.settings(vec!["gateway".into()]);
+    assert_eq!(settings.peers, ["lb1"]);
+    assert_eq!(settings.anchors, ["gateway"]);
+    assert_eq!(settings.saturation, Duration::from_secs(20));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line_and_what_is_allowed() {
+    check(
+        "hots = \"db1\"",
+        "c:1: hots: is not a key; allowed: host, labels, heartbeat, peers, thresholds, watch, store, http, otlp",
+    );
+    check(
+        "[heartbeat]\nintervall = \"1s\"",
+        "c:2: heartbeat.intervall: is not a key; allowed: listen, interval, key_file, insecure",
+    );
+    check(
+        "[heartbeat]\n\ninterval = \"100\"",
+        "c:3: heartbeat.interval: \"100\" is not a duration (time unit needed, for example 100sec or 100ms); allowed: a number and ns, us, ms, s, m, h or d, such as \"300ms\"; from 10ms to 10s",
+    );
+    check(
+        "[heartbeat]\ninterval = 100",
+        "c:2: heartbeat.interval: is of type integer; allowed: a number and ns, us, ms, s, m, h or d, such as \"300ms\"; from 10ms to 10s",
+    );
+    check(
+        "[heartbeat]\ninterval = \"9ms\"",
+        "c:2: heartbeat.interval: \"9ms\" is out of range; allowed: a number and ns, us, ms, s, m, h or d, such as \"300ms\"; from 10ms to 10s",
+    );
+    check(
+        "[thresholds]\ngap = \"199ms\"",
+        "c:2: thresholds.gap: 199ms is below two intervals; allowed: at least 200ms with heartbeat.interval = 100ms",
+    );
+    check(
+        "[store]\nmax_size = \"512\"",
+        "c:2: store.max_size: \"512\" has no unit; allowed: a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1024GiB",
+    );
+    check(
+        "[http]\nlisten = \"localhost:9480\"",
+        "c:2: http.listen: \"localhost:9480\" is not an address with a port (invalid socket address syntax); allowed: an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"",
+    );
+    check(
+        "[watch]\nvips = [\"10.77.0.100/24\", \"0.0.0.0\"]\ninterfaces = \"eth0\"",
+        "c:2: watch.vips: \"0.0.0.0\" cannot have one owner in a network; allowed: IP addresses, such as \"10.77.0.100\"\n\
+         c:2: watch.vips: \"10.77.0.100/24\" is not an IP address (invalid IP address syntax); allowed: IP addresses, such as \"10.77.0.100\"\n\
+         c:3: watch.interfaces: is of type string; allowed: a list: [names of network interfaces, at most 15 bytes, no '/' or blank]",
+    );
+    check(
+        "labels = { role = \"\", rack = 7 }",
+        "c:1: labels.rack: is of type integer; allowed: 1 to 128 printable characters\n\
+         c:1: labels.role: \"\" is not a label; allowed: 1 to 128 printable characters",
+    );
+    check(
+        "[otlp]\nendpoint = \"127.0.0.1:4317\"",
+        "c:2: otlp.endpoint: \"127.0.0.1:4317\" is not an address; allowed: an address that begins with http:// or https://, such as \"http://127.0.0.1:4317\"",
+    );
+    check("heartbeat = 1", "c:1: heartbeat: is of type integer; allowed: a table: [heartbeat]");
+}
+
+#[test]
+fn what_is_no_toml_is_named_with_its_line() {
+    let error = Config::parse("host = \"db1\"\n[store\n", "c").unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("c:2: not TOML: "), "{said}");
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_the_order_of_the_file() {
+    let text = "host = \"a b\"\n[heartbeat]\ninterval = \"1 fortnight\"\ninsecure = 1\n[[peers]]\naddr = \"nowhere\"\n[stor]\n";
+    let Err(ConfigError::Wrong { problems, .. }) = Config::parse(text, "c") else {
+        panic!("accepted");
+    };
+    let keys: Vec<_> = problems.iter().map(|p| (p.line, p.key.as_str())).collect();
+    let expected = [
+        (1, "host"),
+        (3, "heartbeat.interval"),
+        (4, "heartbeat.insecure"),
+        (5, "peers.name"),
+        (6, "peers.addr"),
+        (7, "stor"),
+    ];
+    assert_eq!(keys, expected);
+}
+
+#[test]
+fn peers_are_unique_and_not_this_host() {
+    let text = format!(
+        "{PEERS}[[peers]]\nname = \"lb1\"\naddr = \"10.77.0.12:9479\"\n\
+         [[peers]]\nname = \"lb1\"\naddr = \"10.77.0.12:9479\"\n\
+         [[peers]]\nname = \"db1\"\naddr = \"[fd00::1]:9479\"\n\
+         [[peers]]\nname = \"lb2\"\naddr = \"0.0.0.0:9479\"\n"
+    );
+    check(
+        &text,
+        "c:7: peers.addr: \"10.77.0.12:9479\" is also the peer of line 4; allowed: an address for each peer\n\
+         c:7: peers.name: \"lb1\" is also the peer of line 4; allowed: a name for each peer\n\
+         c:10: peers.addr: \"[fd00::1]:9479\" cannot be reached from heartbeat.listen = \"0.0.0.0:9479\"; allowed: both IPv4 or both IPv6\n\
+         c:10: peers.name: \"db1\" is this host itself; allowed: the other hosts only\n\
+         c:15: peers.addr: \"0.0.0.0:9479\" is not the address of one host; allowed: an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"",
+    );
+}
+
+#[test]
+fn peers_need_a_word_on_authentication() {
+    let peer = "[[peers]]\nname = \"lb1\"\naddr = \"10.77.0.12:9479\"\n";
+    check(
+        &format!("host = \"db1\"\n{peer}"),
+        "c:2: heartbeat.insecure: is not true although peers are configured: this version does not authenticate packets yet; allowed: insecure = true in [heartbeat], on a network whose hosts are trusted; or no [[peers]]",
+    );
+    check(
+        &format!("host = \"db1\"\n[heartbeat]\ninsecure = false\nkey_file = \"/etc/k\"\n{peer}"),
+        "c:3: heartbeat.insecure: is not true although peers are configured: this version does not authenticate packets yet, whatever heartbeat.key_file says; allowed: insecure = true in [heartbeat], on a network whose hosts are trusted; or no [[peers]]",
+    );
+    check(&format!("{PEERS}{peer}"), "ok");
+}
+
+#[test]
+fn the_number_of_peers_is_bounded() {
+    let peers = |count: usize| {
+        let peer = |i: usize| {
+            let addr = format!("10.77.{}.{}:9479", i / 250, 1 + i % 250);
+            format!("[[peers]]\nname = \"p{i}\"\naddr = \"{addr}\"\n")
+        };
+        format!("{PEERS}{}", (0..count).map(peer).collect::<String>())
+    };
+    check(&peers(MAX_PEERS), "ok");
+    check(&peers(MAX_PEERS + 1), "c:3076: peers: 1025 are too many; allowed: at most 1024");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nonexistent/lacuna.toml")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/nonexistent/lacuna.toml: cannot read the configuration: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn a_file_of_many_megabytes_is_not_read() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(MAX_FILE + 1).unwrap();
+    let error = Config::load(file.path()).unwrap_err();
+    assert!(matches!(error, ConfigError::TooLong { .. }), "{error}");
+}

@@ -1,0 +1,189 @@
+//! The embedded store: incidents and their evidence in SQLite, bounded in size and age, safe against `kill -9`.
+
+mod error;
+mod query;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lacuna_core::incident::{Incident, State};
+use rusqlite::{Connection, Transaction, params};
+
+pub use crate::config::Store as StoreSettings;
+pub use error::StoreError;
+pub use query::{DEFAULT_LIMIT, Found, MAX_LIMIT, Query, StoreReader, state_name};
+pub use writer::{QUEUE, Writer, spawn_writer};
+
+/// Closed incidents that go at once when room is needed.
+const EVICTED_AT_ONCE: u32 = 16;
+/// How often room is made for one incident before the store says that it is full.
+const EVICTION_ROUNDS: u32 = 64;
+/// Pieces of evidence of earlier versions that an incident keeps; the oldest go first.
+const EARLIER_EVIDENCE: u32 = 1000;
+
+/// The store as its one writer has it.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+    retention: Duration,
+}
+
+impl Store {
+    /// Opens the store; makes the directory and the database where they are missing.
+    ///
+    /// # Errors
+    /// It cannot be made, is read-only, full, of a newer version or not a store at all.
+    pub fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        Ok(Self {
+            connection: schema::open(settings)?,
+            path: schema::file(&settings.path),
+            retention: settings.retention,
+        })
+    }
+
+    /// Writes a version of an incident; once this returns, it survives the end of the process and of the host.
+    ///
+    /// Where there is no room, the oldest closed incidents go; the answer is how many went.
+    ///
+    /// # Errors
+    /// There is no room even so, or the database cannot be written; the version before stays as it was.
+    pub fn put(&mut self, incident: &Incident) -> Result<u64, StoreError> {
+        let row = Row::of(incident)?;
+        let mut evicted = 0;
+        for _ in 0..EVICTION_ROUNDS {
+            let written = self.write(&row).map_err(|error| self.of(error));
+            if !matches!(written, Err(StoreError::Full { .. })) {
+                return written.map(|()| evicted);
+            }
+            let gone = self.evict(&row.id)?;
+            if gone == 0 {
+                break;
+            }
+            evicted += gone;
+        }
+        Err(StoreError::Full { path: self.path.clone() })
+    }
+
+    /// Incidents that were open when they were last written, oldest first: for a restarted agent to go on with.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn open_incidents(&self) -> Result<Found, StoreError> {
+        let query = Query { state: Some(State::Open), limit: MAX_LIMIT, ..Query::default() };
+        query::find(&self.connection, &query).map_err(|error| self.of(error))
+    }
+
+    /// Removes closed incidents that are older than the retention; the answer is how many.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn expire(&mut self, now: SystemTime) -> Result<u64, StoreError> {
+        let Some(oldest) = now.checked_sub(self.retention) else {
+            return Ok(0);
+        };
+        let sql = "DELETE FROM incidents WHERE state = 'closed' AND coalesce(ended_ms, started_ms) < ?";
+        let removed = self.connection.execute(sql, [millis(oldest)]);
+        removed.map(count).map_err(|error| self.of(error))
+    }
+
+    fn of(&self, error: rusqlite::Error) -> StoreError {
+        StoreError::of(&self.path, error)
+    }
+
+    fn write(&mut self, row: &Row) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        let (number, version) = write_incident(&transaction, row)?;
+        write_evidence(&transaction, row, number, version)?;
+        trim_evidence(&transaction, number, version)?;
+        transaction.commit()
+    }
+
+    fn evict(&mut self, but: &str) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM incidents WHERE number IN (
+                       SELECT number FROM incidents WHERE state = 'closed' AND id <> ?1
+                       ORDER BY started_ms, id LIMIT ?2)";
+        let removed = self.connection.execute(sql, params![but, EVICTED_AT_ONCE]);
+        removed.map(count).map_err(|error| self.of(error))
+    }
+}
+
+/// An incident as the tables hold it.
+struct Row {
+    id: String,
+    class: &'static str,
+    state: &'static str,
+    started_ms: i64,
+    ended_ms: Option<i64>,
+    document: String,
+    evidence: Vec<String>,
+}
+
+impl Row {
+    fn of(incident: &Incident) -> Result<Self, StoreError> {
+        let wrong = |reason: String| StoreError::Document { id: incident.id.clone(), reason };
+        let time = |text: &str| {
+            humantime::parse_rfc3339_weak(text)
+                .map(millis)
+                .map_err(|error| wrong(format!("\"{text}\" is not a time ({error})")))
+        };
+        let json = |error: serde_json::Error| wrong(error.to_string());
+        let evidence: Result<_, _> = incident.evidence.iter().map(serde_json::to_string).collect();
+        let bare = Incident { evidence: Vec::new(), ..incident.clone() };
+        Ok(Self {
+            id: incident.id.clone(),
+            class: incident.verdict.class.name(),
+            state: state_name(incident.state),
+            started_ms: time(&incident.started_at)?,
+            ended_ms: incident.ended_at.as_deref().map(time).transpose()?,
+            document: serde_json::to_string(&bare).map_err(json)?,
+            evidence: evidence.map_err(json)?,
+        })
+    }
+}
+
+/// The number of the incident's row, and its version from now on.
+fn write_incident(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<(i64, i64)> {
+    let sql = "INSERT INTO incidents (id, version, class, state, started_ms, ended_ms, document)
+               VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6)
+               ON CONFLICT (id) DO UPDATE SET version = version + 1, class = ?2, state = ?3,
+                   started_ms = ?4, ended_ms = ?5, document = ?6
+               RETURNING number, version";
+    let values = params![row.id, row.class, row.state, row.started_ms, row.ended_ms, row.document];
+    let mut statement = transaction.prepare_cached(sql)?;
+    statement.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+fn write_evidence(transaction: &Transaction<'_>, row: &Row, number: i64, version: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO evidence (incident, cited, first_version, last_version, position)
+               VALUES (?1, ?2, ?3, ?3, ?4)
+               ON CONFLICT (incident, cited) DO UPDATE SET last_version = ?3, position = ?4";
+    let mut statement = transaction.prepare_cached(sql)?;
+    for (position, cited) in (0_i64..).zip(&row.evidence) {
+        statement.execute(params![number, cited, version, position])?;
+    }
+    Ok(())
+}
+
+fn trim_evidence(transaction: &Transaction<'_>, number: i64, version: i64) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM evidence WHERE incident = ?1 AND cited IN (
+                   SELECT cited FROM evidence WHERE incident = ?1 AND last_version < ?2
+                   ORDER BY last_version DESC, position LIMIT -1 OFFSET ?3)";
+    let mut statement = transaction.prepare_cached(sql)?;
+    statement.execute(params![number, version, EARLIER_EVIDENCE])?;
+    Ok(())
+}
+
+/// Milliseconds since 1970; 0 for what was before.
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}

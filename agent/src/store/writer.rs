@@ -1,0 +1,200 @@
+//! The store's own thread: the driver never waits for a disk.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use lacuna_core::incident::Incident;
+
+use super::{Store, StoreError, StoreSettings};
+use crate::shared::Shared;
+
+/// Versions of incidents that may wait for the thread.
+pub const QUEUE: usize = 1024;
+/// Incidents whose newest version is kept while the store cannot be written.
+const PENDING: usize = 1024;
+/// The first wait after a failure; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How often incidents beyond the retention are removed.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+/// How long [`Writer::finish`] waits for a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The part of `/healthz` that the store's troubles are shown under.
+const PART: &str = "store";
+
+/// The driver's end of the store.
+#[derive(Debug)]
+pub struct Writer {
+    queue: SyncSender<Arc<Incident>>,
+    done: Receiver<()>,
+    refused: Refused,
+}
+
+/// Counts what the store did not take.
+#[derive(Clone)]
+struct Refused(Arc<Shared>);
+
+impl std::fmt::Debug for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Refused")
+    }
+}
+
+impl Refused {
+    fn add(&self, incidents: u64) {
+        self.0.counters.write().store_refused += incidents;
+    }
+}
+
+/// Starts the thread. With an `opened` that failed it says so in `/healthz` and tries again, as it does after
+/// any later failure.
+///
+/// # Errors
+/// The system cannot start a thread.
+pub fn spawn_writer(
+    settings: StoreSettings,
+    opened: Result<Store, StoreError>,
+    shared: Arc<Shared>,
+) -> io::Result<Writer> {
+    let (queue, incoming) = sync_channel(QUEUE);
+    let (finished, done) = sync_channel(1);
+    let refused = Refused(Arc::clone(&shared));
+    let mut work = Work::new(settings, opened, shared);
+    thread::Builder::new().name("lacuna-store".into()).spawn(move || {
+        work.run(&incoming);
+        // Nobody waits where the agent did not say goodbye.
+        let _ = finished.send(());
+    })?;
+    Ok(Writer { queue, done, refused })
+}
+
+impl Writer {
+    /// Hands over a version of an incident; never blocks. What does not fit is counted and shown as degraded.
+    pub fn put(&self, incident: Arc<Incident>) {
+        let because = match self.queue.try_send(incident) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => "the disk is too slow: the store's queue is full",
+            Err(TrySendError::Disconnected(_)) => "the store's thread has ended",
+        };
+        self.refused.add(1);
+        self.refused.0.degrade(PART, because.to_owned());
+    }
+
+    /// Writes what is still waiting and ends the thread; gives up after 5 s on a disk that hangs. True where all
+    /// of it was tried.
+    #[must_use]
+    pub fn finish(self) -> bool {
+        drop(self.queue);
+        !matches!(self.done.recv_timeout(PATIENCE), Err(RecvTimeoutError::Timeout))
+    }
+}
+
+/// What the thread has in hand.
+struct Work {
+    settings: StoreSettings,
+    store: Option<Store>,
+    shared: Arc<Shared>,
+    /// The newest version of each incident that is not written yet.
+    pending: BTreeMap<String, Arc<Incident>>,
+    /// After a failure: the wait, and when it is over.
+    retry: Option<(Duration, Instant)>,
+    expire_at: Instant,
+}
+
+impl Work {
+    fn new(settings: StoreSettings, opened: Result<Store, StoreError>, shared: Arc<Shared>) -> Self {
+        let mut work =
+            Self { settings, store: None, shared, pending: BTreeMap::new(), retry: None, expire_at: Instant::now() };
+        match opened {
+            Ok(store) => work.store = Some(store),
+            Err(error) => work.failed(&error),
+        }
+        work
+    }
+
+    fn run(&mut self, incoming: &Receiver<Arc<Incident>>) {
+        loop {
+            let next = self.retry.map_or(self.expire_at, |(_, at)| at);
+            let wait = next.saturating_duration_since(Instant::now());
+            let last = match incoming.recv_timeout(wait) {
+                Ok(incident) => {
+                    self.keep(incident);
+                    incoming.try_iter().take(QUEUE).for_each(|more| self.keep(more));
+                    false
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => true,
+            };
+            if last || self.retry.is_none_or(|(_, at)| at <= Instant::now()) {
+                self.turn();
+            }
+            if last {
+                return;
+            }
+        }
+    }
+
+    fn keep(&mut self, incident: Arc<Incident>) {
+        if self.pending.len() < PENDING || self.pending.contains_key(&incident.id) {
+            self.pending.insert(incident.id.clone(), incident);
+        } else {
+            Refused(Arc::clone(&self.shared)).add(1);
+        }
+    }
+
+    /// One attempt at all there is to do.
+    fn turn(&mut self) {
+        match self.flush() {
+            Ok(()) => {
+                self.retry = None;
+                self.shared.restore(PART);
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        let wait = self.retry.map_or(FIRST_WAIT, |(wait, _)| (wait * 2).min(LONGEST_WAIT));
+        if self.retry.is_none() {
+            tracing::error!("incidents are not kept: {error}");
+        }
+        self.retry = Some((wait, Instant::now() + wait));
+        self.shared.degrade(PART, error.to_string());
+        // A file that was replaced or a disk that was mounted anew needs a new connection.
+        self.store = None;
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let store = match &mut self.store {
+            Some(store) => store,
+            none => none.insert(Store::open(&self.settings)?),
+        };
+        while let Some(next) = self.pending.first_entry() {
+            match store.put(next.get()) {
+                Ok(evicted) => note_evicted(&self.shared, evicted),
+                Err(error @ StoreError::Document { .. }) => {
+                    tracing::error!("{error}");
+                    Refused(Arc::clone(&self.shared)).add(1);
+                }
+                Err(error) => return Err(error),
+            }
+            next.remove();
+        }
+        if self.expire_at <= Instant::now() {
+            store.expire(SystemTime::now())?;
+            self.expire_at = Instant::now() + EXPIRE_EVERY;
+        }
+        Ok(())
+    }
+}
+
+fn note_evicted(shared: &Shared, evicted: u64) {
+    if evicted > 0 {
+        shared.counters.write().store_evicted += evicted;
+        tracing::warn!("the store reached store.max_size: {evicted} of the oldest closed incidents went");
+    }
+}
