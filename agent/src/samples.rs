@@ -26,12 +26,7 @@ pub(crate) fn numbered(i: u32) -> Incident {
         let since = std::time::Duration::from_secs(1_795_000_000 + u64::from(i * 60 + seconds));
         humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
     };
-    Incident {
-        id: format!("id-{i:06}"),
-        started_at: at(0),
-        ended_at: Some(at(15)),
-        ..path_drop()
-    }
+    Incident { id: format!("id-{i:06}"), started_at: at(0), ended_at: Some(at(15)), ..path_drop() }
 }
 
 /// A running agent without probes.
@@ -58,25 +53,14 @@ pub(crate) fn busy() -> Arc<Shared> {
     };
     let probes = vec![
         probe("sched", "raw_tp/sched_switch", None),
-        probe(
-            "tcp",
-            "tp_btf/tcp_retransmit_skb",
-            Some("no BTF in this kernel"),
-        ),
+        probe("tcp", "tp_btf/tcp_retransmit_skb", Some("no BTF in this kernel")),
     ];
     let metrics: Arc<dyn ProbeMetrics> = Arc::new(Kernel);
     let mut shared = Shared::new(shared().identity.clone(), probes, Some(metrics));
     *shared.peers.write() = vec![heard("lb1"), unheard("lb2"), anchor()];
     *shared.cpus.write() = vec![
-        CpuStatus {
-            cpu: 0,
-            busy: Some(0.25),
-            steal_seconds_total: Some(12.5),
-        },
-        CpuStatus {
-            cpu: 1,
-            ..CpuStatus::default()
-        },
+        CpuStatus { cpu: 0, busy: Some(0.25), steal_seconds_total: Some(12.5) },
+        CpuStatus { cpu: 1, ..CpuStatus::default() },
     ];
     shared.degrade("store", "the store is read-only".into());
     *shared.ready.write() = true;
@@ -143,12 +127,7 @@ fn unheard(name: &str) -> PeerStatus {
 }
 
 fn anchor() -> PeerStatus {
-    PeerStatus {
-        name: "gateway".into(),
-        addr: "10.77.0.1:0".parse().unwrap(),
-        role: "anchor",
-        ..unheard("gateway")
-    }
+    PeerStatus { name: "gateway".into(), addr: "10.77.0.1:0".parse().unwrap(), role: "anchor", ..unheard("gateway") }
 }
 
 /// A kernel that measures lateness and retransmits and nothing else.
@@ -159,13 +138,7 @@ impl ProbeMetrics for Kernel {
         let mut counts = vec![0; 64];
         (counts[11], counts[31]) = (1000, 1);
         let sum_seconds = 3.25;
-        Some(vec![(
-            0,
-            Log2Histogram {
-                counts,
-                sum_seconds,
-            },
-        )])
+        Some(vec![(0, Log2Histogram { counts, sum_seconds })])
     }
     fn timer_gaps(&self) -> Option<Vec<(u32, Log2Histogram)>> {
         None

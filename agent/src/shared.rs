@@ -67,11 +67,7 @@ pub struct Shared {
 impl Shared {
     /// An agent that just started: not ready, nothing seen.
     #[must_use]
-    pub fn new(
-        identity: Identity,
-        probes: Vec<ProbeStatus>,
-        probe_metrics: Option<Arc<dyn ProbeMetrics>>,
-    ) -> Self {
+    pub fn new(identity: Identity, probes: Vec<ProbeStatus>, probe_metrics: Option<Arc<dyn ProbeMetrics>>) -> Self {
         Self {
             identity,
             peers: Cell::default(),
@@ -217,12 +213,7 @@ impl Book {
     /// All that it holds, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Incident>> {
-        let mut all: Vec<_> = self
-            .closed
-            .iter()
-            .chain(self.open.values())
-            .cloned()
-            .collect();
+        let mut all: Vec<_> = self.closed.iter().chain(self.open.values()).cloned().collect();
         all.sort_by(|a, b| (&a.started_at, &a.id).cmp(&(&b.started_at, &b.id)));
         all
     }

@@ -15,11 +15,7 @@ pub(super) fn gap(gap: &At<Duration>, interval: Duration, findings: &Findings) {
             gap.line,
             "thresholds.gap",
             format!("{} is below two intervals", words(gap.value)),
-            &format!(
-                "at least {} with heartbeat.interval = {}",
-                words(least),
-                words(interval)
-            ),
+            &format!("at least {} with heartbeat.interval = {}", words(least), words(interval)),
         );
     }
 }
@@ -61,30 +57,18 @@ fn one(host: &str, heartbeat: &Heartbeat, peer: &Peer, line: usize, findings: &F
         findings.add(line, "peers.addr", wrong, "the other hosts only");
     }
     if peer.addr.is_ipv4() != heartbeat.listen.is_ipv4() {
-        let wrong = format!(
-            "\"{}\" cannot be reached from heartbeat.listen = \"{}\"",
-            peer.addr, heartbeat.listen
-        );
+        let wrong = format!("\"{}\" cannot be reached from heartbeat.listen = \"{}\"", peer.addr, heartbeat.listen);
         findings.add(line, "peers.addr", wrong, "both IPv4 or both IPv6");
     }
 }
 
 /// Until packets are authenticated, whoever can send a packet can lie: the operator must say that this is fine.
-fn authentication(
-    heartbeat: &Heartbeat,
-    insecure: Option<usize>,
-    peers: &[At<Peer>],
-    findings: &Findings,
-) {
+fn authentication(heartbeat: &Heartbeat, insecure: Option<usize>, peers: &[At<Peer>], findings: &Findings) {
     let Some(first) = peers.first() else { return };
     if heartbeat.insecure {
         return;
     }
-    let key_file = if heartbeat.key_file.is_some() {
-        ", whatever heartbeat.key_file says"
-    } else {
-        ""
-    };
+    let key_file = if heartbeat.key_file.is_some() { ", whatever heartbeat.key_file says" } else { "" };
     findings.add(
         insecure.unwrap_or(first.line),
         "heartbeat.insecure",

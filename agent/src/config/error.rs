@@ -61,9 +61,6 @@ impl fmt::Display for Problem {
 }
 
 fn lines(name: &str, problems: &[Problem]) -> String {
-    let lines: Vec<_> = problems
-        .iter()
-        .map(|problem| format!("{name}:{}: {problem}", problem.line))
-        .collect();
+    let lines: Vec<_> = problems.iter().map(|problem| format!("{name}:{}: {problem}", problem.line)).collect();
     lines.join("\n")
 }

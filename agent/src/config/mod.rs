@@ -130,11 +130,7 @@ impl Thresholds {
     /// The defaults that go with this interval between heartbeats.
     #[must_use]
     pub fn for_interval(interval: Duration) -> Self {
-        Self {
-            gap: interval * 3,
-            cpu_stall: Duration::from_millis(500),
-            saturation: Duration::from_secs(30),
-        }
+        Self { gap: interval * 3, cpu_stall: Duration::from_millis(500), saturation: Duration::from_secs(30) }
     }
 }
 
@@ -150,9 +146,7 @@ impl Default for Store {
 
 impl Default for Http {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)),
-        }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)) }
     }
 }
 
@@ -162,17 +156,10 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or says something wrong: then every mistake that was found, with its line.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
         let length = std::fs::metadata(path).map_err(unreadable)?.len();
         if length > MAX_FILE {
-            return Err(ConfigError::TooLong {
-                path: path.to_owned(),
-                length,
-                most: MAX_FILE,
-            });
+            return Err(ConfigError::TooLong { path: path.to_owned(), length, most: MAX_FILE });
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         Self::parse(&text, &path.display().to_string())
@@ -183,10 +170,7 @@ impl Config {
     /// # Errors
     /// Every mistake that was found, with its line.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        parse::config(text).map_err(|problems| ConfigError::Wrong {
-            name: name.to_owned(),
-            problems,
-        })
+        parse::config(text).map_err(|problems| ConfigError::Wrong { name: name.to_owned(), problems })
     }
 
     /// What holds where there is no file: no peers, this kernel only.
@@ -233,19 +217,10 @@ impl Config {
                 !self.watch.interfaces.is_empty(),
                 "watch.interfaces has no effect: this version does not watch single interfaces yet",
             ),
-            (
-                !self.watch.vips.is_empty(),
-                "watch.vips has no effect: this version does not look for split brain yet",
-            ),
-            (
-                self.otlp.is_some(),
-                "otlp.endpoint has no effect: this version does not export traces yet",
-            ),
+            (!self.watch.vips.is_empty(), "watch.vips has no effect: this version does not look for split brain yet"),
+            (self.otlp.is_some(), "otlp.endpoint has no effect: this version does not export traces yet"),
         ];
-        given
-            .into_iter()
-            .filter_map(|(given, note)| given.then_some(note))
-            .collect()
+        given.into_iter().filter_map(|(given, note)| given.then_some(note)).collect()
     }
 }
 

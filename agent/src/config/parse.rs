@@ -32,17 +32,11 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
     }
     let config = root(Section::root(document.get_ref(), &findings), &findings);
     let problems = findings.into_sorted();
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
 fn root(mut root: Section<'_>, findings: &Findings) -> Config {
-    let host = root
-        .text("host", &rule(&name, NAME))
-        .map_or_else(host_name, |host| host.value);
+    let host = root.text("host", &rule(&name, NAME)).map_or_else(host_name, |host| host.value);
     let labels = root.pairs("labels", &rule(&label, LABEL));
     let (heartbeat, insecure) = heartbeat(root.section("heartbeat"));
     let peers = peers(root.sections("peers"));
@@ -91,10 +85,7 @@ fn peer(mut section: Section<'_>) -> Option<At<Peer>> {
     let name = section.required("name", &rule(&name, NAME));
     let addr = section.required("addr", &rule(&peer_address, ADDRESS));
     section.finish();
-    let value = Peer {
-        name: name?.value,
-        addr: addr?.value,
-    };
+    let value = Peer { name: name?.value, addr: addr?.value };
     Some(At { line, value })
 }
 
@@ -103,11 +94,7 @@ fn thresholds(mut section: Section<'_>, interval: Duration, findings: &Findings)
     let hour = Duration::from_secs(3600);
     let gap = duration(&mut section, "gap", (Duration::from_millis(20), hour));
     let cpu_stall = duration(&mut section, "cpu_stall", (Duration::from_millis(10), hour));
-    let saturation = duration(
-        &mut section,
-        "saturation",
-        (Duration::from_secs(1), hour * 24),
-    );
+    let saturation = duration(&mut section, "saturation", (Duration::from_secs(1), hour * 24));
     section.finish();
     if let Some(gap) = &gap {
         check::gap(gap, interval, findings);
@@ -120,13 +107,8 @@ fn thresholds(mut section: Section<'_>, interval: Duration, findings: &Findings)
 }
 
 fn watch(mut section: Section<'_>) -> Watch {
-    let interfaces = section.texts(
-        "interfaces",
-        &rule(
-            &interface,
-            "names of network interfaces, at most 15 bytes, no '/' or blank",
-        ),
-    );
+    let interfaces = section
+        .texts("interfaces", &rule(&interface, "names of network interfaces, at most 15 bytes, no '/' or blank"));
     let vips = section.texts("vips", &rule(&vip, "IP addresses, such as \"10.77.0.100\""));
     section.finish();
     Watch {
@@ -140,13 +122,8 @@ fn store(mut section: Section<'_>) -> Store {
     let hour = Duration::from_secs(3600);
     let path = section.text("path", &rule(&absolute, PATH));
     let retention = duration(&mut section, "retention", (hour, hour * 24 * 3650));
-    let max_size = section.text(
-        "max_size",
-        &rule(
-            &size,
-            "a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1024GiB",
-        ),
-    );
+    let max_size =
+        section.text("max_size", &rule(&size, "a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1024GiB"));
     section.finish();
     Store {
         path: or(path, default.path),
@@ -158,22 +135,17 @@ fn store(mut section: Section<'_>) -> Store {
 fn http(mut section: Section<'_>) -> Http {
     let listen = section.text("listen", &rule(&address, ADDRESS));
     section.finish();
-    Http {
-        listen: or(listen, Http::default().listen),
-    }
+    Http { listen: or(listen, Http::default().listen) }
 }
 
 fn otlp(mut section: Section<'_>) -> Option<Otlp> {
     if !section.is_given() {
         return None;
     }
-    let allowed =
-        "an address that begins with http:// or https://, such as \"http://127.0.0.1:4317\"";
+    let allowed = "an address that begins with http:// or https://, such as \"http://127.0.0.1:4317\"";
     let endpoint = section.required("endpoint", &rule(&url, allowed));
     section.finish();
-    Some(Otlp {
-        endpoint: endpoint?.value,
-    })
+    Some(Otlp { endpoint: endpoint?.value })
 }
 
 fn rule<'r, T>(parse: &'r dyn Fn(&str) -> Result<T, String>, allowed: &'r str) -> Rule<'r, T> {
@@ -188,33 +160,17 @@ fn quoted<T: FromStr>(text: &str, what: &str) -> Result<T, String>
 where
     T::Err: Display,
 {
-    text.parse()
-        .map_err(|error| format!("\"{text}\" is not {what} ({error})"))
+    text.parse().map_err(|error| format!("\"{text}\" is not {what} ({error})"))
 }
 
-fn duration(
-    section: &mut Section<'_>,
-    key: &'static str,
-    (least, most): (Duration, Duration),
-) -> Option<At<Duration>> {
-    let words = |duration| {
-        humantime::format_duration(duration)
-            .to_string()
-            .replace(' ', "")
-    };
-    let allowed = format!(
-        "a number and ns, us, ms, s, m, h or d, such as \"300ms\"; from {} to {}",
-        words(least),
-        words(most)
-    );
+fn duration(section: &mut Section<'_>, key: &'static str, (least, most): (Duration, Duration)) -> Option<At<Duration>> {
+    let words = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
+    let allowed =
+        format!("a number and ns, us, ms, s, m, h or d, such as \"300ms\"; from {} to {}", words(least), words(most));
     let parse = |text: &str| {
-        let duration = humantime::parse_duration(text)
-            .map_err(|error| format!("\"{text}\" is not a duration ({error})"))?;
-        if (least..=most).contains(&duration) {
-            Ok(duration)
-        } else {
-            Err(format!("\"{text}\" is out of range"))
-        }
+        let duration =
+            humantime::parse_duration(text).map_err(|error| format!("\"{text}\" is not a duration ({error})"))?;
+        if (least..=most).contains(&duration) { Ok(duration) } else { Err(format!("\"{text}\" is out of range")) }
     };
     section.text(key, &rule(&parse, &allowed))
 }
@@ -291,21 +247,14 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
     if path.is_absolute() && !text.contains('\0') {
         Ok(path)
     } else {
-        Err(format!(
-            "\"{}\" is not an absolute path",
-            text.escape_debug()
-        ))
+        Err(format!("\"{}\" is not an absolute path", text.escape_debug()))
     }
 }
 
 fn url(text: &str) -> Result<String, String> {
-    let rest = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme));
+    let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
     match rest {
-        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => {
-            Ok(text.to_owned())
-        }
+        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(text.to_owned()),
         _ => Err(format!("\"{}\" is not an address", text.escape_debug())),
     }
 }

@@ -25,10 +25,7 @@ pub(super) struct Findings {
 impl Findings {
     pub(super) fn new(text: &str) -> Self {
         let line_starts = text.match_indices('\n').map(|(end, _)| end + 1).collect();
-        Self {
-            line_starts,
-            found: RefCell::default(),
-        }
+        Self { line_starts, found: RefCell::default() }
     }
 
     /// The line of a byte of the text, from 1.
@@ -37,12 +34,7 @@ impl Findings {
     }
 
     pub(super) fn add(&self, line: usize, key: &str, wrong: String, allowed: &str) {
-        self.found.borrow_mut().push(Problem {
-            line,
-            key: key.to_owned(),
-            wrong,
-            allowed: allowed.to_owned(),
-        });
+        self.found.borrow_mut().push(Problem { line, key: key.to_owned(), wrong, allowed: allowed.to_owned() });
     }
 
     /// All of them, in the order of the file.
@@ -71,22 +63,12 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(super) fn root(table: &'a DeTable<'a>, findings: &'a Findings) -> Self {
-        Self {
-            path: String::new(),
-            line: 1,
-            table: Some(table),
-            known: Vec::new(),
-            findings,
-        }
+        Self { path: String::new(), line: 1, table: Some(table), known: Vec::new(), findings }
     }
 
     /// The full name of a key of this section.
     pub(super) fn key(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     fn line_of(&self, span: &Range<usize>) -> usize {
@@ -100,16 +82,10 @@ impl<'a> Section<'a> {
 
     fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, allowed: &str) {
         let wrong = format!("is of type {}", value.get_ref().type_str());
-        self.findings
-            .add(self.line_of(&value.span()), &self.key(key), wrong, allowed);
+        self.findings.add(self.line_of(&value.span()), &self.key(key), wrong, allowed);
     }
 
-    fn convert<T>(
-        &self,
-        key: &str,
-        value: &Spanned<DeValue<'_>>,
-        rule: &Rule<'_, T>,
-    ) -> Option<At<T>> {
+    fn convert<T>(&self, key: &str, value: &Spanned<DeValue<'_>>, rule: &Rule<'_, T>) -> Option<At<T>> {
         let line = self.line_of(&value.span());
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(key, value, rule.allowed);
@@ -134,8 +110,7 @@ impl<'a> Section<'a> {
     pub(super) fn required<T>(&mut self, key: &'static str, rule: &Rule<'_, T>) -> Option<At<T>> {
         if self.table.is_some_and(|table| table.get(key).is_none()) {
             let wrong = "is missing".to_owned();
-            self.findings
-                .add(self.line, &self.key(key), wrong, rule.allowed);
+            self.findings.add(self.line, &self.key(key), wrong, rule.allowed);
         }
         self.text(key, rule)
     }
@@ -160,32 +135,19 @@ impl<'a> Section<'a> {
             self.wrong_type(key, value, &format!("a list: [{}]", rule.allowed));
             return Vec::new();
         };
-        list.iter()
-            .filter_map(|item| self.convert(key, item, rule))
-            .collect()
+        list.iter().filter_map(|item| self.convert(key, item, rule)).collect()
     }
 
     /// A table whose keys are free; names and values go by `rule`.
-    pub(super) fn pairs(
-        &mut self,
-        key: &'static str,
-        rule: &Rule<'_, String>,
-    ) -> Vec<(String, String)> {
+    pub(super) fn pairs(&mut self, key: &'static str, rule: &Rule<'_, String>) -> Vec<(String, String)> {
         let Some(value) = self.get(key) else {
             return Vec::new();
         };
         let Some(table) = value.get_ref().as_table() else {
-            self.wrong_type(
-                key,
-                value,
-                "a table of texts, such as { hypervisor = \"kvm3\" }",
-            );
+            self.wrong_type(key, value, "a table of texts, such as { hypervisor = \"kvm3\" }");
             return Vec::new();
         };
-        table
-            .iter()
-            .filter_map(|(name, value)| self.pair(key, name, value, rule))
-            .collect()
+        table.iter().filter_map(|(name, value)| self.pair(key, name, value, rule)).collect()
     }
 
     fn pair(
@@ -198,12 +160,7 @@ impl<'a> Section<'a> {
         let path = format!("{key}.{}", name.get_ref());
         if let Err(wrong) = (rule.parse)(name.get_ref()) {
             let line = self.line_of(&name.span());
-            self.findings.add(
-                line,
-                &self.key(key),
-                format!("the name {wrong}"),
-                rule.allowed,
-            );
+            self.findings.add(line, &self.key(key), format!("the name {wrong}"), rule.allowed);
             return None;
         }
         let value = self.convert(&path, value, rule)?.value;
@@ -230,13 +187,7 @@ impl<'a> Section<'a> {
                 }
                 self.inner(path, value)
             }
-            None => Section {
-                path,
-                line: self.line,
-                table: None,
-                known: Vec::new(),
-                findings: self.findings,
-            },
+            None => Section { path, line: self.line, table: None, known: Vec::new(), findings: self.findings },
         }
     }
 
@@ -255,15 +206,11 @@ impl<'a> Section<'a> {
             self.wrong_type(key, value, &allowed);
             return Vec::new();
         };
-        let (tables, others): (Vec<_>, Vec<_>) =
-            list.iter().partition(|item| item.get_ref().is_table());
+        let (tables, others): (Vec<_>, Vec<_>) = list.iter().partition(|item| item.get_ref().is_table());
         for other in others {
             self.wrong_type(key, other, &allowed);
         }
-        tables
-            .into_iter()
-            .map(|table| self.inner(self.key(key), table))
-            .collect()
+        tables.into_iter().map(|table| self.inner(self.key(key), table)).collect()
     }
 
     /// Notes every key that was not asked for.
@@ -273,8 +220,7 @@ impl<'a> Section<'a> {
             if !self.known.contains(&key.get_ref().as_ref()) {
                 let line = self.line_of(&key.span());
                 let name = self.key(&key.get_ref().escape_debug().to_string());
-                self.findings
-                    .add(line, &name, "is not a key".into(), &self.known.join(", "));
+                self.findings.add(line, &name, "is not a key".into(), &self.known.join(", "));
             }
         }
     }

@@ -51,11 +51,7 @@ endpoint = "http://127.0.0.1:4317"
     let config = Config::parse(text, "c").unwrap();
     assert_eq!(config.labels["hypervisor"], "kvm3");
     assert_eq!(config.peers.len(), 1);
-    assert_eq!(
-        config.thresholds.gap,
-        Duration::from_millis(150),
-        "three intervals"
-    );
+    assert_eq!(config.thresholds.gap, Duration::from_millis(150), "three intervals");
     assert_eq!(config.store.retention, Duration::from_secs(7 * 86_400));
     assert_eq!(config.without_effect().len(), 4);
     let settings = config.settings(vec!["gateway".into()]);
@@ -113,10 +109,7 @@ fn every_mistake_is_named_with_its_line_and_what_is_allowed() {
         "[otlp]\nendpoint = \"127.0.0.1:4317\"",
         "c:2: otlp.endpoint: \"127.0.0.1:4317\" is not an address; allowed: an address that begins with http:// or https://, such as \"http://127.0.0.1:4317\"",
     );
-    check(
-        "heartbeat = 1",
-        "c:1: heartbeat: is of type integer; allowed: a table: [heartbeat]",
-    );
+    check("heartbeat = 1", "c:1: heartbeat: is of type integer; allowed: a table: [heartbeat]");
 }
 
 #[test]
@@ -186,10 +179,7 @@ fn the_number_of_peers_is_bounded() {
         format!("{PEERS}{}", (0..count).map(peer).collect::<String>())
     };
     check(&peers(MAX_PEERS), "ok");
-    check(
-        &peers(MAX_PEERS + 1),
-        "c:3076: peers: 1025 are too many; allowed: at most 1024",
-    );
+    check(&peers(MAX_PEERS + 1), "c:3076: peers: 1025 are too many; allowed: at most 1024");
 }
 
 #[test]

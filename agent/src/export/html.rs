@@ -167,15 +167,9 @@ mod tests {
         evil.missing = vec!["<b>".into()];
         let mut status = Status::of(&samples::busy());
         status.agent.host = "<i>db1".into();
-        let recent = Incidents {
-            incidents: vec![evil.clone()],
-            ..Incidents::default()
-        };
+        let recent = Incidents { incidents: vec![evil.clone()], ..Incidents::default() };
         for page in [overview(&status, &recent), incident(&evil)] {
-            assert!(
-                !page.contains("<script") && !page.contains("<img"),
-                "{page}"
-            );
+            assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
             assert!(!page.contains("<i>db1"));
             assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
         }
@@ -185,13 +179,7 @@ mod tests {
     fn the_page_needs_no_other_host() {
         let page = overview(&Status::of(&samples::busy()), &Incidents::default());
         assert!(!page.contains("http://") && !page.contains("https://"));
-        for word in [
-            "host-down",
-            "lb1",
-            "never heard",
-            "no BTF in this kernel",
-            "read-only",
-        ] {
+        for word in ["host-down", "lb1", "never heard", "no BTF in this kernel", "read-only"] {
             assert!(page.contains(word), "{word} not in {page}");
         }
     }

@@ -174,11 +174,7 @@ impl From<&PeerStatus> for Peer {
     fn from(status: &PeerStatus) -> Self {
         Self {
             name: status.name.clone(),
-            addr: if status.addr.port() == 0 {
-                status.addr.ip().to_string()
-            } else {
-                status.addr.to_string()
-            },
+            addr: if status.addr.port() == 0 { status.addr.ip().to_string() } else { status.addr.to_string() },
             role: status.role.to_owned(),
             up: status.up,
             left: status.left,
@@ -202,10 +198,7 @@ fn heartbeats(status: &PeerStatus) -> Heartbeats {
 }
 
 /// Microseconds in seconds.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "2^53 microseconds are 285 years"
-)]
+#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
 #[must_use]
 pub fn micros(us: u64) -> f64 {
     us as f64 / 1e6
@@ -228,11 +221,7 @@ impl Health {
         } else {
             (HealthStatus::Degraded, None)
         };
-        Self {
-            status,
-            reason,
-            degraded,
-        }
+        Self { status, reason, degraded }
     }
 }
 
@@ -240,8 +229,7 @@ impl Health {
 fn blind(shared: &Shared) -> Option<String> {
     let no_peers = !shared.peers.read().iter().any(|peer| peer.role == "peer");
     let no_probes = !shared.probes.read().iter().any(|probe| probe.attached);
-    let reason =
-        "no probe is attached and no peer is configured: nothing is watched; see `lacuna doctor`";
+    let reason = "no probe is attached and no peer is configured: nothing is watched; see `lacuna doctor`";
     (no_peers && no_probes).then(|| reason.to_owned())
 }
 
@@ -263,9 +251,7 @@ impl Peers {
     /// All peers as they are now.
     #[must_use]
     pub fn of(shared: &Shared) -> Self {
-        Self {
-            peers: shared.peers.read().iter().map(Peer::from).collect(),
-        }
+        Self { peers: shared.peers.read().iter().map(Peer::from).collect() }
     }
 }
 

@@ -38,11 +38,7 @@ impl Paint {
             Look::Warning => "33",
             Look::Bad => "31",
         };
-        if self.colour && !text.is_empty() {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text
-        }
+        if self.colour && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text }
     }
 }
 
@@ -71,9 +67,7 @@ impl Table {
     #[must_use]
     pub fn new(headings: &[&str]) -> Self {
         let headings = headings.iter().map(|text| ((*text).to_owned(), Look::Bold));
-        Self {
-            rows: vec![headings.collect()],
-        }
+        Self { rows: vec![headings.collect()] }
     }
 
     /// A table without headings.
@@ -113,9 +107,7 @@ impl Table {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| clean(&cell.0).chars().count()).max()
         };
-        (0..columns)
-            .map(|column| width(column).unwrap_or(0))
-            .collect()
+        (0..columns).map(|column| width(column).unwrap_or(0)).collect()
     }
 }
 
@@ -137,18 +129,12 @@ mod tests {
         let plain = table.render(Paint { colour: false }, "  ");
         assert_eq!(plain, "  NAME    STATE\n  lb1     up\n  größer\n");
         let coloured = table.render(Paint { colour: true }, "");
-        assert!(
-            coloured.contains("lb1     \u{1b}[32mup\u{1b}[0m\n"),
-            "{coloured:?}"
-        );
+        assert!(coloured.contains("lb1     \u{1b}[32mup\u{1b}[0m\n"), "{coloured:?}");
     }
 
     #[test]
     fn nothing_steers_the_terminal() {
         let paint = Paint { colour: true };
-        assert_eq!(
-            paint.paint("a\u{1b}]0;x\u{7}\nb", Look::Plain),
-            "a\\u{1b}]0;x\\u{7}\\nb"
-        );
+        assert_eq!(paint.paint("a\u{1b}]0;x\u{7}\nb", Look::Plain), "a\\u{1b}]0;x\\u{7}\\nb");
     }
 }

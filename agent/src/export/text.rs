@@ -11,15 +11,7 @@ use super::words;
 /// `lacuna incidents`: a line each, newest last.
 #[must_use]
 pub fn incidents(found: &Incidents, paint: Paint) -> String {
-    let mut table = Table::new(&[
-        "ID",
-        "STARTED (UTC)",
-        "LENGTH",
-        "STATE",
-        "CLASS",
-        "SURE",
-        "SUMMARY",
-    ]);
+    let mut table = Table::new(&["ID", "STARTED (UTC)", "LENGTH", "STATE", "CLASS", "SURE", "SUMMARY"]);
     for one in &found.incidents {
         let state = match one.state {
             State::Open => ("open", Look::Bad),
@@ -29,14 +21,9 @@ pub fn incidents(found: &Incidents, paint: Paint) -> String {
         table.row([
             plain(one.id.clone()),
             plain(short_time(&one.started_at)),
-            plain(words::span(std::time::Duration::from_millis(
-                one.duration_ms,
-            ))),
+            plain(words::span(std::time::Duration::from_millis(one.duration_ms))),
             (state.0.into(), state.1),
-            (
-                format!("{}{provisional}", one.verdict.class.name()),
-                Look::Bold,
-            ),
+            (format!("{}{provisional}", one.verdict.class.name()), Look::Bold),
             plain(format!("{:.0} %", one.verdict.confidence * 100.0)),
             plain(one.verdict.summary.clone()),
         ]);
@@ -64,38 +51,18 @@ pub fn explain(incident: &Incident, earlier: &[Cited], paint: Paint) -> String {
         "{}\n{}\n\n",
         paint.paint(&verdict.summary, Look::Bold),
         paint.paint(
-            &format!(
-                "{} ({}): {}",
-                verdict.class.name(),
-                words::standing(incident),
-                verdict.class.meaning()
-            ),
+            &format!("{} ({}): {}", verdict.class.name(), words::standing(incident), verdict.class.meaning()),
             Look::Dim
         ),
     );
     text.push_str(&facts(incident).render(paint, ""));
-    section(
-        &mut text,
-        "Timeline",
-        &timeline(incident).render(paint, "  "),
-        paint,
-    );
+    section(&mut text, "Timeline", &timeline(incident).render(paint, "  "), paint);
     section(&mut text, "Evidence", &evidence(incident, paint), paint);
-    section(
-        &mut text,
-        "Cited by earlier versions only",
-        &list(earlier.iter().map(words::evidence), paint),
-        paint,
-    );
+    section(&mut text, "Cited by earlier versions only", &list(earlier.iter().map(words::evidence), paint), paint);
     let ruled_out = incident.ruled_out.iter();
     let ruled_out = ruled_out.map(|one| format!("{}: {}", one.class.name(), one.because));
     section(&mut text, "Ruled out", &list(ruled_out, paint), paint);
-    section(
-        &mut text,
-        "What was not known",
-        &list(incident.missing.iter().cloned(), paint),
-        paint,
-    );
+    section(&mut text, "What was not known", &list(incident.missing.iter().cloned(), paint), paint);
     text
 }
 
@@ -107,9 +74,7 @@ fn section(text: &mut String, heading: &str, body: &str, paint: Paint) {
 }
 
 fn list(items: impl Iterator<Item = String>, paint: Paint) -> String {
-    items
-        .map(|item| format!("  - {}\n", paint.paint(&item, Look::Plain)))
-        .collect()
+    items.map(|item| format!("  - {}\n", paint.paint(&item, Look::Plain))).collect()
 }
 
 fn facts(incident: &Incident) -> Table {
@@ -149,47 +114,22 @@ fn when(incident: &Incident) -> String {
 /// The verdict's detail as names and values, in the public words.
 fn detail(incident: &Incident) -> Vec<(&'static str, String)> {
     let detail = &incident.verdict.detail;
-    let name = |value: serde_json::Result<serde_json::Value>| {
-        value
-            .ok()
-            .and_then(|value| value.as_str().map(str::to_owned))
-    };
+    let name =
+        |value: serde_json::Result<serde_json::Value>| value.ok().and_then(|value| value.as_str().map(str::to_owned));
     let pairs = [
-        (
-            "Direction",
-            detail.direction.and_then(|d| name(serde_json::to_value(d))),
-        ),
-        (
-            "Agent was",
-            detail.state.and_then(|s| name(serde_json::to_value(s))),
-        ),
+        ("Direction", detail.direction.and_then(|d| name(serde_json::to_value(d)))),
+        ("Agent was", detail.state.and_then(|s| name(serde_json::to_value(s)))),
         ("Steal", detail.steal_seconds.map(|s| format!("{s:.2} s"))),
-        (
-            "Runnable tasks",
-            detail
-                .runnable_per_cpu
-                .map(|n| format!("{n:.1} for each CPU")),
-        ),
+        ("Runnable tasks", detail.runnable_per_cpu.map(|n| format!("{n:.1} for each CPU"))),
     ];
-    pairs
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
+    pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// When what began and ended, in order.
 fn timeline(incident: &Incident) -> Table {
     let mut moments = vec![
-        (
-            incident.started_at.clone(),
-            0,
-            "the stall begins".to_owned(),
-        ),
-        (
-            incident.detected_at.clone(),
-            1,
-            "the incident is opened".to_owned(),
-        ),
+        (incident.started_at.clone(), 0, "the stall begins".to_owned()),
+        (incident.detected_at.clone(), 1, "the incident is opened".to_owned()),
     ];
     for cited in &incident.evidence {
         let what = format!("{} ({})", words::kind(&cited.fact), cited.host);
@@ -207,11 +147,7 @@ fn timeline(incident: &Incident) -> Table {
     let mut table = Table::bare();
     for (at, _, what) in moments {
         let since = offset(&incident.started_at, &at);
-        table.row([
-            (clock_time(&at).into(), Look::Dim),
-            plain(since),
-            plain(what),
-        ]);
+        table.row([(clock_time(&at).into(), Look::Dim), plain(since), plain(what)]);
     }
     table
 }
@@ -274,10 +210,7 @@ fn open(status: &Status, paint: Paint) -> String {
     if status.open_incidents.is_empty() {
         return "  none\n".to_owned();
     }
-    let open = Incidents {
-        incidents: status.open_incidents.clone(),
-        ..Incidents::default()
-    };
+    let open = Incidents { incidents: status.open_incidents.clone(), ..Incidents::default() };
     incidents(&open, paint)
 }
 
@@ -306,18 +239,10 @@ fn peers(peers: &[Peer], paint: Paint) -> String {
             peer_state(peer),
             plain(words::seconds(peer.last_heard_seconds)),
             plain(words::seconds(peer.last_echo_seconds)),
-            plain(figure(beats.and_then(|b| b.rtt_median_seconds), |s| {
-                format!("{:.2} ms", s * 1e3)
-            })),
-            plain(figure(peer.clock_offset_seconds, |s| {
-                format!("{:+.3} s", s)
-            })),
+            plain(figure(beats.and_then(|b| b.rtt_median_seconds), |s| format!("{:.2} ms", s * 1e3))),
+            plain(figure(peer.clock_offset_seconds, |s| format!("{:+.3} s", s))),
             plain(beats.map_or("-".into(), |b| b.lost_from_peer.to_string())),
-            plain(
-                beats
-                    .and_then(|b| b.lost_to_peer)
-                    .map_or("-".into(), |lost| lost.to_string()),
-            ),
+            plain(beats.and_then(|b| b.lost_to_peer).map_or("-".into(), |lost| lost.to_string())),
         ]);
     }
     table.render(paint, "  ")
@@ -356,18 +281,9 @@ fn cpus(status: &Status, paint: Paint) -> String {
 fn probes(status: &Status, paint: Paint) -> String {
     let mut table = Table::bare();
     for probe in &status.probes {
-        let (state, look) = if probe.attached {
-            ("attached", Look::Good)
-        } else {
-            ("not attached", Look::Warning)
-        };
+        let (state, look) = if probe.attached { ("attached", Look::Good) } else { ("not attached", Look::Warning) };
         let because = probe.because.clone().unwrap_or_default();
-        table.row([
-            (probe.probe.clone(), Look::Bold),
-            plain(probe.hook.clone()),
-            (state.into(), look),
-            plain(because),
-        ]);
+        table.row([(probe.probe.clone(), Look::Bold), plain(probe.hook.clone()), (state.into(), look), plain(because)]);
     }
     table.render(paint, "  ")
 }
@@ -393,10 +309,7 @@ mod tests {
 
     #[test]
     fn incidents_are_a_table() {
-        let found = Incidents {
-            incidents: vec![samples::path_drop(), samples::host_down()],
-            ..Incidents::default()
-        };
+        let found = Incidents { incidents: vec![samples::path_drop(), samples::host_down()], ..Incidents::default() };
         insta::assert_snapshot!(incidents(&found, PLAIN));
     }
 

@@ -20,11 +20,7 @@ pub fn evidence(cited: &Cited) -> String {
             format!("the kernel of {host} answered {answered} of {sent} echo requests")
         }
         Fact::Account(report) => account(host, report),
-        Fact::View {
-            witness,
-            hears,
-            kernel_answers,
-        } => view(host, witness, *hears, *kernel_answers),
+        Fact::View { witness, hears, kernel_answers } => view(host, witness, *hears, *kernel_answers),
         Fact::NewBoot { before, now } => {
             format!("{host} came back with boot id {now}, before it was {before}")
         }
@@ -41,10 +37,9 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
     match fact {
         Fact::Heartbeat(heartbeat) => self::heartbeat(host, heartbeat),
         Fact::HeartbeatSent { seq, error: None } => format!("heartbeat {seq} left for {host}"),
-        Fact::HeartbeatSent {
-            seq,
-            error: Some(error),
-        } => format!("this host's own kernel refused to send heartbeat {seq} to {host}: {error}"),
+        Fact::HeartbeatSent { seq, error: Some(error) } => {
+            format!("this host's own kernel refused to send heartbeat {seq} to {host}: {error}")
+        }
         Fact::EchoSent => format!("an echo request left for {host}"),
         Fact::EchoReply => format!("the kernel of {host} answered an echo request within {took}"),
         Fact::PortUnreachable => {
@@ -58,15 +53,10 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
             comm.escape_debug()
         ),
         Fact::CpuLoad(load) => cpu_load(host, load),
-        Fact::Steal { cpu, stolen_ns } => format!(
-            "the hypervisor took {} from CPU {cpu} of {host} within {took}",
-            nanos(*stolen_ns)
-        ),
-        Fact::Retransmits {
-            cause,
-            count,
-            failed,
-        } => retransmits(host, *cause, *count, *failed),
+        Fact::Steal { cpu, stolen_ns } => {
+            format!("the hypervisor took {} from CPU {cpu} of {host} within {took}", nanos(*stolen_ns))
+        }
+        Fact::Retransmits { cause, count, failed } => retransmits(host, *cause, *count, *failed),
         Fact::Drops { reason, count } => {
             format!("the kernel of {host} dropped {count} packets: {reason}")
         }
@@ -95,31 +85,21 @@ fn silence(host: &str, took: &str, lost: Option<u64>, unsent_ns: Option<u64>) ->
         (Some(lost), Some(0)) => {
             format!("{heard}; {lost} heartbeats that it went on sending did not arrive")
         }
-        (Some(lost), Some(unsent)) => format!(
-            "{heard}; {lost} heartbeats that it sent did not arrive, and it sent none for {}",
-            nanos(unsent)
-        ),
+        (Some(lost), Some(unsent)) => {
+            format!("{heard}; {lost} heartbeats that it sent did not arrive, and it sent none for {}", nanos(unsent))
+        }
     }
 }
 
 fn heartbeat(host: &str, heartbeat: &Heartbeat) -> String {
-    let goodbye = if heartbeat.goodbye {
-        ", its goodbye"
-    } else {
-        ""
-    };
+    let goodbye = if heartbeat.goodbye { ", its goodbye" } else { "" };
     format!("heartbeat {} of {host} arrived{goodbye}", heartbeat.seq)
 }
 
 fn account(host: &str, report: &StallReport) -> String {
-    let state = report
-        .state
-        .map_or(String::new(), |state| format!(" ({})", agent_state(state)));
+    let state = report.state.map_or(String::new(), |state| format!(" ({})", agent_state(state)));
     let took = span(report.to.since(report.from));
-    format!(
-        "{host} says that it had a stall itself: {}{state} for {took}",
-        report.class.name()
-    )
+    format!("{host} says that it had a stall itself: {}{state} for {took}", report.class.name())
 }
 
 fn view(host: &str, witness: &str, hears: bool, kernel_answers: Option<bool>) -> String {
@@ -151,32 +131,23 @@ fn agent_state(state: AgentState) -> &'static str {
 fn agent_late(host: &str, took: &str, late: &AgentLate) -> String {
     let share = |busy: f64| format!("the CPUs were {:.0} % busy", busy * 100.0);
     let parts = [
-        late.waited_ns
-            .map(|ns| format!("{} of it waiting for a CPU", nanos(ns))),
-        late.throttled_ns
-            .filter(|ns| *ns > 0)
-            .map(|ns| format!("{} throttled by its quota", nanos(ns))),
-        late.continued
-            .then(|| "it was stopped and let go on".to_owned()),
-        late.steal
-            .map(|(cpu, ns)| format!("the hypervisor took {} from CPU {cpu}", nanos(ns))),
+        late.waited_ns.map(|ns| format!("{} of it waiting for a CPU", nanos(ns))),
+        late.throttled_ns.filter(|ns| *ns > 0).map(|ns| format!("{} throttled by its quota", nanos(ns))),
+        late.continued.then(|| "it was stopped and let go on".to_owned()),
+        late.steal.map(|(cpu, ns)| format!("the hypervisor took {} from CPU {cpu}", nanos(ns))),
         late.busy.map(share),
         (late.suspended_ns > 0).then(|| format!("suspended for {}", nanos(late.suspended_ns))),
         (!late.timers_watched).then(|| "no probe watched the timers".to_owned()),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
-    let parts = if parts.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", parts.join(", "))
-    };
+    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     format!("the agent of {host} ran {took} late{parts}")
 }
 
 fn cpu_load(host: &str, load: &CpuLoad) -> String {
-    let pressure = load.pressure.map_or(String::new(), |pressure| {
-        format!(", some task waited {:.0} % of the time", pressure * 100.0)
-    });
+    let pressure = load
+        .pressure
+        .map_or(String::new(), |pressure| format!(", some task waited {:.0} % of the time", pressure * 100.0));
     format!(
         "the {} CPUs of {host} were {:.0} % busy with {} runnable tasks, {:.1} % went to the hypervisor{pressure}",
         load.cpus,
@@ -220,11 +191,7 @@ pub fn subject(subject: &Subject) -> String {
 pub fn standing(incident: &Incident) -> String {
     let state = crate::store::state_name(incident.state);
     let sure = format!("{:.0} % sure", incident.verdict.confidence * 100.0);
-    let provisional = if incident.provisional {
-        ", provisional: the verdict may still change"
-    } else {
-        ""
-    };
+    let provisional = if incident.provisional { ", provisional: the verdict may still change" } else { "" };
     let times = match incident.occurrences {
         0 | 1 => String::new(),
         times => format!(", {times} times"),
@@ -246,9 +213,7 @@ fn nanos(ns: u64) -> String {
 /// A length of time in seconds for people; `-` where it is absent or none.
 #[must_use]
 pub fn seconds(seconds: Option<f64>) -> String {
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .map_or_else(|| "-".to_owned(), span)
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).map_or_else(|| "-".to_owned(), span)
 }
 
 /// A length of time for people: three figures or so, up to days.
@@ -286,32 +251,20 @@ mod tests {
     fn every_kind_is_a_sentence_with_its_figures() {
         let fact = |kind: &str, detail: serde_json::Value| serde_json::json!({"kind": kind, "detail": detail});
         use serde_json::json;
-        check(
-            fact("silence", json!({})),
-            "nothing was heard of lb1 for 2.0 s; it is not back",
-        );
+        check(fact("silence", json!({})), "nothing was heard of lb1 for 2.0 s; it is not back");
         check(
             fact("silence", json!({"lost": 20, "unsent_ns": 1_500_000})),
             "nothing was heard of lb1 for 2.0 s; 20 heartbeats that it sent did not arrive, and it sent none for 2 ms",
         );
         check(
-            fact(
-                "account",
-                json!({"from": 0, "to": 2_000_000_000_u64, "class": "agent-stall", "state": "stopped"}),
-            ),
+            fact("account", json!({"from": 0, "to": 2_000_000_000_u64, "class": "agent-stall", "state": "stopped"})),
             "lb1 says that it had a stall itself: agent-stall (stopped) for 2.0 s",
         );
         check(
-            fact(
-                "view",
-                json!({"witness": "lb2", "hears": false, "kernel_answers": true}),
-            ),
+            fact("view", json!({"witness": "lb2", "hears": false, "kernel_answers": true})),
             "lb2 does not hear lb1, and its kernel answers it",
         );
-        check(
-            fact("lost", json!({"direction": "to-peer"})),
-            "packets to lb1 were lost, those from it arrived",
-        );
+        check(fact("lost", json!({"direction": "to-peer"})), "packets to lb1 were lost, those from it arrived");
         check(
             json!({"kind": "new-incarnation"}),
             "the agent of lb1 was started anew without a goodbye, lb1 itself was not",
@@ -327,22 +280,13 @@ mod tests {
             ),
             "the agent of lb1 ran 2.0 s late: 1.9 s of it waiting for a CPU, it was stopped and let go on, the hypervisor took 3 ms from CPU 1, the CPUs were 95 % busy, no probe watched the timers",
         );
+        check(fact("timer-late", json!({"cpu": 3})), "a timer on CPU 3 of lb1 expired 2.0 s late");
         check(
-            fact("timer-late", json!({"cpu": 3})),
-            "a timer on CPU 3 of lb1 expired 2.0 s late",
-        );
-        check(
-            fact(
-                "runqueue-delay",
-                json!({"cpu": 0, "pid": 7, "comm": "a\u{1b}[2J"}),
-            ),
+            fact("runqueue-delay", json!({"cpu": 0, "pid": 7, "comm": "a\u{1b}[2J"})),
             "task a\\u{1b}[2J (pid 7) of lb1 was runnable for 2.0 s before it ran on CPU 0",
         );
         check(
-            fact(
-                "cpu-load",
-                json!({"cpus": 2, "busy": 1.0, "steal": 0.015, "runnable": 9, "pressure": 0.8}),
-            ),
+            fact("cpu-load", json!({"cpus": 2, "busy": 1.0, "steal": 0.015, "runnable": 9, "pressure": 0.8})),
             "the 2 CPUs of lb1 were 100 % busy with 9 runnable tasks, 1.5 % went to the hypervisor, some task waited 80 % of the time",
         );
         check(
@@ -350,10 +294,7 @@ mod tests {
             "the hypervisor took 900 ms from CPU 1 of lb1 within 2.0 s",
         );
         check(
-            fact(
-                "retransmits",
-                json!({"cause": "timeout", "count": 12, "failed": 1}),
-            ),
+            fact("retransmits", json!({"cause": "timeout", "count": 12, "failed": 1})),
             "TCP sent 12 segments again to lb1 (timeout), 1 more attempts failed on this host",
         );
         check(

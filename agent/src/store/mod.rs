@@ -66,9 +66,7 @@ impl Store {
             }
             evicted += gone;
         }
-        Err(StoreError::Full {
-            path: self.path.clone(),
-        })
+        Err(StoreError::Full { path: self.path.clone() })
     }
 
     /// Incidents that were open when they were last written, oldest first: for a restarted agent to go on with.
@@ -76,11 +74,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn open_incidents(&self) -> Result<Found, StoreError> {
-        let query = Query {
-            state: Some(State::Open),
-            limit: MAX_LIMIT,
-            ..Query::default()
-        };
+        let query = Query { state: Some(State::Open), limit: MAX_LIMIT, ..Query::default() };
         query::find(&self.connection, &query).map_err(|error| self.of(error))
     }
 
@@ -92,8 +86,7 @@ impl Store {
         let Some(oldest) = now.checked_sub(self.retention) else {
             return Ok(0);
         };
-        let sql =
-            "DELETE FROM incidents WHERE state = 'closed' AND coalesce(ended_ms, started_ms) < ?";
+        let sql = "DELETE FROM incidents WHERE state = 'closed' AND coalesce(ended_ms, started_ms) < ?";
         let removed = self.connection.execute(sql, [millis(oldest)]);
         removed.map(count).map_err(|error| self.of(error))
     }
@@ -132,25 +125,15 @@ struct Row {
 
 impl Row {
     fn of(incident: &Incident) -> Result<Self, StoreError> {
-        let wrong = |reason: String| StoreError::Document {
-            id: incident.id.clone(),
-            reason,
-        };
+        let wrong = |reason: String| StoreError::Document { id: incident.id.clone(), reason };
         let time = |text: &str| {
             humantime::parse_rfc3339_weak(text)
                 .map(millis)
                 .map_err(|error| wrong(format!("\"{text}\" is not a time ({error})")))
         };
         let json = |error: serde_json::Error| wrong(error.to_string());
-        let evidence: Result<_, _> = incident
-            .evidence
-            .iter()
-            .map(serde_json::to_string)
-            .collect();
-        let bare = Incident {
-            evidence: Vec::new(),
-            ..incident.clone()
-        };
+        let evidence: Result<_, _> = incident.evidence.iter().map(serde_json::to_string).collect();
+        let bare = Incident { evidence: Vec::new(), ..incident.clone() };
         Ok(Self {
             id: incident.id.clone(),
             class: incident.verdict.class.name(),
@@ -170,24 +153,12 @@ fn write_incident(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<
                ON CONFLICT (id) DO UPDATE SET version = version + 1, class = ?2, state = ?3,
                    started_ms = ?4, ended_ms = ?5, document = ?6
                RETURNING number, version";
-    let values = params![
-        row.id,
-        row.class,
-        row.state,
-        row.started_ms,
-        row.ended_ms,
-        row.document
-    ];
+    let values = params![row.id, row.class, row.state, row.started_ms, row.ended_ms, row.document];
     let mut statement = transaction.prepare_cached(sql)?;
     statement.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-fn write_evidence(
-    transaction: &Transaction<'_>,
-    row: &Row,
-    number: i64,
-    version: i64,
-) -> rusqlite::Result<()> {
+fn write_evidence(transaction: &Transaction<'_>, row: &Row, number: i64, version: i64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO evidence (incident, cited, first_version, last_version, position)
                VALUES (?1, ?2, ?3, ?3, ?4)
                ON CONFLICT (incident, cited) DO UPDATE SET last_version = ?3, position = ?4";

@@ -31,13 +31,7 @@ pub struct Query {
 
 impl Default for Query {
     fn default() -> Self {
-        Self {
-            id_prefix: None,
-            since: None,
-            class: None,
-            state: None,
-            limit: DEFAULT_LIMIT,
-        }
+        Self { id_prefix: None, since: None, class: None, state: None, limit: DEFAULT_LIMIT }
     }
 }
 
@@ -47,21 +41,15 @@ impl Query {
     pub fn wants(&self, incident: &Incident) -> bool {
         let id = self.id_prefix.as_ref();
         id.is_none_or(|prefix| incident.id.starts_with(prefix.as_str()))
-            && self
-                .since
-                .is_none_or(|since| goes_on_after(incident, since))
-            && self
-                .class
-                .is_none_or(|class| class == incident.verdict.class)
+            && self.since.is_none_or(|since| goes_on_after(incident, since))
+            && self.class.is_none_or(|class| class == incident.verdict.class)
             && self.state.is_none_or(|state| state == incident.state)
     }
 }
 
 fn goes_on_after(incident: &Incident, since: SystemTime) -> bool {
     let ended = incident.ended_at.as_deref();
-    ended.is_none_or(|ended| {
-        humantime::parse_rfc3339_weak(ended).is_ok_and(|ended| millis(ended) >= millis(since))
-    })
+    ended.is_none_or(|ended| humantime::parse_rfc3339_weak(ended).is_ok_and(|ended| millis(ended) >= millis(since)))
 }
 
 /// What was found.
@@ -85,9 +73,7 @@ impl StoreReader {
     /// Of the store in that directory; nothing is opened yet.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_owned(),
-        }
+        Self { directory: directory.to_owned() }
     }
 
     /// The incidents that `query` asks for.
@@ -129,9 +115,8 @@ pub(super) fn find(connection: &Connection, query: &Query) -> rusqlite::Result<F
     let transaction = connection.unchecked_transaction()?;
     let (sql, values) = select(query);
     let mut statement = transaction.prepare(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
-    })?;
+    let rows = statement
+        .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
     let mut found = Found::default();
     for row in rows {
         let (number, version, document) = row?;
@@ -150,19 +135,10 @@ pub(super) fn find(connection: &Connection, query: &Query) -> rusqlite::Result<F
 
 fn select(query: &Query) -> (String, Vec<Value>) {
     let conditions: [Option<(&str, Value)>; 4] = [
-        query
-            .id_prefix
-            .as_ref()
-            .map(|prefix| ("substr(id, 1, length(?1)) = ?1", prefix.clone().into())),
-        query
-            .since
-            .map(|since| ("coalesce(ended_ms >= ?1, 1)", millis(since).into())),
-        query
-            .class
-            .map(|class| ("class = ?1", class.name().to_owned().into())),
-        query
-            .state
-            .map(|state| ("state = ?1", state_name(state).to_owned().into())),
+        query.id_prefix.as_ref().map(|prefix| ("substr(id, 1, length(?1)) = ?1", prefix.clone().into())),
+        query.since.map(|since| ("coalesce(ended_ms >= ?1, 1)", millis(since).into())),
+        query.class.map(|class| ("class = ?1", class.name().to_owned().into())),
+        query.state.map(|state| ("state = ?1", state_name(state).to_owned().into())),
     ];
     let mut sql = "SELECT number, version, document FROM incidents WHERE 1".to_owned();
     let mut values = Vec::new();
@@ -176,14 +152,8 @@ fn select(query: &Query) -> (String, Vec<Value>) {
 }
 
 /// The whole document; absent where this version cannot read it.
-fn assemble(
-    connection: &Connection,
-    number: i64,
-    version: i64,
-    document: &str,
-) -> rusqlite::Result<Option<Incident>> {
-    let sql =
-        "SELECT cited FROM evidence WHERE incident = ?1 AND last_version = ?2 ORDER BY position";
+fn assemble(connection: &Connection, number: i64, version: i64, document: &str) -> rusqlite::Result<Option<Incident>> {
+    let sql = "SELECT cited FROM evidence WHERE incident = ?1 AND last_version = ?2 ORDER BY position";
     let Ok(mut incident) = serde_json::from_str::<Incident>(document) else {
         return Ok(None);
     };
@@ -191,11 +161,7 @@ fn assemble(
     Ok(Some(incident))
 }
 
-fn cited(
-    connection: &Connection,
-    sql: &str,
-    values: &[&dyn rusqlite::ToSql],
-) -> rusqlite::Result<Vec<Cited>> {
+fn cited(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<Cited>> {
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(values, |row| row.get::<_, String>(0))?;
     let mut cited = Vec::new();

@@ -53,10 +53,7 @@ pub(super) fn file(directory: &Path) -> std::path::PathBuf {
 /// Opens the database for writing; makes what is missing.
 pub(super) fn open(settings: &StoreSettings) -> Result<Connection, StoreError> {
     let directory = &settings.path;
-    std::fs::create_dir_all(directory).map_err(|source| StoreError::Directory {
-        path: directory.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(directory).map_err(|source| StoreError::Directory { path: directory.clone(), source })?;
     let path = file(directory);
     let of = |source| StoreError::of(&path, source);
     let mut connection = Connection::open(&path).map_err(of)?;
@@ -82,9 +79,7 @@ pub(super) fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
         .map_err(|source| StoreError::of(&path, source))
         .and_then(|connection| checked(connection, &path));
     match opened {
-        Err(StoreError::CannotOpen { .. } | StoreError::ReadOnly { .. }) if !has_log(&path) => {
-            open_immutable(&path)
-        }
+        Err(StoreError::CannotOpen { .. } | StoreError::ReadOnly { .. }) if !has_log(&path) => open_immutable(&path),
         opened => opened,
     }
 }
@@ -93,13 +88,8 @@ pub(super) fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
 /// is no log, the file itself is all there is.
 fn open_immutable(path: &Path) -> Result<Connection, StoreError> {
     let name = path.to_string_lossy();
-    let name = name
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI;
+    let name = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)
         .map_err(|source| StoreError::of(path, source))?;
     checked(connection, path)
@@ -115,9 +105,7 @@ fn checked(connection: Connection, path: &Path) -> Result<Connection, StoreError
     let of = |source| StoreError::of(path, source);
     connection.busy_timeout(BUSY).map_err(of)?;
     if is_new(&connection, path)? {
-        return Err(StoreError::Missing {
-            path: path.to_owned(),
-        });
+        return Err(StoreError::Missing { path: path.to_owned() });
     }
     Ok(connection)
 }
@@ -136,11 +124,7 @@ fn is_new(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     }
     let found = number("PRAGMA user_version").map_err(of)?;
     if found > VERSION {
-        return Err(StoreError::Newer {
-            path,
-            found,
-            known: VERSION,
-        });
+        return Err(StoreError::Newer { path, found, known: VERSION });
     }
     Ok(false)
 }
@@ -162,9 +146,7 @@ fn set_up(connection: &Connection, max_size: u64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_PAGES * PAGE)?;
     // The log stands beside the database and counts as well.
-    let pages = (max_size / u64::from(PAGE))
-        .saturating_sub(LOG_PAGES.into())
-        .max(LEAST_PAGES);
+    let pages = (max_size / u64::from(PAGE)).saturating_sub(LOG_PAGES.into()).max(LEAST_PAGES);
     let pages = i64::try_from(pages).unwrap_or(i64::MAX);
     connection.pragma_update(None, "max_page_count", pages)
 }

@@ -12,10 +12,7 @@ use crate::samples;
 const CHILD_DIR: &str = "LACUNA_TEST_STORE";
 
 fn settings(path: &Path) -> StoreSettings {
-    StoreSettings {
-        path: path.to_owned(),
-        ..StoreSettings::default()
-    }
+    StoreSettings { path: path.to_owned(), ..StoreSettings::default() }
 }
 
 fn ids(found: &Found) -> Vec<&str> {
@@ -57,62 +54,20 @@ fn a_question_is_answered_by_id_time_class_and_state() {
     let all = Query::default;
     let ended = humantime::parse_rfc3339_weak(samples::numbered(2).ended_at.as_ref().unwrap());
     let cases = [
-        (
-            Query {
-                id_prefix: Some("id-000001".into()),
-                ..all()
-            },
-            vec!["id-000001"],
-        ),
-        (
-            Query {
-                id_prefix: Some("id_".into()),
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            Query {
-                class: Some(Class::HostDown),
-                ..all()
-            },
-            vec!["01JD6RBBBB0000000000000002"],
-        ),
-        (
-            Query {
-                state: Some(State::Open),
-                ..all()
-            },
-            vec!["01JD6RBBBB0000000000000002"],
-        ),
-        (
-            Query {
-                since: Some(ended.unwrap()),
-                state: Some(State::Closed),
-                ..all()
-            },
-            vec!["id-000002", "id-000003"],
-        ),
+        (Query { id_prefix: Some("id-000001".into()), ..all() }, vec!["id-000001"]),
+        (Query { id_prefix: Some("id_".into()), ..all() }, vec![]),
+        (Query { class: Some(Class::HostDown), ..all() }, vec!["01JD6RBBBB0000000000000002"]),
+        (Query { state: Some(State::Open), ..all() }, vec!["01JD6RBBBB0000000000000002"]),
+        (Query { since: Some(ended.unwrap()), state: Some(State::Closed), ..all() }, vec!["id-000002", "id-000003"]),
     ];
     for (query, expected) in cases {
         let found = find(dir.path(), &query);
         assert_eq!(ids(&found), expected, "{query:?}");
         let everything = find(dir.path(), &all()).incidents;
         let wanted: Vec<_> = everything.iter().filter(|one| query.wants(one)).collect();
-        assert_eq!(
-            wanted.len(),
-            expected.len(),
-            "memory and store agree on {query:?}"
-        );
+        assert_eq!(wanted.len(), expected.len(), "memory and store agree on {query:?}");
     }
-    let newest = find(
-        dir.path(),
-        &Query {
-            limit: 2,
-            class: Some(Class::PathDrop),
-            ..all()
-        },
-    );
+    let newest = find(dir.path(), &Query { limit: 2, class: Some(Class::PathDrop), ..all() });
     assert_eq!(ids(&newest), ["id-000002", "id-000003"]);
     assert!(newest.truncated);
 }
@@ -127,39 +82,25 @@ fn evidence_of_earlier_versions_is_kept_and_bounded() {
     store.put(&first).unwrap();
     store.put(&later).unwrap();
     let reader = StoreReader::new(dir.path());
-    assert_eq!(
-        find(dir.path(), &Query::default()).incidents,
-        [later.clone()]
-    );
-    assert_eq!(
-        reader.earlier_evidence(&first.id).unwrap(),
-        first.evidence[2..]
-    );
+    assert_eq!(find(dir.path(), &Query::default()).incidents, [later.clone()]);
+    assert_eq!(reader.earlier_evidence(&first.id).unwrap(), first.evidence[2..]);
     for i in 0..EARLIER_EVIDENCE + 5 {
         later.evidence[0].from = format!("moment {i}");
         store.put(&later).unwrap();
     }
     let earlier = reader.earlier_evidence(&first.id).unwrap();
     assert_eq!(earlier.len(), EARLIER_EVIDENCE as usize);
-    assert!(
-        !earlier.contains(&first.evidence[3]),
-        "the oldest went first"
-    );
+    assert!(!earlier.contains(&first.evidence[3]), "the oldest went first");
 }
 
 #[test]
 fn a_full_store_lets_the_oldest_closed_incidents_go() {
     let dir = tempfile::tempdir().unwrap();
-    let small = StoreSettings {
-        max_size: 0,
-        ..settings(dir.path())
-    };
+    let small = StoreSettings { max_size: 0, ..settings(dir.path()) };
     let mut store = Store::open(&small).unwrap();
     let open = samples::host_down();
     store.put(&open).unwrap();
-    let evicted: u64 = (0..60)
-        .map(|i| store.put(&samples::numbered(i)).unwrap())
-        .sum();
+    let evicted: u64 = (0..60).map(|i| store.put(&samples::numbered(i)).unwrap()).sum();
     let found = find(dir.path(), &Query::default());
     assert!(evicted > 0);
     assert_eq!(found.incidents.len() as u64 + evicted, 61);
@@ -171,16 +112,9 @@ fn a_full_store_lets_the_oldest_closed_incidents_go() {
 #[test]
 fn a_store_full_of_open_incidents_says_so_and_stays_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let small = StoreSettings {
-        max_size: 0,
-        ..settings(dir.path())
-    };
+    let small = StoreSettings { max_size: 0, ..settings(dir.path()) };
     let mut store = Store::open(&small).unwrap();
-    let open = |i| Incident {
-        state: State::Open,
-        ended_at: None,
-        ..samples::numbered(i)
-    };
+    let open = |i| Incident { state: State::Open, ended_at: None, ..samples::numbered(i) };
     let (mut kept, mut refusal) = (0, None);
     for i in 0..200 {
         match store.put(&open(i)) {
@@ -203,32 +137,20 @@ fn what_is_older_than_the_retention_goes_but_not_what_is_open() {
     assert_eq!(store.expire(ended + retention).unwrap(), 0);
     let later = ended + retention * 2;
     assert_eq!(store.expire(later).unwrap(), 1);
-    assert_eq!(
-        find(dir.path(), &Query::default()).incidents,
-        [samples::host_down()]
-    );
+    assert_eq!(find(dir.path(), &Query::default()).incidents, [samples::host_down()]);
 }
 
 #[test]
 fn a_newer_version_a_foreign_file_and_a_missing_one_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let path = schema::file(dir.path());
-    let read = || {
-        StoreReader::new(dir.path())
-            .find(&Query::default())
-            .unwrap_err()
-    };
+    let read = || StoreReader::new(dir.path()).find(&Query::default()).unwrap_err();
     assert!(matches!(read(), StoreError::Missing { .. }));
     drop(Store::open(&settings(dir.path())).unwrap());
     let database = Connection::open(&path).unwrap();
     database.pragma_update(None, "user_version", 9).unwrap();
     let newer = Store::open(&settings(dir.path())).unwrap_err();
-    assert!(
-        newer
-            .to_string()
-            .contains("schema version 9, this lacuna knows up to 1"),
-        "{newer}"
-    );
+    assert!(newer.to_string().contains("schema version 9, this lacuna knows up to 1"), "{newer}");
     assert!(matches!(read(), StoreError::Newer { .. }));
     database.pragma_update(None, "application_id", 1).unwrap();
     drop(database);
@@ -242,12 +164,7 @@ fn a_newer_version_a_foreign_file_and_a_missing_one_are_told_apart() {
 #[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let error = Store::open(&settings(Path::new("/proc/lacuna"))).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("/proc/lacuna: cannot make the store's directory"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("/proc/lacuna: cannot make the store's directory"), "{error}");
 }
 
 /// Runs one of the `child_` tests below in a process of its own, in front of which `before` stands.
@@ -256,11 +173,7 @@ fn child(test: &str, directory: &Path, before: &[&str]) -> Command {
     let mut words = before.to_vec();
     words.push(program.to_str().unwrap());
     let mut command = Command::new(words[0]);
-    command
-        .args(&words[1..])
-        .args(["--exact", test, "--nocapture"])
-        .env(CHILD_DIR, directory)
-        .stdout(Stdio::piped());
+    command.args(&words[1..]).args(["--exact", test, "--nocapture"]).env(CHILD_DIR, directory).stdout(Stdio::piped());
     command
 }
 
@@ -280,9 +193,7 @@ fn child_that_writes() {
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = child("store::tests::child_that_writes", dir.path(), &[])
-        .spawn()
-        .unwrap();
+    let mut writer = child("store::tests::child_that_writes", dir.path(), &[]).spawn().unwrap();
     let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
     let mut acknowledged = 0;
     for line in lines {
@@ -300,11 +211,7 @@ fn what_was_acknowledged_survives_kill_9() {
     }
     let again = Store::open(&settings(dir.path())).unwrap();
     drop(again);
-    assert_eq!(
-        find(dir.path(), &Query::default()),
-        found,
-        "and a new start"
-    );
+    assert_eq!(find(dir.path(), &Query::default()), found, "and a new start");
 }
 
 #[test]
@@ -326,17 +233,12 @@ fn a_read_only_store_says_so_and_can_be_read() {
     store.put(&samples::path_drop()).unwrap();
     drop(store);
     let path = dir.path().to_str().unwrap();
-    let mount =
-        format!("mount --bind {path} {path} && mount -o remount,bind,ro {path} && exec \"$@\"");
+    let mount = format!("mount --bind {path} {path} && mount -o remount,bind,ro {path} && exec \"$@\"");
     let before = ["unshare", "--mount", "sh", "-ec", &mount, "sh"];
     let test = "store::tests::child_in_a_read_only_place";
     let output = child(test, dir.path(), &before).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        said.contains("\nread 1"),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(said.contains("\nread 1"), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -365,18 +267,11 @@ fn the_writer_says_what_is_wrong_and_takes_it_back_once_it_works_again() {
     let said = shared.degraded.read()["store"].clone();
     assert!(said.contains("cannot make the store's directory"), "{said}");
     writer.put(Arc::new(samples::host_down()));
-    let newer = Incident {
-        duration_ms: 9000,
-        ..samples::host_down()
-    };
+    let newer = Incident { duration_ms: 9000, ..samples::host_down() };
     writer.put(Arc::new(newer.clone()));
     std::fs::remove_file(&place).unwrap();
     wait_until("degraded again empty", || shared.degraded.read().is_empty());
-    assert_eq!(
-        find(&place, &Query::default()).incidents,
-        [newer],
-        "the newest version"
-    );
+    assert_eq!(find(&place, &Query::default()).incidents, [newer], "the newest version");
     assert!(writer.finish());
 }
 
@@ -395,15 +290,7 @@ fn a_writer_that_cannot_write_is_bounded_and_counts() {
     wait_until("refused", || shared.counters.read().store_refused > 0);
     std::fs::remove_file(&place).unwrap();
     assert!(writer.finish(), "ends although it could not write");
-    let kept = find(
-        &place,
-        &Query {
-            limit: MAX_LIMIT,
-            ..Query::default()
-        },
-    )
-    .incidents
-    .len();
+    let kept = find(&place, &Query { limit: MAX_LIMIT, ..Query::default() }).incidents.len();
     assert_eq!(kept as u64 + shared.counters.read().store_refused, given);
 }
 
@@ -413,16 +300,10 @@ fn an_incident_without_a_time_is_refused_and_the_next_one_is_kept() {
     let shared = samples::shared();
     let opened = Store::open(&settings(dir.path()));
     let writer = spawn_writer(settings(dir.path()), opened, Arc::clone(&shared)).unwrap();
-    let timeless = Incident {
-        started_at: "yesterday".into(),
-        ..samples::path_drop()
-    };
+    let timeless = Incident { started_at: "yesterday".into(), ..samples::path_drop() };
     writer.put(Arc::new(timeless));
     writer.put(Arc::new(samples::host_down()));
     assert!(writer.finish());
     assert_eq!(shared.counters.read().store_refused, 1);
-    assert_eq!(
-        find(dir.path(), &Query::default()).incidents,
-        [samples::host_down()]
-    );
+    assert_eq!(find(dir.path(), &Query::default()).incidents, [samples::host_down()]);
 }

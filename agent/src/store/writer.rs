@@ -64,18 +64,12 @@ pub fn spawn_writer(
     let (finished, done) = sync_channel(1);
     let refused = Refused(Arc::clone(&shared));
     let mut work = Work::new(settings, opened, shared);
-    thread::Builder::new()
-        .name("lacuna-store".into())
-        .spawn(move || {
-            work.run(&incoming);
-            // Nobody waits where the agent did not say goodbye.
-            let _ = finished.send(());
-        })?;
-    Ok(Writer {
-        queue,
-        done,
-        refused,
-    })
+    thread::Builder::new().name("lacuna-store".into()).spawn(move || {
+        work.run(&incoming);
+        // Nobody waits where the agent did not say goodbye.
+        let _ = finished.send(());
+    })?;
+    Ok(Writer { queue, done, refused })
 }
 
 impl Writer {
@@ -95,10 +89,7 @@ impl Writer {
     #[must_use]
     pub fn finish(self) -> bool {
         drop(self.queue);
-        !matches!(
-            self.done.recv_timeout(PATIENCE),
-            Err(RecvTimeoutError::Timeout)
-        )
+        !matches!(self.done.recv_timeout(PATIENCE), Err(RecvTimeoutError::Timeout))
     }
 }
 
@@ -115,19 +106,9 @@ struct Work {
 }
 
 impl Work {
-    fn new(
-        settings: StoreSettings,
-        opened: Result<Store, StoreError>,
-        shared: Arc<Shared>,
-    ) -> Self {
-        let mut work = Self {
-            settings,
-            store: None,
-            shared,
-            pending: BTreeMap::new(),
-            retry: None,
-            expire_at: Instant::now(),
-        };
+    fn new(settings: StoreSettings, opened: Result<Store, StoreError>, shared: Arc<Shared>) -> Self {
+        let mut work =
+            Self { settings, store: None, shared, pending: BTreeMap::new(), retry: None, expire_at: Instant::now() };
         match opened {
             Ok(store) => work.store = Some(store),
             Err(error) => work.failed(&error),
@@ -142,10 +123,7 @@ impl Work {
             let last = match incoming.recv_timeout(wait) {
                 Ok(incident) => {
                     self.keep(incident);
-                    incoming
-                        .try_iter()
-                        .take(QUEUE)
-                        .for_each(|more| self.keep(more));
+                    incoming.try_iter().take(QUEUE).for_each(|more| self.keep(more));
                     false
                 }
                 Err(RecvTimeoutError::Timeout) => false,
@@ -180,9 +158,7 @@ impl Work {
     }
 
     fn failed(&mut self, error: &StoreError) {
-        let wait = self
-            .retry
-            .map_or(FIRST_WAIT, |(wait, _)| (wait * 2).min(LONGEST_WAIT));
+        let wait = self.retry.map_or(FIRST_WAIT, |(wait, _)| (wait * 2).min(LONGEST_WAIT));
         if self.retry.is_none() {
             tracing::error!("incidents are not kept: {error}");
         }
@@ -219,8 +195,6 @@ impl Work {
 fn note_evicted(shared: &Shared, evicted: u64) {
     if evicted > 0 {
         shared.counters.write().store_evicted += evicted;
-        tracing::warn!(
-            "the store reached store.max_size: {evicted} of the oldest closed incidents went"
-        );
+        tracing::warn!("the store reached store.max_size: {evicted} of the oldest closed incidents went");
     }
 }

@@ -24,10 +24,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: StatusCode, error: impl Into<String>) -> Self {
-        Self {
-            code,
-            error: error.into(),
-        }
+        Self { code, error: error.into() }
     }
 }
 
@@ -65,23 +62,16 @@ pub(super) async fn by_id(app: &App, id: &str) -> Result<Incident, Refusal> {
     if let Some(incident) = known.into_iter().find(|one| one.id == id) {
         return Ok(Arc::unwrap_or_clone(incident));
     }
-    let query = Query {
-        id_prefix: Some(id.to_owned()),
-        ..Query::default()
-    };
+    let query = Query { id_prefix: Some(id.to_owned()), ..Query::default() };
     let found = find(app, query).await;
     if let Some(incident) = found.incidents.into_iter().find(|one| one.id == id) {
         return Ok(incident);
     }
     Err(match found.store_error {
-        Some(error) => Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("not among the incidents in memory, and {error}"),
-        ),
-        None => Refusal::new(
-            StatusCode::NOT_FOUND,
-            "no incident has this id; /api/v1/incidents lists them",
-        ),
+        Some(error) => {
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("not among the incidents in memory, and {error}"))
+        }
+        None => Refusal::new(StatusCode::NOT_FOUND, "no incident has this id; /api/v1/incidents lists them"),
     })
 }
 
@@ -107,9 +97,7 @@ async fn read(app: &App, store: StoreReader, query: Query) -> Result<Found, Stri
         let _permit = permit;
         store.find(&query).map_err(|error| error.to_string())
     });
-    reading
-        .await
-        .map_err(|error| format!("the store cannot be read: {error}"))?
+    reading.await.map_err(|error| format!("the store cannot be read: {error}"))?
 }
 
 fn merge(memory: Vec<Arc<Incident>>, stored: Found, query: &Query) -> Incidents {
@@ -120,26 +108,15 @@ fn merge(memory: Vec<Arc<Incident>>, stored: Found, query: &Query) -> Incidents 
     for incident in memory {
         by_id.insert(incident.id.clone(), Arc::unwrap_or_clone(incident));
     }
-    let mut incidents: Vec<_> = by_id
-        .into_values()
-        .filter(|incident| query.wants(incident))
-        .collect();
+    let mut incidents: Vec<_> = by_id.into_values().filter(|incident| query.wants(incident)).collect();
     incidents.sort_by(|a, b| (&a.started_at, &a.id).cmp(&(&b.started_at, &b.id)));
     let beyond = incidents.len().saturating_sub(query.limit.min(MAX_LIMIT));
     incidents.drain(..beyond);
-    Incidents {
-        incidents,
-        truncated: stored.truncated || beyond > 0,
-        unreadable: stored.unreadable,
-        store_error: None,
-    }
+    Incidents { incidents, truncated: stored.truncated || beyond > 0, unreadable: stored.unreadable, store_error: None }
 }
 
 fn query(parameters: &BTreeMap<String, String>, now: SystemTime) -> Result<Query, String> {
-    let mut query = Query {
-        limit: DEFAULT_LIMIT,
-        ..Query::default()
-    };
+    let mut query = Query { limit: DEFAULT_LIMIT, ..Query::default() };
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
         match name.as_str() {
             "since" => query.since = Some(since(value, now)?),
@@ -148,9 +125,7 @@ fn query(parameters: &BTreeMap<String, String>, now: SystemTime) -> Result<Query
             "limit" => query.limit = limit(value)?,
             _ => {
                 let name = name.escape_debug();
-                return Err(format!(
-                    "\"{name}\" is not a parameter; allowed: since, class, state, limit"
-                ));
+                return Err(format!("\"{name}\" is not a parameter; allowed: since, class, state, limit"));
             }
         }
     }
@@ -176,10 +151,7 @@ pub(crate) fn class(value: &str) -> Result<Class, String> {
     Class::from_name(value).ok_or_else(|| {
         let names: Vec<_> = Class::ALL.iter().map(|(_, name, _)| *name).collect();
         let value = value.escape_debug();
-        format!(
-            "class: \"{value}\" is not a class; allowed: {}",
-            names.join(", ")
-        )
+        format!("class: \"{value}\" is not a class; allowed: {}", names.join(", "))
     })
 }
 
@@ -189,19 +161,15 @@ fn state(value: &str) -> Result<State, String> {
         "closed" => Ok(State::Closed),
         other => {
             let other = other.escape_debug();
-            Err(format!(
-                "state: \"{other}\" is not a state; allowed: open, closed"
-            ))
+            Err(format!("state: \"{other}\" is not a state; allowed: open, closed"))
         }
     }
 }
 
 fn limit(value: &str) -> Result<usize, String> {
     let number = value.parse().ok();
-    number
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-        .ok_or_else(|| {
-            let value = value.escape_debug();
-            format!("limit: \"{value}\" is not a number of incidents; allowed: 1 to {MAX_LIMIT}")
-        })
+    number.filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| {
+        let value = value.escape_debug();
+        format!("limit: \"{value}\" is not a number of incidents; allowed: 1 to {MAX_LIMIT}")
+    })
 }

@@ -18,10 +18,7 @@ pub(super) struct Bounded {
 
 impl Bounded {
     pub(super) fn new(inner: TcpListener, most: usize) -> Self {
-        Self {
-            inner,
-            room: Arc::new(Semaphore::new(most)),
-        }
+        Self { inner, room: Arc::new(Semaphore::new(most)) }
     }
 }
 
@@ -33,10 +30,7 @@ impl Listener for Bounded {
         // Nobody closes the semaphore, so the permit is always there in the end.
         let permit = Arc::clone(&self.room).acquire_owned().await.ok();
         let (stream, from) = Listener::accept(&mut self.inner).await;
-        let connection = Connection {
-            stream,
-            _permit: permit,
-        };
+        let connection = Connection { stream, _permit: permit };
         (connection, from)
     }
 
@@ -52,21 +46,13 @@ pub(super) struct Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, from)
     }
 

@@ -80,11 +80,7 @@ pub async fn serve(
     }
 }
 
-fn router(
-    shared: Arc<Shared>,
-    store: Option<StoreReader>,
-    ending: watch::Receiver<bool>,
-) -> Router {
+fn router(shared: Arc<Shared>, store: Option<StoreReader>, ending: watch::Receiver<bool>) -> Router {
     let app = App {
         shared,
         store,
@@ -115,24 +111,14 @@ async fn unknown_path() -> api::Refusal {
 /// The page holds no script and loads nothing.
 fn page_headers() -> HeaderMap {
     HeaderMap::from_iter([
-        (
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
-        ),
-        (
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ])
 }
 
 async fn page(State(app): State<App>) -> Response {
-    let query = Query {
-        limit: ON_THE_PAGE,
-        state: Some(lacuna_core::incident::State::Closed),
-        ..Query::default()
-    };
+    let query = Query { limit: ON_THE_PAGE, state: Some(lacuna_core::incident::State::Closed), ..Query::default() };
     let recent = api::find(&app, query).await;
     let page = html::overview(&Status::of(&app.shared), &recent);
     (page_headers(), Html(page)).into_response()
@@ -158,11 +144,7 @@ async fn metrics(State(app): State<App>) -> Response {
 
 async fn healthz(State(app): State<App>) -> Response {
     let health = Health::of(&app.shared);
-    let code = if health.status.watches() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let code = if health.status.watches() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, axum::Json(health)).into_response()
 }
 

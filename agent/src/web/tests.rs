@@ -21,11 +21,7 @@ struct Served {
 
 impl Served {
     fn start(shared: Arc<Shared>, store: Option<StoreReader>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel();
@@ -33,19 +29,12 @@ impl Served {
             let _ = ended.await;
         };
         let server = runtime.spawn(serve(shared, store, listener, shutdown));
-        Self {
-            address,
-            end: Some(end),
-            server: Some(server),
-            runtime,
-        }
+        Self { address, end: Some(end), server: Some(server), runtime }
     }
 
     fn open(&self, method: &str, path: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         BufReader::new(stream)
@@ -73,10 +62,7 @@ impl Served {
 
 fn ids(answer: &Value) -> Vec<&str> {
     let incidents = answer["incidents"].as_array().unwrap();
-    incidents
-        .iter()
-        .map(|one| one["id"].as_str().unwrap())
-        .collect()
+    incidents.iter().map(|one| one["id"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -89,10 +75,7 @@ fn every_path_of_the_contract_answers() {
         ("/api/v1/status", "\"kernel\":\"6.18.0\""),
         ("/api/v1/peers", "\"name\":\"lb1\""),
         ("/api/v1/incidents", "\"path-drop\""),
-        (
-            "/api/v1/incidents/01JD6QAAAA0000000000000001",
-            "\"evidence\":[",
-        ),
+        ("/api/v1/incidents/01JD6QAAAA0000000000000001", "\"evidence\":["),
         ("/incidents/01JD6QAAAA0000000000000001", "NETFILTER_DROP"),
     ] {
         let (status, answer) = served.ask("GET", path);
@@ -123,10 +106,7 @@ fn health_is_200_once_it_watches_and_503_with_the_reason_else() {
     assert_eq!(body["degraded"]["probe:tcp"], "no BTF in this kernel");
     *shared.failed.write() = Some("port 9479 is taken".into());
     let (status, body) = served.json("/healthz");
-    assert_eq!(
-        (status, &body["reason"]),
-        (503, &"port 9479 is taken".into())
-    );
+    assert_eq!((status, &body["reason"]), (503, &"port 9479 is taken".into()));
     *shared.ready.write() = false;
     let (status, body) = served.json("/healthz");
     assert_eq!((status, &body["status"]), (503, &"starting".into()));
@@ -139,43 +119,24 @@ fn without_peers_and_probes_nothing_is_watched() {
     let served = Served::start(shared, None);
     let (status, body) = served.json("/healthz");
     assert_eq!(status, 503);
-    assert!(
-        body["reason"]
-            .as_str()
-            .unwrap()
-            .starts_with("no probe is attached and no peer")
-    );
+    assert!(body["reason"].as_str().unwrap().starts_with("no probe is attached and no peer"));
 }
 
 #[test]
 fn store_and_memory_are_one_list_and_memory_is_newer() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = StoreSettings {
-        path: dir.path().to_owned(),
-        ..StoreSettings::default()
-    };
+    let settings = StoreSettings { path: dir.path().to_owned(), ..StoreSettings::default() };
     let mut store = Store::open(&settings).unwrap();
     store.put(&samples::numbered(0)).unwrap();
-    let stale = Incident {
-        duration_ms: 1,
-        ..samples::host_down()
-    };
+    let stale = Incident { duration_ms: 1, ..samples::host_down() };
     store.put(&stale).unwrap();
     let reader = StoreReader::new(dir.path());
     let served = Served::start(samples::busy(), Some(reader));
     let (_, all) = served.json("/api/v1/incidents");
-    let expected = [
-        "id-000000",
-        "01JD6QAAAA0000000000000001",
-        "01JD6RBBBB0000000000000002",
-    ];
+    let expected = ["id-000000", "01JD6QAAAA0000000000000001", "01JD6RBBBB0000000000000002"];
     let mut sorted = expected;
     sorted.sort_by_key(|id| {
-        let one = all["incidents"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|one| one["id"] == **id);
+        let one = all["incidents"].as_array().unwrap().iter().find(|one| one["id"] == **id);
         one.unwrap()["started_at"].as_str().unwrap().to_owned()
     });
     assert_eq!(ids(&all), sorted, "oldest first");
@@ -184,10 +145,7 @@ fn store_and_memory_are_one_list_and_memory_is_newer() {
     assert_eq!(ids(&open), ["01JD6RBBBB0000000000000002"]);
     assert_eq!(open["incidents"][0]["duration_ms"], 4200, "the newer one");
     let (_, newest) = served.json("/api/v1/incidents?limit=1");
-    assert_eq!(
-        (ids(&newest).len(), &newest["truncated"]),
-        (1, &true.into())
-    );
+    assert_eq!((ids(&newest).len(), &newest["truncated"]), (1, &true.into()));
     let (_, none) = served.json("/api/v1/incidents?since=2100-01-01T00:00:00Z&state=closed");
     assert_eq!(ids(&none).len(), 0);
 }
@@ -198,61 +156,30 @@ fn a_store_that_cannot_be_read_is_said_beside_what_is_known() {
     let served = Served::start(samples::busy(), Some(reader));
     let (status, all) = served.json("/api/v1/incidents");
     assert_eq!((status, ids(&all).len()), (200, 2));
-    assert!(
-        all["store_error"]
-            .as_str()
-            .unwrap()
-            .contains("there is no store")
-    );
+    assert!(all["store_error"].as_str().unwrap().contains("there is no store"));
     assert_eq!(served.json("/api/v1/incidents/nobody").0, 503);
 }
 
 #[test]
 fn a_wrong_parameter_is_told_what_is_allowed() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = StoreSettings {
-        path: dir.path().to_owned(),
-        ..StoreSettings::default()
-    };
+    let settings = StoreSettings { path: dir.path().to_owned(), ..StoreSettings::default() };
     drop(Store::open(&settings).unwrap());
     let served = Served::start(samples::busy(), Some(StoreReader::new(dir.path())));
     for (query, said) in [
-        (
-            "class=slow",
-            "class: \"slow\" is not a class; allowed: path-drop, packet-loss",
-        ),
-        (
-            "state=half",
-            "state: \"half\" is not a state; allowed: open, closed",
-        ),
-        (
-            "since=yesterday",
-            "since: \"yesterday\" is neither a time nor a length; allowed: RFC 3339",
-        ),
-        (
-            "limit=0",
-            "limit: \"0\" is not a number of incidents; allowed: 1 to 10000",
-        ),
-        (
-            "until=now",
-            "\"until\" is not a parameter; allowed: since, class, state, limit",
-        ),
+        ("class=slow", "class: \"slow\" is not a class; allowed: path-drop, packet-loss"),
+        ("state=half", "state: \"half\" is not a state; allowed: open, closed"),
+        ("since=yesterday", "since: \"yesterday\" is neither a time nor a length; allowed: RFC 3339"),
+        ("limit=0", "limit: \"0\" is not a number of incidents; allowed: 1 to 10000"),
+        ("until=now", "\"until\" is not a parameter; allowed: since, class, state, limit"),
     ] {
         let (status, body) = served.json(&format!("/api/v1/incidents?{query}"));
         assert_eq!(status, 400, "{query}");
-        assert!(
-            body["error"].as_str().unwrap().starts_with(said),
-            "{query}: {body}"
-        );
+        assert!(body["error"].as_str().unwrap().starts_with(said), "{query}: {body}");
     }
     let (status, body) = served.json("/api/v1/incidents/nobody");
     assert_eq!(status, 404);
-    assert!(
-        body["error"]
-            .as_str()
-            .unwrap()
-            .starts_with("no incident has this id")
-    );
+    assert!(body["error"].as_str().unwrap().starts_with("no incident has this id"));
 }
 
 /// The next line of an event stream that begins so.
@@ -277,10 +204,7 @@ fn a_stream_brings_each_change_and_ends_with_the_agent() {
     assert!(next_line(&mut stream, "data: ").contains("\"class\":\"host-down\""));
     let begin = Instant::now();
     served.stop().unwrap();
-    assert!(
-        begin.elapsed() < GRACE,
-        "an open stream does not hold the agent up"
-    );
+    assert!(begin.elapsed() < GRACE, "an open stream does not hold the agent up");
 }
 
 #[test]
@@ -311,19 +235,11 @@ fn the_number_of_listeners_is_bounded_and_comes_back() {
 #[test]
 fn connections_beyond_the_bound_wait_until_one_ends() {
     let served = Served::start(samples::busy(), None);
-    let idle: Vec<_> = (0..MAX_CONNECTIONS)
-        .map(|_| TcpStream::connect(served.address).unwrap())
-        .collect();
+    let idle: Vec<_> = (0..MAX_CONNECTIONS).map(|_| TcpStream::connect(served.address).unwrap()).collect();
     let mut waiting = served.open("GET", "/healthz");
-    waiting
-        .get_ref()
-        .set_read_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
+    waiting.get_ref().set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(waiting.fill_buf().is_err(), "not served yet");
     drop(idle);
-    waiting
-        .get_ref()
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    waiting.get_ref().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert!(next_line(&mut waiting, "HTTP/").contains("200"));
 }

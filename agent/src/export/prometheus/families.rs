@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, MetricEncoder, NoLabelSet,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 
@@ -27,9 +25,7 @@ impl<'a> Families<'a> {
     }
 
     pub(super) fn info(&mut self, name: &str, help: &str, labels: &Labels) -> fmt::Result {
-        self.0
-            .encode_descriptor(name, help, None, MetricType::Info)?
-            .encode_info(labels)
+        self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(labels)
     }
 
     /// The encoder adds `_total` to the name.
@@ -50,9 +46,7 @@ impl<'a> Families<'a> {
         help: &str,
         samples: impl IntoIterator<Item = (Labels, f64)>,
     ) -> fmt::Result {
-        self.family(name, help, MetricType::Gauge, samples, |to, value| {
-            to.encode_gauge(value)
-        })
+        self.family(name, help, MetricType::Gauge, samples, |to, value| to.encode_gauge(value))
     }
 
     pub(super) fn histograms(

@@ -6,13 +6,11 @@ use crate::probes::Log2Histogram;
 
 /// Upper bounds of what takes microseconds to a minute, in seconds.
 pub(super) const LATENCY_BOUNDS: [f64; 18] = [
-    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0, 60.0,
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 /// Upper bounds of the lengths of incidents, in seconds.
-pub(super) const INCIDENT_BOUNDS: [f64; 13] = [
-    0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0,
-];
+pub(super) const INCIDENT_BOUNDS: [f64; 13] =
+    [0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0];
 /// The kernel's powers of two that are bounds of a bucket: every second one from 4 us to 69 s, which keeps a host
 /// with 64 CPUs below 3,000 lines.
 const LOG2_BOUNDS: [u32; 13] = [12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36];
@@ -26,10 +24,7 @@ pub(super) struct Buckets {
 
 impl Buckets {
     fn empty(bounds: impl Iterator<Item = f64>) -> Self {
-        Self {
-            counts: bounds.chain([f64::INFINITY]).map(|le| (le, 0)).collect(),
-            sum: 0.0,
-        }
+        Self { counts: bounds.chain([f64::INFINITY]).map(|le| (le, 0)).collect(), sum: 0.0 }
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -37,10 +32,7 @@ impl Buckets {
     }
 
     /// `unit` is what 1 stands for, in seconds. The sum is as exact as the histogram's own steps.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "values and counts stay far below 2^53"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "values and counts stay far below 2^53")]
     pub(super) fn of_hdr(histogram: &Histogram<u64>, unit: f64, bounds: &[f64]) -> Self {
         let mut buckets = Self::empty(bounds.iter().copied());
         for step in histogram.iter_recorded() {
@@ -78,10 +70,7 @@ mod tests {
         }
         let buckets = Buckets::of_hdr(&histogram, 1e-6, &LATENCY_BOUNDS);
         let filled: Vec<_> = buckets.counts.iter().filter(|(_, n)| *n > 0).collect();
-        assert_eq!(
-            filled,
-            [&(0.0001, 1), &(0.1, 1), &(0.25, 1), &(f64::INFINITY, 1)]
-        );
+        assert_eq!(filled, [&(0.0001, 1), &(0.1, 1), &(0.25, 1), &(f64::INFINITY, 1)]);
         assert_eq!(buckets.count(), 4);
         assert!((buckets.sum - 90.2005).abs() < 0.1, "{}", buckets.sum);
     }
@@ -92,10 +81,7 @@ mod tests {
             let mut counts = vec![0; 64];
             counts[power] = 1;
             let sum_seconds = 1.0;
-            Buckets::of_log2(&Log2Histogram {
-                counts,
-                sum_seconds,
-            })
+            Buckets::of_log2(&Log2Histogram { counts, sum_seconds })
         };
         let bound = |buckets: Buckets| buckets.counts.iter().find(|(_, n)| *n == 1).unwrap().0;
         assert_eq!(bound(counts(0)), 4096.0 / 1e9);

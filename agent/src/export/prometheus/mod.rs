@@ -36,10 +36,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// The encoder's own, which a `String` has none of.
 pub fn render(shared: &Arc<Shared>, root: &Path) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape {
-        shared: Arc::clone(shared),
-        process: Process::read(root),
-    }));
+    registry.register_collector(Box::new(Scrape { shared: Arc::clone(shared), process: Process::read(root) }));
     let mut text = String::with_capacity(64 * 1024);
     encode(&mut text, &registry)?;
     Ok(text)
@@ -78,31 +75,21 @@ impl Collector for Scrape {
 fn agent(out: &mut Families<'_>, shared: &Shared) -> fmt::Result {
     let identity = &shared.identity;
     let build = labels([("version", &identity.version), ("kernel", &identity.kernel)]);
-    out.info(
-        "lacuna_build",
-        "The agent and the kernel it runs on",
-        &build,
-    )?;
+    out.info("lacuna_build", "The agent and the kernel it runs on", &build)?;
     let probes = shared.probes.read();
     out.gauges(
         "lacuna_probe_attached",
         "1 where the probe is attached to the hook",
         probes.iter().map(|one| {
             let attached = if one.attached { 1.0 } else { 0.0 };
-            (
-                labels([("probe", &one.probe), ("hook", &one.hook)]),
-                attached,
-            )
+            (labels([("probe", &one.probe), ("hook", &one.hook)]), attached)
         }),
     )?;
     let health = Health::of(shared);
     out.gauges(
         "lacuna_degraded",
         "1 for each part that does not do all it should; /healthz says why",
-        health
-            .degraded
-            .keys()
-            .map(|part| (labels([("part", part)]), 1.0)),
+        health.degraded.keys().map(|part| (labels([("part", part)]), 1.0)),
     )
 }
 
@@ -147,19 +134,13 @@ fn reachability(out: &mut Families<'_>, peers: &[PeerStatus]) -> fmt::Result {
     out.gauges(
         "lacuna_clock_offset_seconds",
         "The peer's wall clock minus this host's",
-        peers
-            .iter()
-            .filter_map(|peer| Some((labels([("peer", &peer.name)]), peer.clock_offset_seconds?))),
+        peers.iter().filter_map(|peer| Some((labels([("peer", &peer.name)]), peer.clock_offset_seconds?))),
     )
 }
 
 /// A heartbeat's labels: the three counters carry the same, so that ratios can be formed.
 fn heartbeat(peer: &PeerStatus, direction: &str) -> families::Labels {
-    labels([
-        ("peer", &peer.name),
-        ("size", "small"),
-        ("direction", direction),
-    ])
+    labels([("peer", &peer.name), ("size", "small"), ("direction", direction)])
 }
 
 /// What a peer sent that was never heard is not known.
@@ -175,9 +156,7 @@ fn heartbeats(out: &mut Families<'_>, all: &[PeerStatus]) -> fmt::Result {
         peers().flat_map(|peer| {
             let by_peer = peer.received.saturating_add(peer.lost_from_peer);
             let from_peer = was_heard(peer).then(|| (heartbeat(peer, "from-peer"), by_peer));
-            [(heartbeat(peer, "to-peer"), peer.sent)]
-                .into_iter()
-                .chain(from_peer)
+            [(heartbeat(peer, "to-peer"), peer.sent)].into_iter().chain(from_peer)
         }),
     )?;
     out.counters(
@@ -189,9 +168,7 @@ fn heartbeats(out: &mut Families<'_>, all: &[PeerStatus]) -> fmt::Result {
         "lacuna_heartbeats_lost",
         "Heartbeats that did not arrive; to the peer by its own account, absent where it gave none",
         peers().flat_map(|peer| {
-            let to_peer = peer
-                .lost_to_peer
-                .map(|lost| (heartbeat(peer, "to-peer"), lost));
+            let to_peer = peer.lost_to_peer.map(|lost| (heartbeat(peer, "to-peer"), lost));
             let lost = (heartbeat(peer, "from-peer"), peer.lost_from_peer);
             let from_peer = was_heard(peer).then_some(lost);
             to_peer.into_iter().chain(from_peer)
@@ -239,28 +216,16 @@ fn kernel_times(out: &mut Families<'_>, kernel: &dyn ProbeMetrics) -> fmt::Resul
         });
         out.histograms(name, help, samples)
     };
-    times(
-        "lacuna_timer_lateness_seconds",
-        "How late timers expired",
-        kernel.timer_lateness(),
-    )?;
+    times("lacuna_timer_lateness_seconds", "How late timers expired", kernel.timer_lateness())?;
     times(
         "lacuna_timer_interrupt_gap_seconds",
         "Time between two local timer interrupts; an idle CPU lawfully has none",
         kernel.timer_gaps(),
     )?;
-    times(
-        "lacuna_runqueue_delay_seconds",
-        "How long tasks were runnable before they ran",
-        kernel.runqueue_delay(),
-    )
+    times("lacuna_runqueue_delay_seconds", "How long tasks were runnable before they ran", kernel.runqueue_delay())
 }
 
-fn kernel_network(
-    out: &mut Families<'_>,
-    kernel: &dyn ProbeMetrics,
-    peers: &[PeerStatus],
-) -> fmt::Result {
+fn kernel_network(out: &mut Families<'_>, kernel: &dyn ProbeMetrics, peers: &[PeerStatus]) -> fmt::Result {
     let mut retransmits = BTreeMap::<_, u64>::new();
     for (address, cause, sent, failed) in kernel.retransmits().unwrap_or_default() {
         let peer = peer_of(address, peers);
@@ -290,9 +255,7 @@ fn kernel_network(
 
 /// The configured peer with that address; `other` where there is none, or more than one on it.
 fn peer_of(address: IpAddr, peers: &[PeerStatus]) -> &str {
-    let mut here = peers
-        .iter()
-        .filter(|peer| peer.addr.ip() == address.to_canonical());
+    let mut here = peers.iter().filter(|peer| peer.addr.ip() == address.to_canonical());
     match (here.next(), here.next()) {
         (Some(peer), None) => &peer.name,
         _ => "other",
@@ -320,21 +283,9 @@ fn counters(out: &mut Families<'_>, counters: &Counters) -> fmt::Result {
             "Datagrams that the heartbeat socket had no room for",
             counters.socket_overflow,
         ),
-        (
-            "lacuna_store_refused",
-            "Incident documents that the store did not take",
-            counters.store_refused,
-        ),
-        (
-            "lacuna_store_evicted",
-            "Closed incidents that left the store early for want of room",
-            counters.store_evicted,
-        ),
-        (
-            "lacuna_recorder_refused",
-            "Evidence that the recorder had no room for",
-            counters.recorder_refused,
-        ),
+        ("lacuna_store_refused", "Incident documents that the store did not take", counters.store_refused),
+        ("lacuna_store_evicted", "Closed incidents that left the store early for want of room", counters.store_evicted),
+        ("lacuna_recorder_refused", "Evidence that the recorder had no room for", counters.recorder_refused),
     ];
     for (name, help, count) in own {
         out.counters(name, help, [(labels([]), count)])?;
@@ -354,31 +305,11 @@ fn process(out: &mut Families<'_>, process: &Process) -> fmt::Result {
         process.cpu_seconds.map(|seconds| (labels([]), seconds)),
     )?;
     let gauges = [
-        (
-            "process_resident_memory_bytes",
-            "Resident memory of the agent",
-            process.resident_bytes,
-        ),
-        (
-            "process_virtual_memory_bytes",
-            "Virtual memory of the agent",
-            process.virtual_bytes,
-        ),
-        (
-            "process_open_fds",
-            "Open file descriptors of the agent",
-            process.open_fds,
-        ),
-        (
-            "process_max_fds",
-            "Most file descriptors that the agent may open",
-            process.max_fds,
-        ),
-        (
-            "process_start_time_seconds",
-            "Start of the agent since 1970",
-            process.start_time_seconds,
-        ),
+        ("process_resident_memory_bytes", "Resident memory of the agent", process.resident_bytes),
+        ("process_virtual_memory_bytes", "Virtual memory of the agent", process.virtual_bytes),
+        ("process_open_fds", "Open file descriptors of the agent", process.open_fds),
+        ("process_max_fds", "Most file descriptors that the agent may open", process.max_fds),
+        ("process_start_time_seconds", "Start of the agent since 1970", process.start_time_seconds),
     ];
     for (name, help, value) in gauges {
         out.gauges(name, help, value.map(|value| (labels([]), value)))?;
@@ -390,7 +321,5 @@ fn by_label<'a>(
     label: &'static str,
     counts: &'a BTreeMap<String, u64>,
 ) -> impl Iterator<Item = (families::Labels, u64)> + 'a {
-    counts
-        .iter()
-        .map(move |(value, count)| (labels([(label, value)]), *count))
+    counts.iter().map(move |(value, count)| (labels([(label, value)]), *count))
 }

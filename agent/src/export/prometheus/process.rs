@@ -57,20 +57,14 @@ fn value_after(text: &str, name: &str) -> Option<f64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "descriptors and system constants are small"
-)]
+#[expect(clippy::cast_precision_loss, reason = "descriptors and system constants are small")]
 fn open_files(directory: &Path) -> Option<f64> {
     let entries = std::fs::read_dir(directory).ok()?;
     // One of them is the directory that is being read.
     Some(entries.count().saturating_sub(1) as f64)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "descriptors and system constants are small"
-)]
+#[expect(clippy::cast_precision_loss, reason = "descriptors and system constants are small")]
 fn config(variable: SysconfVar) -> Option<f64> {
     sysconf(variable).ok().flatten().map(|value| value as f64)
 }

@@ -27,14 +27,8 @@ fn what_cannot_be_measured_is_absent() {
         assert!(!text.contains(name), "{name} in\n{text}");
     }
     let busy = metrics(&samples::busy());
-    assert!(
-        !busy.contains("lacuna_peer_up{peer=\"lb2\"}"),
-        "never heard"
-    );
-    assert!(
-        !busy.contains("lacuna_heartbeats_sent_total{peer=\"gateway\""),
-        "an anchor"
-    );
+    assert!(!busy.contains("lacuna_peer_up{peer=\"lb2\"}"), "never heard");
+    assert!(!busy.contains("lacuna_heartbeats_sent_total{peer=\"gateway\""), "an anchor");
     assert!(!busy.contains("192.0.2.7"), "no label comes from a packet");
     assert!(busy.contains("lacuna_tcp_retransmits_total{peer=\"other\",kind=\"syn\"} 5"));
 }
@@ -59,8 +53,5 @@ fn two_peers_on_one_address_are_not_told_apart_by_retransmits() {
     twin.name = "twin".into();
     shared.peers.write().push(twin);
     let text = metrics(&shared);
-    assert!(
-        text.contains("{peer=\"other\",kind=\"timeout\"} 13"),
-        "{text}"
-    );
+    assert!(text.contains("{peer=\"other\",kind=\"timeout\"} 13"), "{text}");
 }
