@@ -1,1 +1,73 @@
-//! stub
+//! The only reader of clocks in the agent.
+
+use std::time::Duration;
+
+use lacuna_core::time::{Nanos, WallNanos};
+use nix::time::{ClockId, clock_gettime};
+
+/// Boot and wall clock, read one right after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// `CLOCK_BOOTTIME`.
+    pub boot: Nanos,
+    /// `CLOCK_REALTIME`.
+    pub wall: WallNanos,
+}
+
+/// Both clocks, now.
+#[must_use]
+pub fn read() -> Reading {
+    Reading { boot: boot(), wall: WallNanos(nanoseconds(ClockId::CLOCK_REALTIME)) }
+}
+
+/// `CLOCK_BOOTTIME`, now.
+#[must_use]
+pub fn boot() -> Nanos {
+    Nanos(nanoseconds(ClockId::CLOCK_BOOTTIME))
+}
+
+/// How much the boot clock is ahead of the monotonic one: the time spent in suspend since boot.
+#[must_use]
+pub fn suspended() -> Duration {
+    Duration::from_nanos(nanoseconds(ClockId::CLOCK_BOOTTIME).saturating_sub(nanoseconds(ClockId::CLOCK_MONOTONIC)))
+}
+
+/// The clocks exist on every kernel that the agent supports; a read that fails all the same counts as boot time.
+fn nanoseconds(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |time| {
+        let (seconds, rest) = (time.tv_sec().cast_unsigned(), time.tv_nsec().cast_unsigned());
+        seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+    })
+}
+
+impl Reading {
+    /// The boot time at which the wall clock showed `wall`, for a time not long before this reading.
+    ///
+    /// The kernel stamps packets with the wall clock. Had it been stepped in between, the result would be off by
+    /// the step, so it is kept between `earliest` (the packet was not there when last looked) and this reading.
+    #[must_use]
+    pub fn boot_at(&self, wall: WallNanos, earliest: Nanos) -> Nanos {
+        let age = i128::from(self.wall.0) - i128::from(wall.0);
+        let at = i128::from(self.boot.0) - age;
+        let clamped = at.clamp(i128::from(earliest.0.min(self.boot.0)), i128::from(self.boot.0));
+        Nanos(u64::try_from(clamped).unwrap_or(self.boot.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Reading = Reading { boot: Nanos(5_000), wall: WallNanos(1_000_000) };
+
+    #[test]
+    fn a_stamp_moves_to_the_boot_clock() {
+        assert_eq!(NOW.boot_at(WallNanos(999_800), Nanos(0)), Nanos(4_800));
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_moves_no_packet_out_of_its_turn() {
+        assert_eq!(NOW.boot_at(WallNanos(2_000_000), Nanos(4_500)), Nanos(5_000));
+        assert_eq!(NOW.boot_at(WallNanos(100), Nanos(4_500)), Nanos(4_500));
+    }
+}

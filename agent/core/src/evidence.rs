@@ -26,23 +26,13 @@ impl Evidence {
     /// A fact of a moment.
     #[must_use]
     pub fn at(host: &str, at: Nanos, fact: Fact) -> Self {
-        Self {
-            host: host.to_owned(),
-            from: at,
-            to: at,
-            fact,
-        }
+        Self { host: host.to_owned(), from: at, to: at, fact }
     }
 
     /// A fact of an interval.
     #[must_use]
     pub fn during(host: &str, from: Nanos, to: Nanos, fact: Fact) -> Self {
-        Self {
-            host: host.to_owned(),
-            from,
-            to,
-            fact,
-        }
+        Self { host: host.to_owned(), from, to, fact }
     }
 }
 
@@ -109,6 +99,11 @@ pub enum Fact {
     Drops {
         /// The kernel's own name for the reason.
         reason: String,
+        /// How many.
+        count: u64,
+    },
+    /// Datagrams that the receive buffer of this host's agent had no room for.
+    SocketOverflow {
         /// How many.
         count: u64,
     },
@@ -185,6 +180,9 @@ pub struct Heartbeat {
     pub goodbye: bool,
     /// What the sender last heard of this host; absent where it never did.
     pub heard: Option<Heard>,
+    /// Datagrams that the sender's receive buffer had no room for since its agent started (`SO_RXQ_OVFL`): what
+    /// it did not hear of these was not lost on the way.
+    pub overflow: u64,
     /// The sender's own recent stalls, newest last, at most [`MAX_STALLS`].
     pub stalls: Vec<StallReport>,
     /// What the sender sees of the others, at most [`MAX_VIEWS`].

@@ -9,10 +9,7 @@ use crate::evidence::Fact;
 /// Every verdict class of the contract. The text form is the kebab-case name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(
-    missing_docs,
-    reason = "the classes are defined, a sentence each, by `Class::meaning`"
-)]
+#[expect(missing_docs, reason = "the classes are defined, a sentence each, by `Class::meaning`")]
 pub enum Class {
     PathDrop,
     PacketLoss,
@@ -42,140 +39,47 @@ pub enum Class {
 impl Class {
     /// Every class with its public name and its meaning in one sentence.
     pub const ALL: [(Self, &'static str, &'static str); 23] = [
-        (
-            Self::PathDrop,
-            "path-drop",
-            "two hosts that both run lost each other's packets",
-        ),
-        (
-            Self::PacketLoss,
-            "packet-loss",
-            "a part of the packets on a path is lost, steadily",
-        ),
-        (
-            Self::HostIsolated,
-            "host-isolated",
-            "one running host lost all of its peers",
-        ),
-        (
-            Self::Partition,
-            "partition",
-            "the hosts fell apart into two or more groups",
-        ),
-        (
-            Self::MtuBlackhole,
-            "mtu-blackhole",
-            "small packets pass, large ones vanish",
-        ),
-        (
-            Self::SplitBrain,
-            "split-brain",
-            "two hosts claim one virtual address",
-        ),
-        (
-            Self::TimerLockup,
-            "timer-lockup",
-            "a CPU's timer interrupts stopped while the CPU still ran",
-        ),
-        (
-            Self::CpuLockup,
-            "cpu-lockup",
-            "a CPU ran kernel code with interrupts or preemption off",
-        ),
-        (
-            Self::SchedulerStall,
-            "scheduler-stall",
-            "tasks were runnable and not run, on a CPU that took its interrupts",
-        ),
-        (
-            Self::VcpuStall,
-            "vcpu-stall",
-            "the hypervisor did not run one or more of the vCPUs",
-        ),
+        (Self::PathDrop, "path-drop", "two hosts that both run lost each other's packets"),
+        (Self::PacketLoss, "packet-loss", "a part of the packets on a path is lost, steadily"),
+        (Self::HostIsolated, "host-isolated", "one running host lost all of its peers"),
+        (Self::Partition, "partition", "the hosts fell apart into two or more groups"),
+        (Self::MtuBlackhole, "mtu-blackhole", "small packets pass, large ones vanish"),
+        (Self::SplitBrain, "split-brain", "two hosts claim one virtual address"),
+        (Self::TimerLockup, "timer-lockup", "a CPU's timer interrupts stopped while the CPU still ran"),
+        (Self::CpuLockup, "cpu-lockup", "a CPU ran kernel code with interrupts or preemption off"),
+        (Self::SchedulerStall, "scheduler-stall", "tasks were runnable and not run, on a CPU that took its interrupts"),
+        (Self::VcpuStall, "vcpu-stall", "the hypervisor did not run one or more of the vCPUs"),
         (Self::VmPause, "vm-pause", "all vCPUs stood still at once"),
-        (
-            Self::HypervisorStall,
-            "hypervisor-stall",
-            "several VMs of one hypervisor stood still at once",
-        ),
-        (
-            Self::CpuSaturation,
-            "cpu-saturation",
-            "more work than CPUs, for long",
-        ),
-        (
-            Self::ListenOverflow,
-            "listen-overflow",
-            "a listening socket's queue overflowed",
-        ),
-        (
-            Self::TrafficFlood,
-            "traffic-flood",
-            "one source sends most of the traffic, or many times its normal rate",
-        ),
-        (
-            Self::ConnectionPileup,
-            "connection-pileup",
-            "idle connections pile up on a listening port",
-        ),
-        (
-            Self::MemoryExhaustion,
-            "memory-exhaustion",
-            "out-of-memory kills or reclaim stalls",
-        ),
-        (
-            Self::IoStall,
-            "io-stall",
-            "tasks blocked on storage while network and CPUs are fine",
-        ),
-        (
-            Self::HostDown,
-            "host-down",
-            "a host is gone and nobody hears it",
-        ),
+        (Self::HypervisorStall, "hypervisor-stall", "several VMs of one hypervisor stood still at once"),
+        (Self::CpuSaturation, "cpu-saturation", "more work than CPUs, for long"),
+        (Self::ListenOverflow, "listen-overflow", "a listening socket's queue overflowed"),
+        (Self::TrafficFlood, "traffic-flood", "one source sends most of the traffic, or many times its normal rate"),
+        (Self::ConnectionPileup, "connection-pileup", "idle connections pile up on a listening port"),
+        (Self::MemoryExhaustion, "memory-exhaustion", "out-of-memory kills or reclaim stalls"),
+        (Self::IoStall, "io-stall", "tasks blocked on storage while network and CPUs are fine"),
+        (Self::HostDown, "host-down", "a host is gone and nobody hears it"),
         (Self::Restart, "restart", "a host came back with a new boot"),
-        (
-            Self::RestartStorm,
-            "restart-storm",
-            "several hosts restart again and again, together",
-        ),
-        (
-            Self::AgentStall,
-            "agent-stall",
-            "only Lacuna itself was stopped, starved or not running",
-        ),
-        (
-            Self::Unknown,
-            "unknown",
-            "a stall that the evidence cannot tell",
-        ),
+        (Self::RestartStorm, "restart-storm", "several hosts restart again and again, together"),
+        (Self::AgentStall, "agent-stall", "only Lacuna itself was stopped, starved or not running"),
+        (Self::Unknown, "unknown", "a stall that the evidence cannot tell"),
     ];
 
     /// The public name, such as `path-drop`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(class, ..)| *class == self)
-            .map_or("unknown", |(_, name, _)| name)
+        Self::ALL.iter().find(|(class, ..)| *class == self).map_or("unknown", |(_, name, _)| name)
     }
 
     /// What the class says, in one sentence.
     #[must_use]
     pub fn meaning(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(class, ..)| *class == self)
-            .map_or("", |(.., meaning)| meaning)
+        Self::ALL.iter().find(|(class, ..)| *class == self).map_or("", |(.., meaning)| meaning)
     }
 
     /// The class of that public name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, known, _)| *known == name)
-            .map(|(class, ..)| *class)
+        Self::ALL.iter().find(|(_, known, _)| *known == name).map(|(class, ..)| *class)
     }
 }
 

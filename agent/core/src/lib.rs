@@ -3,10 +3,15 @@
 //! This crate has no senses: no clock, no socket, no thread, no async; its `Cargo.toml` is the proof. Live
 //! operation, replay and the tests are drivers of the same [`engine::Engine`].
 
+pub mod document;
 pub mod engine;
 pub mod evidence;
+pub mod gap;
 pub mod incident;
+pub mod load;
+pub mod own;
 pub mod peer;
+pub mod recording;
 pub mod rules;
 pub mod settings;
 pub mod time;

@@ -1,1 +1,280 @@
-//! stub
+//! What this host knows of one peer, from its heartbeats and echo replies.
+//!
+//! Signal: heartbeats with a number, the peer's send time and this kernel's receive time, and in them what the
+//! peer last heard of us. Ask: is the peer silent, does it not hear us, and is it back? The intuition: a hole in
+//! the *numbers* is a loss on the way, a hole in the *send times* is a peer that did not send, and a report of
+//! old news of us is a loss on the way there. None of it compares clocks of two hosts.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::evidence::{Heard, Heartbeat, PeerView, StallReport};
+use crate::time::Nanos;
+
+/// Send times that are kept, to tell what a peer should have heard: a minute at ten a second.
+const SENT_WINDOW: usize = 600;
+
+/// The last heartbeat that came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastHeard {
+    /// When this host's kernel received it.
+    pub at: Nanos,
+    /// Its number.
+    pub seq: u64,
+    /// When the peer sent it, on the peer's boot clock.
+    pub sent_at: Nanos,
+    /// The boot of the peer.
+    pub boot_id: [u8; 16],
+    /// The start of the peer's agent.
+    pub incarnation: u64,
+}
+
+/// What a heartbeat changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// How long nothing had come in before; zero for the first of all.
+    pub silence: Duration,
+    /// Numbers that are missing between the one before and this one.
+    pub missing: u64,
+    /// The hole in the peer's send times, on the peer's clock: (last before, this one).
+    pub send_hole: Option<(Nanos, Nanos)>,
+    /// The peer was booted anew; holds the boot id before.
+    pub new_boot: Option<[u8; 16]>,
+    /// The peer's agent was started anew on the same boot.
+    pub new_incarnation: bool,
+    /// The heartbeat is an old one that was overtaken.
+    pub reordered: bool,
+    /// The heartbeat is the last one once more.
+    pub duplicate: bool,
+}
+
+/// Whether a peer's kernel answers echo requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// It answered one that was sent after the silence began.
+    Answers,
+    /// It answered just before, and does not now.
+    Silent,
+    /// It never answered, or was not asked often enough: its silence means nothing.
+    Unknown,
+}
+
+/// Echo requests and answers, as far as they tell whether a kernel answers.
+#[derive(Clone, Debug, Default)]
+pub struct EchoTrack {
+    /// Requests sent in all.
+    pub sent: u64,
+    /// Requests answered in all.
+    pub answered: u64,
+    /// When the last answer came in.
+    pub last_reply: Option<Nanos>,
+    /// When the newest answered request had left.
+    last_answered_request: Option<Nanos>,
+    /// When the requests left that were not answered yet, oldest first; at most a few are of interest.
+    unanswered: VecDeque<Nanos>,
+}
+
+/// Unanswered requests that are remembered.
+const ECHO_WINDOW: usize = 16;
+/// An answer makes later silence meaningful for this long (ten of the once-a-second requests).
+const ECHO_MEMORY: Duration = Duration::from_secs(10);
+/// How long an answer may take before its lack counts. Private networks answer within a few milliseconds.
+const ECHO_PATIENCE: Duration = Duration::from_millis(80);
+
+impl EchoTrack {
+    /// A request left.
+    pub fn on_sent(&mut self, at: Nanos) {
+        self.sent += 1;
+        if self.unanswered.len() == ECHO_WINDOW {
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back(at);
+    }
+
+    /// The answer to the request of `sent_at` came in.
+    pub fn on_reply(&mut self, sent_at: Nanos, at: Nanos) {
+        self.answered += 1;
+        self.last_reply = self.last_reply.max(Some(at));
+        self.last_answered_request = self.last_answered_request.max(Some(sent_at));
+        self.unanswered.retain(|unanswered| *unanswered > sent_at);
+    }
+
+    /// Whether the kernel answers requests that left after `since`, judged at `now`.
+    #[must_use]
+    pub fn kernel(&self, since: Nanos, now: Nanos) -> Kernel {
+        if self.last_answered_request.is_some_and(|request| request > since) {
+            return Kernel::Answers;
+        }
+        let answered_before = self.last_reply.is_some_and(|reply| reply.plus(ECHO_MEMORY) > since);
+        let due = self.unanswered.iter().filter(|sent| **sent > since && sent.plus(ECHO_PATIENCE) < now).count();
+        if answered_before && due >= 2 { Kernel::Silent } else { Kernel::Unknown }
+    }
+
+    /// Whether the kernel answered lately, for the views that are sent to others.
+    #[must_use]
+    pub fn lately(&self, now: Nanos) -> Option<bool> {
+        let last = self.last_reply?;
+        if last.plus(Duration::from_millis(1500)) > now {
+            return Some(true);
+        }
+        (self.kernel(last, now) == Kernel::Silent).then_some(false)
+    }
+}
+
+/// The counts of a peer at the beginning of a gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Baseline {
+    /// What it had said that it heard of us.
+    pub heard: Option<Heard>,
+    /// Its count of datagrams that its receive buffer had no room for.
+    pub overflow: u64,
+    /// Echo requests: (sent, answered).
+    pub echo: (u64, u64),
+    /// It had said goodbye.
+    pub left: bool,
+}
+
+/// Everything that is known of one peer.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// The last heartbeat; absent where none ever came.
+    pub last: Option<LastHeard>,
+    /// It said goodbye: its silence is no stall.
+    pub left: bool,
+    /// Heartbeats received from its present incarnation.
+    pub received: u64,
+    /// Heartbeats from it, over all incarnations.
+    pub received_total: u64,
+    /// Heartbeats from it that did not arrive.
+    pub lost_from: u64,
+    /// Number of the last heartbeat that left for it.
+    pub sent_seq: u64,
+    /// What it last said that it heard of this agent's incarnation.
+    pub heard: Option<Heard>,
+    /// What it first said that it heard of this agent's incarnation.
+    first_heard: Option<Heard>,
+    /// Its count of datagrams that its receive buffer had no room for.
+    pub overflow: u64,
+    /// When its kernel last said that nobody listens.
+    pub unreachable_at: Option<Nanos>,
+    /// Echo requests to it.
+    pub echo: EchoTrack,
+    /// Its own recent stalls, as it last told them.
+    pub stalls: Vec<StallReport>,
+    /// What it last saw of the others.
+    pub views: Vec<PeerView>,
+    /// When the newest heartbeats left for it: (number, time).
+    sent: VecDeque<(u64, Nanos)>,
+}
+
+impl Peer {
+    /// A heartbeat left for the peer.
+    pub fn on_sent(&mut self, seq: u64, at: Nanos) {
+        self.sent_seq = seq;
+        if self.sent.len() == SENT_WINDOW {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((seq, at));
+    }
+
+    /// A heartbeat came in; says what it changed.
+    pub fn on_heartbeat(&mut self, beat: &Heartbeat, at: Nanos, my_incarnation: u64) -> Arrival {
+        let arrival = self.compare(beat, at);
+        if arrival.duplicate {
+            return arrival;
+        }
+        self.received_total += 1;
+        if arrival.reordered {
+            self.received += 1;
+            self.lost_from = self.lost_from.saturating_sub(1);
+            return arrival;
+        }
+        if arrival.new_incarnation || arrival.new_boot.is_some() || self.last.is_none() {
+            self.received = 0;
+            self.heard = None;
+            self.first_heard = None;
+        }
+        self.received += 1;
+        self.lost_from += arrival.missing;
+        self.left = beat.goodbye;
+        self.overflow = beat.overflow;
+        self.heard = beat.heard.filter(|heard| heard.incarnation == my_incarnation);
+        self.first_heard = self.first_heard.or(self.heard);
+        self.stalls.clone_from(&beat.stalls);
+        self.views.clone_from(&beat.views);
+        let (seq, sent_at) = (beat.seq, beat.sent_at);
+        self.last = Some(LastHeard { at, seq, sent_at, boot_id: beat.boot_id, incarnation: beat.incarnation });
+        arrival
+    }
+
+    fn compare(&self, beat: &Heartbeat, at: Nanos) -> Arrival {
+        let Some(last) = &self.last else { return Arrival::default() };
+        let mut arrival = Arrival { silence: at.since(last.at), ..Arrival::default() };
+        if beat.boot_id != last.boot_id {
+            arrival.new_boot = Some(last.boot_id);
+        } else if beat.incarnation > last.incarnation {
+            arrival.new_incarnation = true;
+        } else if (beat.incarnation, beat.seq) == (last.incarnation, last.seq) {
+            arrival.duplicate = true;
+        } else if (beat.incarnation, beat.seq) < (last.incarnation, last.seq) {
+            arrival.reordered = true;
+        } else {
+            arrival.missing = beat.seq - last.seq - 1;
+            arrival.send_hole = Some((last.sent_at, beat.sent_at));
+        }
+        arrival
+    }
+
+    /// What a gap that begins now will be compared with.
+    #[must_use]
+    pub fn baseline(&self) -> Baseline {
+        let echo = (self.echo.sent, self.echo.answered);
+        Baseline { heard: self.heard, overflow: self.overflow, echo, left: self.left }
+    }
+
+    /// When the oldest heartbeat left that is still remembered.
+    #[must_use]
+    pub fn first_sent(&self) -> Option<Nanos> {
+        self.sent.front().map(|(_, at)| *at)
+    }
+
+    /// What this host last heard of the peer, as it tells the peer at `now`.
+    #[must_use]
+    pub fn heard_for(&self, now: Nanos) -> Option<Heard> {
+        self.last.as_ref().map(|last| Heard {
+            incarnation: last.incarnation,
+            seq: last.seq,
+            count: self.received,
+            age: now.since(last.at),
+        })
+    }
+
+    /// Heartbeats to the peer that did not arrive, by its own account, since it first gave one.
+    #[must_use]
+    pub fn lost_to(&self) -> Option<u64> {
+        lost_between(&self.first_heard?, &self.heard?)
+    }
+
+    /// How many heartbeats left for the peer after `from` and before `to`.
+    #[must_use]
+    pub fn sent_between(&self, from: Nanos, to: Nanos) -> u64 {
+        self.sent.iter().filter(|(_, at)| *at > from && *at < to).count() as u64
+    }
+
+    /// The round trip that `heard` completes when it is received at `at`, without the time that the peer held it.
+    #[must_use]
+    pub fn round_trip(&self, heard: &Heard, at: Nanos) -> Option<Duration> {
+        let (_, sent_at) = self.sent.iter().rev().find(|(seq, _)| *seq == heard.seq)?;
+        at.since(*sent_at).checked_sub(heard.age)
+    }
+}
+
+/// Numbers that the peer did not receive between two of its reports: the numbers went on by more than the count.
+#[must_use]
+pub fn lost_between(before: &Heard, after: &Heard) -> Option<u64> {
+    if before.incarnation != after.incarnation {
+        return None;
+    }
+    let numbers = after.seq.checked_sub(before.seq)?;
+    Some(numbers.saturating_sub(after.count.checked_sub(before.count)?))
+}

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A point of this host's boot clock (`CLOCK_BOOTTIME`), in nanoseconds since boot.
 ///
 /// All intervals inside the engine are on this clock: it neither steps nor stands still in a suspend.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Nanos(pub u64);
 
@@ -36,9 +34,7 @@ impl Nanos {
 /// A point of the wall clock (`CLOCK_REALTIME`), in nanoseconds since 1970-01-01T00:00:00Z.
 ///
 /// Only for people to read and for hosts to meet on; never to measure an interval with.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WallNanos(pub u64);
 

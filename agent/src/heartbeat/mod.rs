@@ -1,1 +1,5 @@
-//! stub
+//! What goes over the network: heartbeats over UDP and echo requests over ICMP.
+
+pub mod icmp;
+pub mod udp;
+pub mod wire;

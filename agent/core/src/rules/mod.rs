@@ -1,1 +1,178 @@
-//! stub
+//! One rule, one file: each verdict class is a small pure function from a case to an [`Opinion`].
+//!
+//! Every rule is asked about every case. The one that holds with the highest confidence gives the verdict, those
+//! that are excluded say why, those that cannot tell say what they lack. Where none holds it is `unknown`.
+//!
+//! Confidence is written down with each rule: 0.95 where numbers prove it, 0.8 where one kind of evidence points
+//! to it and nothing against it, 0.6 where the alternative is unlikely but not excluded.
+
+use std::time::Duration;
+
+use crate::evidence::StallReport;
+use crate::gap::Gap;
+use crate::incident::{Class, Detail, RuledOut, Subject, Verdict};
+use crate::load::Saturation;
+use crate::own::OwnStall;
+use crate::settings::Settings;
+use crate::time::Nanos;
+
+mod agent_stall;
+mod cpu_saturation;
+mod host_down;
+mod path_drop;
+mod restart;
+#[cfg(test)]
+mod tests;
+mod unknown;
+mod vcpu_stall;
+
+/// What is judged.
+#[derive(Clone, Copy)]
+pub enum Case<'a> {
+    /// A gap between this host and a peer.
+    Gap(&'a Gap),
+    /// A stall of this host's own agent.
+    Own(&'a OwnStall),
+    /// More work than CPUs on this host.
+    Load(&'a Saturation),
+}
+
+/// Where and when it is judged.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Thresholds and names.
+    pub settings: &'a Settings,
+    /// The time of the judgement.
+    pub now: Nanos,
+}
+
+impl Context<'_> {
+    fn me(&self) -> &str {
+        &self.settings.host
+    }
+}
+
+/// What a rule says of a case.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opinion {
+    /// It is this class.
+    Holds(Box<Finding>),
+    /// It is not, and why.
+    RuledOut(String),
+    /// The evidence does not say, and what is missing.
+    CannotTell(String),
+    /// The class does not apply to such a case.
+    NotConcerned,
+}
+
+/// A class that holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// From 0 to 1.
+    pub confidence: f64,
+    /// Whom it is about.
+    pub subject: Subject,
+    /// One sentence.
+    pub summary: String,
+    /// What the class says beyond its name.
+    pub detail: Detail,
+}
+
+/// What all rules together say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// It may change while the incident is open.
+    pub provisional: bool,
+    /// What it was not.
+    pub ruled_out: Vec<RuledOut>,
+    /// What was missing.
+    pub missing: Vec<String>,
+    /// Others whose word was used.
+    pub witnesses: Vec<String>,
+}
+
+type Rule = fn(&Context<'_>, Case<'_>) -> Opinion;
+
+/// Every rule; the order decides between equals.
+const RULES: [(Class, Rule); 6] = [
+    (Class::Restart, restart::judge),
+    (Class::AgentStall, agent_stall::judge),
+    (Class::VcpuStall, vcpu_stall::judge),
+    (Class::CpuSaturation, cpu_saturation::judge),
+    (Class::HostDown, host_down::judge),
+    (Class::PathDrop, path_drop::judge),
+];
+
+/// Asks every rule and takes the surest.
+#[must_use]
+pub fn judge(context: &Context<'_>, case: Case<'_>) -> Judgement {
+    let mut best: Option<(Class, Finding)> = None;
+    let (mut ruled_out, mut missing) = (Vec::new(), Vec::new());
+    for (class, rule) in RULES {
+        match rule(context, case) {
+            Opinion::Holds(finding) if best.as_ref().is_none_or(|(_, known)| finding.confidence > known.confidence) => {
+                best = Some((class, *finding));
+            }
+            Opinion::RuledOut(because) => ruled_out.push(RuledOut { class, because }),
+            Opinion::CannotTell(what) => missing.push(format!("{}: {what}", class.name())),
+            Opinion::Holds(_) | Opinion::NotConcerned => {}
+        }
+    }
+    let (class, finding) = best.unwrap_or_else(|| (Class::Unknown, unknown::finding(context, case)));
+    let Finding { confidence, subject, summary, detail } = finding;
+    Judgement {
+        verdict: Verdict { class, subject, confidence, summary, detail },
+        provisional: matches!(case, Case::Gap(_)),
+        ruled_out,
+        missing,
+        witnesses: witnesses(case),
+    }
+}
+
+fn witnesses(case: Case<'_>) -> Vec<String> {
+    match case {
+        Case::Gap(gap) => gap.witnesses.iter().map(|witness| witness.name.clone()).collect(),
+        Case::Own(_) | Case::Load(_) => Vec::new(),
+    }
+}
+
+fn holds(confidence: f64, subject: Subject, summary: String) -> Opinion {
+    Opinion::Holds(Box::new(Finding { confidence, subject, summary, detail: Detail::default() }))
+}
+
+fn holds_with(confidence: f64, subject: Subject, summary: String, detail: Detail) -> Opinion {
+    Opinion::Holds(Box::new(Finding { confidence, subject, summary, detail }))
+}
+
+fn host(name: &str) -> Subject {
+    Subject { host: Some(name.to_owned()), ..Subject::default() }
+}
+
+/// The peer's own account of the gap, where it is of that class.
+fn account(gap: &Gap, class: Class) -> Option<StallReport> {
+    gap.account.filter(|stall| stall.class == class)
+}
+
+/// What a peer's account of another class rules out.
+fn told_otherwise(gap: &Gap, class: Class) -> Option<Opinion> {
+    let told = gap.account.filter(|stall| stall.class != class && stall.class != Class::Unknown)?;
+    Some(Opinion::RuledOut(format!("{} itself says {}", gap.peer, told.class.name())))
+}
+
+/// Why a peer that is heard, or sent all along, did not stall.
+fn sent_all_along(gap: &Gap) -> Option<Opinion> {
+    let heard = !gap.silent && gap.unsent.is_zero() && gap.new_boot.is_none() && !gap.new_incarnation;
+    heard.then(|| Opinion::RuledOut(format!("{} sent its heartbeats on time all along", gap.peer)))
+}
+
+/// A duration for people: milliseconds below a second, else seconds with one digit.
+fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1.0 { format!("{} ms", duration.as_millis()) } else { format!("{seconds:.1} s") }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}

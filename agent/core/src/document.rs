@@ -1,0 +1,177 @@
+//! From facts to the public document: citations, identity, times for people.
+
+use std::time::{Duration, SystemTime};
+
+use crate::evidence::{Evidence, Fact};
+use crate::incident::{Cited, HostFacts, Incident, State};
+use crate::rules::Judgement;
+use crate::time::{Nanos, WallNanos, nanos};
+
+/// Most pieces of evidence that one incident cites.
+pub const MAX_CITED: usize = 64;
+
+/// Evidence that an incident cites: bounded, with counts of the same thing added up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Citations {
+    list: Vec<Evidence>,
+    dropped: u64,
+}
+
+impl Citations {
+    /// Takes one more piece; what does not fit is counted.
+    pub fn add(&mut self, evidence: Evidence) {
+        if self.list.iter_mut().any(|known| merge(known, &evidence)) {
+            return;
+        }
+        if self.list.len() == MAX_CITED {
+            self.dropped += 1;
+            return;
+        }
+        self.list.push(evidence);
+    }
+
+    /// What was taken, and how much did not fit.
+    #[must_use]
+    pub fn parts(&self) -> (&[Evidence], u64) {
+        (&self.list, self.dropped)
+    }
+}
+
+/// Adds `more` to `known` where both count the same thing.
+fn merge(known: &mut Evidence, more: &Evidence) -> bool {
+    if known.host != more.host {
+        return false;
+    }
+    match (&mut known.fact, &more.fact) {
+        (Fact::Retransmits { cause, count, failed }, Fact::Retransmits { cause: c, count: n, failed: f })
+            if cause == c =>
+        {
+            *count += n;
+            *failed += f;
+        }
+        (Fact::Drops { reason, count }, Fact::Drops { reason: r, count: n }) if reason == r => *count += n,
+        (Fact::EventsLost { count }, Fact::EventsLost { count: n }) => *count += n,
+        (Fact::SocketOverflow { count }, Fact::SocketOverflow { count: n }) => *count += n,
+        _ => return false,
+    }
+    known.from = known.from.min(more.from);
+    known.to = known.to.max(more.to);
+    true
+}
+
+/// Turns points of the boot clock into wall-clock time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wall {
+    offset_ns: i64,
+}
+
+impl Wall {
+    /// From both clocks, read together.
+    #[must_use]
+    pub fn new(boot: Nanos, wall: WallNanos) -> Self {
+        Self { offset_ns: wall.0.wrapping_sub(boot.0).cast_signed() }
+    }
+
+    /// The wall clock at `at`, now that its offset is known.
+    #[must_use]
+    pub fn at(self, at: Nanos) -> WallNanos {
+        WallNanos(at.0.saturating_add_signed(self.offset_ns))
+    }
+
+    /// `at` as RFC 3339 in UTC, to the millisecond.
+    #[must_use]
+    pub fn text(self, at: Nanos) -> String {
+        // 253,402,300,799 s is the end of the year 9999, the last that RFC 3339 can write.
+        let since_epoch = Duration::from_nanos(self.at(at).0).min(Duration::from_secs(253_402_300_799));
+        humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_epoch).to_string()
+    }
+}
+
+/// What does not change about an incident once it is opened, whatever its class turns out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    id: String,
+    trace_id: String,
+    started: Nanos,
+    started_at: String,
+    detected_at: String,
+}
+
+impl Identity {
+    /// The identity of what happens to `subject` from `started` on.
+    #[must_use]
+    pub fn new(subject: &str, started: Nanos, detected: Nanos, wall: Wall) -> Self {
+        let started_ms = wall.at(started).0 / 1_000_000;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"lacuna incident 1\0").update(subject.as_bytes()).update(&started_ms.to_be_bytes());
+        let hash = hasher.finalize();
+        let bytes = hash.as_bytes();
+        Self {
+            id: ulid(started_ms, bytes),
+            trace_id: crate::gap::hex(&bytes[16..32]),
+            started,
+            started_at: wall.text(started),
+            detected_at: wall.text(detected),
+        }
+    }
+}
+
+/// 48 bits of milliseconds and 80 bits of hash in Crockford's base 32, as in the ULID specification: sorts by time.
+fn ulid(ms: u64, hash: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let mut random = [0; 16];
+    random[6..].copy_from_slice(&hash[..10]);
+    let value = (u128::from(ms & 0xffff_ffff_ffff) << 80) | u128::from_be_bytes(random);
+    (0..26).rev().map(|digit| char::from(DIGITS[(value >> (digit * 5)) as usize & 31])).collect()
+}
+
+/// What a document is made of beside the judgement.
+pub struct Draft<'a> {
+    /// Its identity.
+    pub identity: &'a Identity,
+    /// When the stall ended.
+    pub ended: Option<Nanos>,
+    /// The end is confirmed.
+    pub closed: bool,
+    /// When the document is written.
+    pub now: Nanos,
+    /// How often the stall came back.
+    pub occurrences: u32,
+    /// What is cited, in any order.
+    pub evidence: Vec<Evidence>,
+    /// What did not fit.
+    pub dropped: u64,
+}
+
+/// Writes the document.
+#[must_use]
+pub fn incident(draft: Draft<'_>, judgement: Judgement, observer: &str, host: &HostFacts, wall: Wall) -> Incident {
+    let Draft { identity, mut evidence, .. } = draft;
+    evidence.sort_by_key(|piece| (piece.from, piece.to));
+    let overflow = evidence.len().saturating_sub(MAX_CITED) as u64;
+    evidence.truncate(MAX_CITED);
+    let length = draft.ended.unwrap_or(draft.now).since(identity.started);
+    Incident {
+        id: identity.id.clone(),
+        trace_id: identity.trace_id.clone(),
+        observer: observer.to_owned(),
+        state: if draft.closed { State::Closed } else { State::Open },
+        provisional: !draft.closed && judgement.provisional,
+        started_at: identity.started_at.clone(),
+        ended_at: draft.ended.filter(|_| draft.closed).map(|at| wall.text(at)),
+        detected_at: identity.detected_at.clone(),
+        duration_ms: nanos(length) / 1_000_000,
+        occurrences: draft.occurrences,
+        verdict: judgement.verdict,
+        evidence: evidence.into_iter().map(|piece| cite(piece, wall)).collect(),
+        evidence_dropped: draft.dropped + overflow,
+        ruled_out: judgement.ruled_out,
+        missing: judgement.missing,
+        witnesses: judgement.witnesses,
+        host: host.clone(),
+    }
+}
+
+fn cite(piece: Evidence, wall: Wall) -> Cited {
+    Cited { host: piece.host, from: wall.text(piece.from), to: wall.text(piece.to), fact: piece.fact }
+}

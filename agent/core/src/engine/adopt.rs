@@ -1,0 +1,44 @@
+//! Incidents that were open when an earlier run of this agent ended: every one of them closes in the end.
+
+use super::Engine;
+use crate::incident::{Incident, State};
+use crate::time::Nanos;
+
+impl Engine {
+    /// Takes over an open incident of an earlier run. One about a peer that is still configured stays open until
+    /// the peer is heard; any other closes now, since nobody watched how it ended.
+    pub fn adopt(&mut self, incident: Incident, now: Nanos) {
+        let subject = &incident.verdict.subject;
+        let peer = subject.peer.as_ref().or(subject.host.as_ref()).filter(|name| self.peers.contains_key(*name));
+        match peer.cloned() {
+            Some(name) => {
+                self.adopted.insert(name, incident);
+            }
+            None => self.close_adopted(incident, now),
+        }
+    }
+
+    /// The peer is heard: what an earlier run had open about it is over.
+    pub(super) fn release_adopted(&mut self, name: &str, now: Nanos) {
+        if let Some(incident) = self.adopted.remove(name) {
+            self.close_adopted(incident, now);
+        }
+    }
+
+    fn close_adopted(&mut self, mut incident: Incident, now: Nanos) {
+        let ended = self.wall.text(now);
+        incident.duration_ms = milliseconds_between(&incident.started_at, &ended).unwrap_or(incident.duration_ms);
+        incident.ended_at = Some(ended);
+        incident.state = State::Closed;
+        incident.provisional = false;
+        incident
+            .missing
+            .push("this host's agent was restarted while it was open; its end is when it was next looked at".into());
+        self.out.push_back(incident);
+    }
+}
+
+fn milliseconds_between(from: &str, to: &str) -> Option<u64> {
+    let parse = |text: &str| humantime::parse_rfc3339(text).ok();
+    u64::try_from(parse(to)?.duration_since(parse(from)?).ok()?.as_millis()).ok()
+}

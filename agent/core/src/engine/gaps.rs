@@ -1,0 +1,213 @@
+//! Gaps with peers: opening, following, closing.
+
+use std::time::Duration;
+
+use super::{Engine, Tracked, concerns};
+use crate::document::{Draft, Identity, incident};
+use crate::evidence::Heartbeat;
+use crate::gap::{Gap, Witness};
+use crate::incident::Incident;
+use crate::peer::{Arrival, Baseline, Peer};
+use crate::rules::{Case, Context, judge};
+use crate::time::Nanos;
+
+/// A gap closes after this many quiet intervals: time for the peer's account to arrive, and for a path that flaps
+/// to stay one incident.
+const SETTLE_INTERVALS: u32 = 10;
+
+impl Engine {
+    pub(super) fn on_heartbeat(&mut self, name: &str, beat: &Heartbeat, at: Nanos) {
+        if !self.settings.peers.iter().any(|known| known == name) {
+            return;
+        }
+        let Some(mut peer) = self.peers.remove(name) else { return };
+        let before = peer.baseline();
+        let arrival = peer.on_heartbeat(beat, at, self.me.incarnation);
+        if !arrival.duplicate {
+            self.release_adopted(name, at);
+            self.follow_silence(name, before, &peer, &arrival, at);
+            self.follow_unheard(name, before, &peer, beat, at);
+        }
+        self.peers.insert(name.to_owned(), peer);
+    }
+
+    /// A heartbeat after a silence that nobody had noticed yet opens a gap as well: it is over already.
+    fn follow_silence(&mut self, name: &str, before: Baseline, peer: &Peer, arrival: &Arrival, at: Nanos) {
+        let since = at.minus(arrival.silence);
+        let long = arrival.silence.saturating_sub(self.own_overlap(since, at)) >= self.settings.gap;
+        let unexplained = arrival.new_boot.is_some() || long && !before.left;
+        if unexplained && !arrival.reordered && !self.gaps.contains_key(name) {
+            self.open_gap(name, before, since, at, |gap| gap.silent = true);
+        }
+        let interval = self.settings.interval;
+        if let Some(open) = self.gaps.get_mut(name) {
+            open.gap.on_arrival(peer, arrival, at, interval);
+        }
+        self.settle_or_resume(name, at);
+    }
+
+    /// The peer says how old its news of us is. It counts only where we did send in that time.
+    fn follow_unheard(&mut self, name: &str, before: Baseline, peer: &Peer, beat: &Heartbeat, at: Nanos) {
+        let Some(heard) = &beat.heard else { return };
+        let known = heard.incarnation == self.me.incarnation;
+        let since = if known { at.minus(heard.age) } else { Nanos(0) };
+        // What left within the last interval may still be on its way, or wait for the peer's next tick.
+        let sent = peer.sent_between(since.plus(self.settings.interval / 10), at.minus(self.settings.interval));
+        let overflow = peer.overflow.saturating_sub(before.overflow);
+        let old = at.since(since) >= self.settings.gap && sent.saturating_sub(overflow) >= 2;
+        if old && !self.gaps.contains_key(name) {
+            self.open_gap(name, before, since.max(peer.first_sent().unwrap_or(since)), at, |gap| gap.unheard = true);
+        }
+        if let Some(open) = self.gaps.get_mut(name) {
+            open.gap.unheard = old;
+        }
+        self.settle_or_resume(name, at);
+    }
+
+    /// A gap whose directions both work is back; one that fails again is not, and counts once more.
+    fn settle_or_resume(&mut self, name: &str, at: Nanos) {
+        let Some(Tracked { gap, .. }) = self.gaps.get_mut(name) else { return };
+        match (gap.goes_on(), gap.back) {
+            (false, None) => gap.back = Some(at),
+            (true, Some(_)) => {
+                gap.back = None;
+                gap.occurrences += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn open_gap(&mut self, name: &str, before: Baseline, since: Nanos, now: Nanos, kind: impl FnOnce(&mut Gap)) {
+        let mut gap = Gap::new(name, before, since, now);
+        kind(&mut gap);
+        gap.own_stall = self.own_overlap(since, now);
+        for evidence in self.recent.iter().filter(|old| old.to > since && concerns(old, name)) {
+            gap.citations.add(evidence.clone());
+        }
+        let identity = Identity::new(name, gap.started(self.settings.interval), now, self.wall);
+        self.gaps.insert(name.to_owned(), Tracked { gap, identity, said: None });
+    }
+
+    /// When the silence of a peer becomes a gap. Time that this host slept through does not count, and after it a
+    /// heartbeat gets an interval to come in.
+    pub(super) fn deadline(&self, peer: &Peer) -> Option<Nanos> {
+        let last = peer.last.as_ref().filter(|_| !peer.left)?;
+        let due = last.at.plus(self.settings.gap);
+        let slept = self.own_overlap(last.at, self.now);
+        let woke =
+            self.own_stalls.back().filter(|(_, to)| *to > last.at).map(|(_, to)| to.plus(self.settings.interval));
+        Some(due.plus(slept).max(woke.unwrap_or_default()))
+    }
+
+    pub(super) fn check_gaps(&mut self, now: Nanos) {
+        let names: Vec<String> = self.peers.keys().cloned().collect();
+        for name in names {
+            let Some(peer) = self.peers.get(&name) else { continue };
+            let overdue = self.deadline(peer).is_some_and(|deadline| deadline <= now) && !self.is_silent(&name);
+            if overdue {
+                self.fall_silent(&name, now);
+            }
+            self.refresh_gap(&name, now);
+        }
+    }
+
+    fn fall_silent(&mut self, name: &str, now: Nanos) {
+        let Some(peer) = self.peers.get(name) else { return };
+        if !self.gaps.contains_key(name) {
+            let since = peer.last.as_ref().map_or(now, |last| last.at);
+            self.open_gap(name, peer.baseline(), since, now, |_| {});
+        }
+        if let Some(open) = self.gaps.get_mut(name) {
+            open.gap.silent = true;
+        }
+        self.settle_or_resume(name, now);
+    }
+
+    fn refresh_gap(&mut self, name: &str, now: Nanos) {
+        let Some(open) = self.gaps.get(name) else { return };
+        if self.closes_at(&open.gap).is_some_and(|at| at <= now) {
+            return self.close_gap(name, now);
+        }
+        let witnesses = self.witnesses(name, &open.gap);
+        if let (Some(open), Some(peer)) = (self.gaps.get_mut(name), self.peers.get(name)) {
+            open.gap.refresh(peer, witnesses, now);
+        }
+        self.say(name, now, false);
+    }
+
+    /// When a gap that is back will be closed.
+    pub(super) fn closes_at(&self, gap: &Gap) -> Option<Nanos> {
+        Some(gap.back?.plus(self.settings.interval * SETTLE_INTERVALS))
+    }
+
+    /// The gap ends whatever its state, since the peer is not watched any more.
+    pub(super) fn end_gap(&mut self, name: &str, now: Nanos) {
+        if let Some(open) = self.gaps.get_mut(name) {
+            open.gap.back.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn close_gap(&mut self, name: &str, now: Nanos) {
+        self.say(name, now, true);
+        self.gaps.remove(name);
+    }
+
+    /// Judges the gap anew and puts the document out, if it says anything else than before.
+    fn say(&mut self, name: &str, now: Nanos, closed: bool) {
+        let Some(document) = self.document(name, now, closed) else { return };
+        let Some(open) = self.gaps.get_mut(name) else { return };
+        if open.said.as_ref().is_none_or(|said| changed(said, &document)) {
+            open.said = Some(document.clone());
+            self.out.push_back(document);
+        }
+    }
+
+    fn document(&self, name: &str, now: Nanos, closed: bool) -> Option<Incident> {
+        let Tracked { gap, identity, .. } = self.gaps.get(name)?;
+        let peer = self.peers.get(name)?;
+        let judgement = judge(&Context { settings: &self.settings, now }, Case::Gap(gap));
+        let (cited, dropped) = gap.citations.parts();
+        let sent = peer.sent_between(gap.since, gap.back.unwrap_or(now));
+        let mut evidence = gap.standing_evidence(peer, sent, now);
+        evidence.extend_from_slice(cited);
+        let draft = Draft { identity, ended: gap.back, closed, now, occurrences: gap.occurrences, evidence, dropped };
+        Some(incident(draft, judgement, &self.settings.host, &self.me.facts, self.wall))
+    }
+
+    /// What the other peers say of `name` since the gap began. A heartbeat takes up to an interval to leave and
+    /// another to be told, so news counts as fresh only where it is two intervals younger than the silence.
+    fn witnesses(&self, name: &str, gap: &Gap) -> Vec<Witness> {
+        let Some(&hash) = self.hashes.get(name) else { return Vec::new() };
+        let fresh = gap.since.plus(self.settings.interval * 2);
+        let until = gap.back.unwrap_or(self.now);
+        let word = |(witness, peer): (&String, &Peer)| {
+            let said_at = peer.last.as_ref().map(|last| last.at).filter(|at| *at <= until)?;
+            let view = peer.views.iter().find(|view| view.peer == hash)?;
+            let hears = said_at.minus(view.heard_age?) > fresh;
+            let told = hears || said_at > gap.since.plus(self.settings.gap);
+            let kernel_answers = view.kernel_answers.filter(|_| said_at.since(gap.since) > Duration::from_secs(2));
+            told.then(|| Witness { name: witness.clone(), hears, kernel_answers })
+        };
+        self.peers.iter().filter(|(witness, _)| *witness != name).filter_map(word).collect()
+    }
+
+    /// The part of an interval in which this host itself stood still.
+    pub(super) fn own_overlap(&self, from: Nanos, to: Nanos) -> Duration {
+        self.own_stalls.iter().map(|stall| stall.1.min(to).since(stall.0.max(from))).sum()
+    }
+}
+
+/// Whether a reader learns anything new; lengths alone go on by themselves.
+fn changed(said: &Incident, now: &Incident) -> bool {
+    let kinds =
+        |incident: &Incident| incident.evidence.iter().map(|e| std::mem::discriminant(&e.fact)).collect::<Vec<_>>();
+    let classes = |incident: &Incident| incident.ruled_out.iter().map(|out| out.class).collect::<Vec<_>>();
+    said.state != now.state
+        || said.verdict.class != now.verdict.class
+        || said.verdict.subject != now.verdict.subject
+        || said.verdict.detail != now.verdict.detail
+        || (said.verdict.confidence - now.verdict.confidence).abs() > 0.01
+        || said.occurrences != now.occurrences
+        || kinds(said) != kinds(now)
+        || classes(said) != classes(now)
+}

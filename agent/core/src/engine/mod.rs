@@ -1,0 +1,262 @@
+//! The engine: evidence and the passing of time go in, incidents are polled out.
+//!
+//! Order of calls, the same for live operation and replay:
+//!
+//! 1. [`Engine::handle`] for each piece of evidence: first the clock, then what this host noticed of itself (late
+//!    agent, late timers, overflows), then what came in from others in the order of its `to`;
+//! 2. [`Engine::handle_timeout`] with the present time, after *everything* that had arrived by then was handled;
+//! 3. [`Engine::poll`] until it answers `None`;
+//! 4. [`Engine::heartbeat`] for what to send, and `handle` with the [`Fact::HeartbeatSent`] of what was sent;
+//! 5. sleep until [`Engine::next_timeout`], or the next tick.
+//!
+//! The same evidence and times give the same incidents, byte for byte.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{Identity, Wall};
+use crate::evidence::{Evidence, Fact, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, StallReport, name_hash};
+use crate::gap::Gap;
+use crate::incident::{HostFacts, Incident};
+use crate::load::LoadTrack;
+use crate::own::OwnStall;
+use crate::peer::Peer;
+use crate::settings::Settings;
+use crate::time::Nanos;
+
+mod adopt;
+mod gaps;
+mod own;
+#[cfg(test)]
+mod tests;
+
+/// Evidence that may belong to a gap which is noticed only later is kept for this long.
+const RECENT: Duration = Duration::from_secs(10);
+/// Pieces of such evidence that are kept.
+const MAX_RECENT: usize = 128;
+/// Own stalls that are remembered to excuse others with.
+const MAX_OWN: usize = 64;
+/// A stall is told to the peers for this long.
+const TELL_STALLS: Duration = Duration::from_secs(60);
+
+/// Who the engine works for; does not change while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me {
+    /// This boot of this host.
+    pub boot_id: [u8; 16],
+    /// This start of this agent.
+    pub incarnation: u64,
+    /// What this host runs.
+    pub facts: HostFacts,
+}
+
+/// An open gap and the incident that it became.
+struct Tracked {
+    gap: Gap,
+    identity: Identity,
+    /// What was last said of it: it is said again only when it changes.
+    said: Option<Incident>,
+}
+
+/// See the module's documentation for the order of calls.
+pub struct Engine {
+    settings: Settings,
+    me: Me,
+    wall: Wall,
+    peers: BTreeMap<String, Peer>,
+    /// What the peers are called in views.
+    hashes: BTreeMap<String, u64>,
+    gaps: BTreeMap<String, Tracked>,
+    /// Incidents of an earlier run of the agent whose peer was not heard yet.
+    adopted: BTreeMap<String, Incident>,
+    /// When this host itself stood still.
+    own_stalls: VecDeque<(Nanos, Nanos)>,
+    /// Own stalls that are not judged yet.
+    pending: Vec<OwnStall>,
+    reports: VecDeque<StallReport>,
+    load: LoadTrack,
+    load_identity: Option<Identity>,
+    recent: VecDeque<Evidence>,
+    overflow: u64,
+    now: Nanos,
+    out: VecDeque<Incident>,
+}
+
+impl Engine {
+    /// An engine that has seen nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings, me: Me) -> Self {
+        let mut engine = Self {
+            settings: Settings::default(),
+            me,
+            wall: Wall::default(),
+            peers: BTreeMap::new(),
+            hashes: BTreeMap::new(),
+            gaps: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+            own_stalls: VecDeque::new(),
+            pending: Vec::new(),
+            reports: VecDeque::new(),
+            load: LoadTrack::default(),
+            load_identity: None,
+            recent: VecDeque::new(),
+            overflow: 0,
+            now: Nanos(0),
+            out: VecDeque::new(),
+        };
+        engine.configure(settings);
+        engine
+    }
+
+    /// Takes other settings while it runs. A peer that is gone from them is forgotten; its incident closes.
+    pub fn configure(&mut self, settings: Settings) {
+        let known: BTreeSet<String> = settings.peers.iter().chain(&settings.anchors).cloned().collect();
+        let gone: Vec<String> = self.gaps.keys().filter(|name| !known.contains(*name)).cloned().collect();
+        for name in gone {
+            self.end_gap(&name, self.now);
+            self.close_gap(&name, self.now);
+        }
+        self.peers.retain(|name, _| known.contains(name));
+        self.hashes = known.iter().map(|name| (name.clone(), name_hash(name))).collect();
+        for name in known {
+            self.peers.entry(name).or_default();
+        }
+        self.settings = settings;
+    }
+
+    /// Takes a piece of evidence. What is about a host that is not in the settings is ignored.
+    pub fn handle(&mut self, evidence: Evidence) {
+        self.now = self.now.max(evidence.to);
+        let (from, to) = (evidence.from, evidence.to);
+        match &evidence.fact {
+            Fact::Clock { wall } => self.wall = Wall::new(to, *wall),
+            Fact::Heartbeat(beat) => self.on_heartbeat(&evidence.host, beat, to),
+            Fact::HeartbeatSent { seq, .. } => self.with(&evidence.host, |peer| peer.on_sent(*seq, to)),
+            Fact::EchoSent => self.with(&evidence.host, |peer| peer.echo.on_sent(to)),
+            Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
+            Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
+            Fact::AgentLate(late) => self.on_agent_late(from, to, late.clone()),
+            Fact::CpuLoad(load) => self.on_load(from, to, load),
+            Fact::SocketOverflow { count } => {
+                self.overflow += count;
+                self.remember(evidence);
+            }
+            _ => self.remember(evidence),
+        }
+    }
+
+    /// Time has passed; everything that had arrived by `now` was handled.
+    pub fn handle_timeout(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        self.judge_own();
+        self.check_gaps(now);
+    }
+
+    /// The next incident that is new or has changed.
+    pub fn poll(&mut self) -> Option<Incident> {
+        self.out.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] has to be called at the latest, even if nothing comes in.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Nanos> {
+        let silence = self.peers.iter().filter(|(name, _)| !self.is_silent(name));
+        let silence = silence.filter_map(|(_, peer)| self.deadline(peer));
+        let settle = self.gaps.values().filter_map(|open| self.closes_at(&open.gap));
+        silence.chain(settle).min()
+    }
+
+    /// True while a gap is open, so that counters are worth reading more often.
+    #[must_use]
+    pub fn is_curious(&self) -> bool {
+        !self.gaps.is_empty()
+    }
+
+    /// What to send to `peer` at `now`; absent for a host that is not a peer.
+    #[must_use]
+    pub fn heartbeat(&self, peer: &str, now: Nanos) -> Option<Heartbeat> {
+        if !self.settings.peers.iter().any(|name| name == peer) {
+            return None;
+        }
+        let to = self.peers.get(peer)?;
+        Some(Heartbeat {
+            seq: to.sent_seq + 1,
+            sent_at: now,
+            sent_wall: self.wall.at(now),
+            boot_id: self.me.boot_id,
+            incarnation: self.me.incarnation,
+            goodbye: false,
+            heard: to.heard_for(now),
+            overflow: self.overflow,
+            stalls: self.reports.iter().copied().filter(|stall| stall.to.plus(TELL_STALLS) > now).collect(),
+            views: self.views(peer, now),
+        })
+    }
+
+    /// What this host sees of the peers other than `except`.
+    fn views(&self, except: &str, now: Nanos) -> Vec<PeerView> {
+        let others = self.settings.peers.iter().filter(|name| *name != except);
+        let view = |name: &String| {
+            let peer = self.peers.get(name)?;
+            let heard_age = peer.last.as_ref().map(|last| now.since(last.at));
+            Some(PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers: peer.echo.lately(now) })
+        };
+        others.filter_map(view).take(MAX_VIEWS).collect()
+    }
+
+    /// Every peer and anchor with what is known of it.
+    pub fn peers(&self) -> impl Iterator<Item = (&str, &Peer)> {
+        self.peers.iter().map(|(name, peer)| (name.as_str(), peer))
+    }
+
+    /// What is known of that peer or anchor.
+    #[must_use]
+    pub fn peer(&self, name: &str) -> Option<&Peer> {
+        self.peers.get(name)
+    }
+
+    /// True while nothing comes in from the peer and that is an incident.
+    #[must_use]
+    pub fn is_silent(&self, name: &str) -> bool {
+        self.gaps.get(name).is_some_and(|open| open.gap.silent)
+    }
+
+    fn with(&mut self, name: &str, change: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            change(peer);
+        }
+    }
+
+    /// Keeps evidence that an incident may cite, and hands it to those that are open.
+    fn remember(&mut self, evidence: Evidence) {
+        for open in self.gaps.values_mut() {
+            if concerns(&evidence, &open.gap.peer) {
+                open.gap.citations.add(evidence.clone());
+            }
+        }
+        let expired = |old: &Evidence| old.to.plus(RECENT) < evidence.to;
+        while self.recent.len() == MAX_RECENT || self.recent.front().is_some_and(expired) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(evidence);
+    }
+
+    /// Takes a stall of this host into what the peers are told.
+    fn report(&mut self, report: StallReport) {
+        if self.reports.len() == MAX_STALLS {
+            self.reports.pop_front();
+        }
+        self.reports.push_back(report);
+    }
+}
+
+/// Whether an incident about `peer` should cite it: what counts packets, of this host or of the peer.
+fn concerns(evidence: &Evidence, peer: &str) -> bool {
+    match evidence.fact {
+        Fact::Retransmits { .. } => evidence.host == peer,
+        Fact::Drops { .. } | Fact::SocketOverflow { .. } | Fact::EventsLost { .. } => true,
+        _ => false,
+    }
+}

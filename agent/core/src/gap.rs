@@ -1,0 +1,249 @@
+//! A gap between this host and one peer, from the first missed heartbeat to the confirmed end.
+//!
+//! Two things make a gap: this host's kernel receives nothing from the peer (*silence*), or the peer goes on
+//! saying old news of us (*unheard*). Both belong to one gap when they overlap, as they do when a link is cut
+//! both ways. The gap only collects; the rules judge.
+
+use std::time::Duration;
+
+use crate::document::Citations;
+use crate::evidence::{Evidence, Fact, StallReport};
+use crate::incident::Direction;
+use crate::peer::{Arrival, Baseline, Kernel, Peer, lost_between};
+use crate::time::{Nanos, nanos};
+
+/// Losses below this may be a packet in flight at the moment of the count.
+const LOSS_FLOOR: u64 = 2;
+
+/// What another host says of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Who says so.
+    pub name: String,
+    /// Whether it heard the peer after the silence began.
+    pub hears: bool,
+    /// Whether the peer's kernel answers it.
+    pub kernel_answers: Option<bool>,
+}
+
+/// The facts of one gap, as the rules see them.
+#[derive(Clone, Debug)]
+pub struct Gap {
+    /// The other end.
+    pub peer: String,
+    /// The last sign of life before it; the stall began after this.
+    pub since: Nanos,
+    /// When it was noticed.
+    pub detected: Nanos,
+    /// When both directions worked again; absent while one does not.
+    pub back: Option<Nanos>,
+    /// Nothing comes in from the peer at the moment.
+    pub silent: bool,
+    /// The peer does not hear us at the moment.
+    pub unheard: bool,
+    /// How often it came back before it could close; 1 for a single gap.
+    pub occurrences: u32,
+    /// The peer was heard again at least once since the gap began.
+    pub heard_again: bool,
+    /// Heartbeats of the peer that left it and did not arrive.
+    pub lost_from: u64,
+    /// Heartbeats to the peer that did not arrive, by its account; absent while it has given none.
+    pub lost_to: Option<u64>,
+    /// For how long the peer sent nothing, beyond its interval.
+    pub unsent: Duration,
+    /// Whether the peer's kernel answers.
+    pub kernel: Kernel,
+    /// The peer's kernel said that nobody listens on the heartbeat port.
+    pub port_unreachable: bool,
+    /// What others say.
+    pub witnesses: Vec<Witness>,
+    /// What the peer says of its own stall in this gap.
+    pub account: Option<StallReport>,
+    /// The peer came back with another boot: its boot id before.
+    pub new_boot: Option<[u8; 16]>,
+    /// The peer came back with another agent on the same boot, without a goodbye.
+    pub new_incarnation: bool,
+    /// Time in the gap that this host itself slept through.
+    pub own_stall: Duration,
+    /// What the incident cites.
+    pub citations: Citations,
+    /// The peer's counts before the gap.
+    before: Baseline,
+    /// The hole in the peer's send times, on its own clock, to match its account with.
+    send_hole: Option<(Nanos, Nanos)>,
+}
+
+impl Gap {
+    /// A gap with the peer `name`, whose counts were `before`, that began after `since` and is noticed at `detected`.
+    #[must_use]
+    pub fn new(name: &str, before: Baseline, since: Nanos, detected: Nanos) -> Self {
+        Self {
+            peer: name.to_owned(),
+            since,
+            detected,
+            back: None,
+            silent: false,
+            unheard: false,
+            occurrences: 1,
+            heard_again: false,
+            lost_from: 0,
+            lost_to: None,
+            unsent: Duration::ZERO,
+            kernel: Kernel::Unknown,
+            port_unreachable: false,
+            witnesses: Vec::new(),
+            account: None,
+            new_boot: None,
+            new_incarnation: false,
+            own_stall: Duration::ZERO,
+            citations: Citations::default(),
+            before,
+            send_hole: None,
+        }
+    }
+
+    /// When the stall began: the first heartbeat that was due and missed.
+    #[must_use]
+    pub fn started(&self, interval: Duration) -> Nanos {
+        self.since.plus(interval).min(self.detected)
+    }
+
+    /// True while one of the directions does not work.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.silent || self.unheard
+    }
+
+    /// A heartbeat of the peer came in during the gap.
+    pub fn on_arrival(&mut self, peer: &Peer, arrival: &Arrival, at: Nanos, interval: Duration) {
+        self.heard_again = true;
+        if arrival.reordered {
+            self.lost_from = self.lost_from.saturating_sub(1);
+            return;
+        }
+        self.lost_from += arrival.missing;
+        self.new_boot = self.new_boot.or(arrival.new_boot);
+        self.new_incarnation |= arrival.new_incarnation;
+        self.note_send_hole(arrival, interval);
+        self.note_account(peer);
+        self.note_heard(peer);
+        if self.silent {
+            self.cite_silence(arrival, at);
+        }
+        self.silent = false;
+    }
+
+    /// The numbers say what was sent: what the hole in the send times has beyond that was not sent.
+    fn note_send_hole(&mut self, arrival: &Arrival, interval: Duration) {
+        let Some((before, after)) = arrival.send_hole else { return };
+        let sent = interval.saturating_mul(u32::try_from(arrival.missing + 1).unwrap_or(u32::MAX));
+        let unsent = after.since(before).saturating_sub(sent);
+        if unsent > interval {
+            self.unsent += unsent;
+            let hole = self.send_hole.get_or_insert((before, after));
+            hole.1 = after;
+        }
+    }
+
+    /// The peer's own account counts where it covers at least half of what was not sent. Both are on its clock.
+    fn note_account(&mut self, peer: &Peer) {
+        let Some((from, to)) = self.send_hole else { return };
+        let overlap = |stall: &StallReport| stall.to.min(to).since(stall.from.max(from));
+        let longest = peer.stalls.iter().copied().max_by_key(overlap);
+        self.account = longest.filter(|stall| overlap(stall) * 2 >= self.unsent).or(self.account);
+    }
+
+    /// What the peer's own buffer had no room for was not lost on the way.
+    fn note_heard(&mut self, peer: &Peer) {
+        let (Some(before), Some(now)) = (&self.before.heard, &peer.heard) else { return };
+        let overflow = peer.overflow.saturating_sub(self.before.overflow);
+        self.lost_to = lost_between(before, now).map(|lost| lost.saturating_sub(overflow));
+    }
+
+    fn cite_silence(&mut self, arrival: &Arrival, at: Nanos) {
+        let known = arrival.send_hole.is_some();
+        let lost = known.then_some(arrival.missing);
+        let unsent_ns = known.then(|| nanos(self.unsent));
+        let from = Nanos(at.0.saturating_sub(nanos(arrival.silence)));
+        self.citations.add(Evidence::during(&self.peer, from, at, Fact::Silence { lost, unsent_ns }));
+    }
+
+    /// Looks again at what changes without the peer's doing: echoes, and the word of others.
+    pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos) {
+        if self.silent {
+            self.kernel = peer.echo.kernel(self.since, now);
+            self.port_unreachable |=
+                peer.unreachable_at.is_some_and(|at| at > self.since && self.back.is_none_or(|back| at <= back));
+        }
+        for witness in witnesses {
+            match self.witnesses.iter_mut().find(|known| known.name == witness.name) {
+                Some(known) => {
+                    known.hears |= witness.hears;
+                    known.kernel_answers = witness.kernel_answers.or(known.kernel_answers);
+                }
+                None => self.witnesses.push(witness),
+            }
+        }
+    }
+
+    /// What the incident cites beyond what was collected on the way: the state of things at `now`.
+    #[must_use]
+    pub fn standing_evidence(&self, peer: &Peer, sent: u64, now: Nanos) -> Vec<Evidence> {
+        let until = self.back.unwrap_or(now);
+        let during = |fact| Evidence::during(&self.peer, self.since, until, fact);
+        let mut all = Vec::new();
+        if self.silent {
+            all.push(during(Fact::Silence { lost: None, unsent_ns: None }));
+        }
+        let echo = (peer.echo.sent - self.before.echo.0, peer.echo.answered - self.before.echo.1);
+        if echo.0 > 0 {
+            all.push(during(Fact::Echo { sent: echo.0, answered: echo.1.min(echo.0) }));
+        }
+        if self.port_unreachable {
+            let at = peer.unreachable_at.unwrap_or(until).min(until);
+            all.push(Evidence::at(&self.peer, at, Fact::PortUnreachable));
+        }
+        if let Some(lost) = self.lost_to.filter(|lost| *lost >= LOSS_FLOOR) {
+            all.push(during(Fact::Unheard { sent: sent.max(lost), heard: sent.saturating_sub(lost) }));
+        } else if self.unheard {
+            all.push(during(Fact::Unheard { sent, heard: 0 }));
+        }
+        all.extend(self.witnesses.iter().map(|witness| {
+            let (hears, kernel_answers) = (witness.hears, witness.kernel_answers);
+            during(Fact::View { witness: witness.name.clone(), hears, kernel_answers })
+        }));
+        all.extend(self.account.map(|stall| during(Fact::Account(stall))));
+        all.extend(self.direction().map(|direction| during(Fact::Lost { direction })));
+        all.extend(self.new_incarnation.then(|| Evidence::at(&self.peer, until, Fact::NewIncarnation)));
+        if let (Some(before), Some(last)) = (self.new_boot, &peer.last) {
+            let (before, now) = (hex(&before), hex(&last.boot_id));
+            all.push(Evidence::at(&self.peer, until, Fact::NewBoot { before, now }));
+        }
+        all
+    }
+
+    /// Which way packets were lost, as far as the numbers prove it.
+    #[must_use]
+    pub fn direction(&self) -> Option<Direction> {
+        let from = self.lost_from >= LOSS_FLOOR;
+        let to = self.lost_to.is_some_and(|lost| lost >= LOSS_FLOOR) || self.unheard && !self.silent;
+        match (from, to) {
+            (true, true) => Some(Direction::Both),
+            (true, false) => Some(Direction::FromPeer),
+            (false, true) => Some(Direction::ToPeer),
+            (false, false) => None,
+        }
+    }
+
+    /// How long the gap has lasted at `now`, without what this host slept through.
+    #[must_use]
+    pub fn length(&self, now: Nanos) -> Duration {
+        self.back.unwrap_or(now).since(self.since).saturating_sub(self.own_stall)
+    }
+}
+
+/// Bytes in hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

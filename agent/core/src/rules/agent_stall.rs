@@ -1,0 +1,130 @@
+//! `agent-stall`: only Lacuna itself was stopped, starved or not running.
+//!
+//! Of a peer. Confirms: its own account once it is back; its kernel's word that nobody listens on the port; a new
+//! agent on the same boot. While it is silent an answering kernel alone is not enough (a filter may drop just the
+//! heartbeats): it takes another host that does not hear it either.
+//! Of this host. Confirms: a SIGCONT, a throttled cgroup; or that the thread neither waited for a CPU nor lost it
+//! to the hypervisor while the kernel's timers were on time. Rules out: steal, late timers, waiting for a CPU.
+
+use super::{Case, Context, Opinion, account, holds_with, host, percent, sent_all_along, time, told_otherwise};
+use crate::gap::Gap;
+use crate::incident::{AgentState, Class, Detail};
+use crate::own::OwnStall;
+use crate::peer::Kernel;
+
+/// A cause counts when it explains at least this part of the stall.
+const MOST: f64 = 0.5;
+
+pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
+    match case {
+        Case::Gap(gap) if gap.heard_again => after(gap),
+        Case::Gap(gap) => during(context, gap),
+        Case::Own(stall) => own(context, stall),
+        Case::Load(_) => Opinion::NotConcerned,
+    }
+}
+
+fn after(gap: &Gap) -> Opinion {
+    let peer = &gap.peer;
+    if gap.new_boot.is_some() {
+        return Opinion::RuledOut(format!("{peer} was booted anew as a whole"));
+    }
+    if gap.new_incarnation {
+        if gap.kernel == Kernel::Silent && !gap.port_unreachable {
+            return Opinion::CannotTell(format!("the agent of {peer} was started anew, and its kernel was silent too"));
+        }
+        let summary = format!("the agent of {peer} ended without a goodbye and was started anew; {peer} itself ran on");
+        return stalled(0.95, gap, summary, Some(AgentState::NotRunning));
+    }
+    if let Some(stall) = account(gap, Class::AgentStall) {
+        let how = stall.state.map_or("stood still", describe);
+        let length = time(stall.to.since(stall.from));
+        let summary = format!("the agent of {peer} {how} for {length}, by its own account; its kernel was well");
+        return stalled(0.95, gap, summary, stall.state);
+    }
+    if let Some(opinion) = told_otherwise(gap, Class::AgentStall).or_else(|| sent_all_along(gap)) {
+        return opinion;
+    }
+    if gap.direction().is_some() {
+        return Opinion::RuledOut(format!("heartbeats that {peer} sent did not arrive"));
+    }
+    Opinion::CannotTell(format!("{peer} sent nothing for {} and does not say why", time(gap.unsent)))
+}
+
+fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
+    let peer = &gap.peer;
+    if !gap.silent {
+        return Opinion::RuledOut(format!("{peer} sends its heartbeats on time"));
+    }
+    if gap.port_unreachable {
+        let summary = format!("the agent of {peer} is not running: its kernel says that nobody listens on the port");
+        return stalled(0.9, gap, summary, Some(AgentState::NotRunning));
+    }
+    let others: Vec<_> = gap.witnesses.iter().filter(|witness| !witness.hears).map(|w| w.name.as_str()).collect();
+    match gap.kernel {
+        Kernel::Silent => Opinion::RuledOut(format!("the kernel of {peer} does not answer either")),
+        Kernel::Answers if others.len() == gap.witnesses.len() && !others.is_empty() => {
+            let summary = format!(
+                "the agent of {peer} is silent to {} and {} for {}, while its kernel answers",
+                context.me(),
+                others.join(", "),
+                time(gap.length(context.now))
+            );
+            stalled(0.6, gap, summary, None)
+        }
+        Kernel::Answers => Opinion::CannotTell(format!(
+            "the kernel of {peer} answers and its agent does not; a filter that drops only heartbeats looks the same"
+        )),
+        Kernel::Unknown => Opinion::CannotTell(format!("it is not known whether the kernel of {peer} answers")),
+    }
+}
+
+fn stalled(confidence: f64, gap: &Gap, summary: String, state: Option<AgentState>) -> Opinion {
+    holds_with(confidence, host(&gap.peer), summary, Detail { state, ..Detail::default() })
+}
+
+fn describe(state: AgentState) -> &'static str {
+    match state {
+        AgentState::Stopped => "was stopped",
+        AgentState::Throttled => "was throttled by its CPU quota",
+        AgentState::NotRunning => "was not running",
+    }
+}
+
+fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
+    let length = time(stall.length());
+    let of_me = |confidence, how: &str, state| {
+        let summary = format!("the agent of {} {how} for {length}", context.me());
+        holds_with(confidence, host(context.me()), summary, Detail { state: Some(state), ..Detail::default() })
+    };
+    if let Some(share) = stall.share(stall.agent.throttled_ns).filter(|share| *share >= MOST) {
+        let how = format!("was throttled by its CPU quota ({} of the time)", percent(share));
+        return of_me(0.95, &how, AgentState::Throttled);
+    }
+    if let Some(opinion) = not_the_agent(stall) {
+        return opinion;
+    }
+    if stall.agent.continued {
+        return of_me(0.95, "was stopped and then continued by a signal", AgentState::Stopped);
+    }
+    match (stall.timers_late(), stall.share(stall.agent.waited_ns)) {
+        (Some(_), Some(_)) => {
+            let how = "did not run though no CPU was late and it did not wait for one: stopped, frozen or blocked";
+            of_me(0.7, how, AgentState::Stopped)
+        }
+        _ => Opinion::CannotTell("late timers or the wait for a CPU were not measured".into()),
+    }
+}
+
+/// What took the CPU away from everybody, not just from the agent.
+fn not_the_agent(stall: &OwnStall) -> Option<Opinion> {
+    let (_, stolen) = stall.agent.steal.unwrap_or_default();
+    let causes = [
+        (stall.share(Some(stolen)), "the hypervisor ran something else"),
+        (stall.timers_late(), "timers were late as well"),
+        (stall.share(stall.agent.waited_ns), "the agent was runnable and waited for a CPU"),
+        (stall.share(Some(stall.agent.suspended_ns)), "the host was suspended"),
+    ];
+    let (share, cause) = causes.into_iter().find(|(share, _)| share.is_some_and(|share| share >= MOST))?;
+    Some(Opinion::RuledOut(format!("{cause} for {} of the time", percent(share.unwrap_or_default()))))
+}

@@ -1,0 +1,92 @@
+//! `path-drop`: two hosts that both run lost each other's packets.
+//!
+//! Confirms: heartbeats that left one of them and did not arrive (missing numbers), in either direction; while the
+//! silence lasts, another host that still hears the peer. Rules out: all numbers arrived; the peer did not send;
+//! the peer's kernel answered that nobody listens.
+
+use super::{Case, Context, Opinion, holds_with, time};
+use crate::gap::Gap;
+use crate::incident::{Detail, Direction, Subject};
+
+pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
+    match case {
+        Case::Gap(gap) if gap.new_boot.is_some() => {
+            Opinion::RuledOut(format!("{} was booted anew, it did not run all along", gap.peer))
+        }
+        Case::Gap(gap) if gap.silent && !gap.heard_again => while_silent(context, gap),
+        Case::Gap(gap) => by_numbers(context, gap),
+        Case::Own(_) | Case::Load(_) => {
+            Opinion::RuledOut("it is this host itself that stood still, whatever it did not hear".into())
+        }
+    }
+}
+
+/// The peer is not back: only others can say that it runs.
+fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
+    if let Some(witness) = gap.witnesses.iter().find(|witness| witness.hears) {
+        let summary = format!(
+            "{} has not heard {} for {}, though {} hears it",
+            context.me(),
+            gap.peer,
+            time(gap.length(context.now)),
+            witness.name
+        );
+        return holds_with(0.8, path(context, gap), summary, Detail::default());
+    }
+    if gap.port_unreachable {
+        return Opinion::RuledOut(format!(
+            "the kernel of {} received a heartbeat and answered that nobody listens",
+            gap.peer
+        ));
+    }
+    Opinion::CannotTell(format!("no other host hears {}, and it is not back to say what it sent", gap.peer))
+}
+
+/// The peer is heard: the numbers say what was sent and what arrived.
+fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
+    let Some(direction) = gap.direction() else {
+        let what = if gap.new_incarnation {
+            return Opinion::CannotTell(format!("the agent of {} was started anew, its numbers too", gap.peer));
+        } else if gap.unsent.is_zero() {
+            "every heartbeat arrived in the end, late".to_owned()
+        } else {
+            format!("{} sent nothing for {}, and what it sent arrived", gap.peer, time(gap.unsent))
+        };
+        return Opinion::RuledOut(what);
+    };
+    let lost = context.settings.interval.saturating_mul(u32::try_from(gap.lost_from).unwrap_or(u32::MAX));
+    if direction == Direction::FromPeer && gap.unsent > lost {
+        return Opinion::RuledOut(format!(
+            "{} sent nothing for {}, only {} heartbeats were lost",
+            gap.peer,
+            time(gap.unsent),
+            gap.lost_from
+        ));
+    }
+    let detail = Detail { direction: Some(direction), ..Detail::default() };
+    holds_with(0.95, path(context, gap), summary(context, gap, direction), detail)
+}
+
+fn summary(context: &Context<'_>, gap: &Gap, direction: Direction) -> String {
+    let (me, peer, length) = (context.me(), &gap.peer, time(gap.length(context.now)));
+    let to = gap.lost_to.map_or_else(|| "those".to_owned(), |lost| lost.to_string());
+    match direction {
+        Direction::Both => format!(
+            "the network lost packets both ways between {me} and {peer} for {length}: {} heartbeats from {peer} and {to} to it",
+            gap.lost_from
+        ),
+        Direction::FromPeer => {
+            format!(
+                "the network lost {} heartbeats from {peer} to {me} in {length}; {peer} ran all along",
+                gap.lost_from
+            )
+        }
+        Direction::ToPeer => {
+            format!("the network lost {to} heartbeats from {me} to {peer} in {length}; what {peer} sends arrives")
+        }
+    }
+}
+
+fn path(context: &Context<'_>, gap: &Gap) -> Subject {
+    Subject { host: Some(context.me().to_owned()), peer: Some(gap.peer.clone()), ..Subject::default() }
+}

@@ -1,0 +1,42 @@
+//! `unknown`: a stall that the evidence cannot tell. It says what can be known, and never guesses.
+
+use super::{Case, Context, Finding, host, time};
+use crate::gap::Gap;
+use crate::incident::{Detail, Subject};
+use crate::peer::Kernel;
+
+pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
+    let (subject, summary) = match case {
+        Case::Gap(gap) => (path(context, gap), of_gap(context, gap)),
+        Case::Own(stall) => {
+            let summary = format!(
+                "the agent of {} did not run for {}, and nothing that was measured accounts for it",
+                context.me(),
+                time(stall.length())
+            );
+            (host(context.me()), summary)
+        }
+        Case::Load(_) => (host(context.me()), format!("{} was busy", context.me())),
+    };
+    Finding { confidence: 0.0, subject, summary, detail: Detail::default() }
+}
+
+fn path(context: &Context<'_>, gap: &Gap) -> Subject {
+    Subject { host: Some(context.me().to_owned()), peer: Some(gap.peer.clone()), ..Subject::default() }
+}
+
+fn of_gap(context: &Context<'_>, gap: &Gap) -> String {
+    let (me, peer, length) = (context.me(), &gap.peer, time(gap.length(context.now)));
+    if !gap.silent && gap.heard_again {
+        return if gap.unsent.is_zero() {
+            format!("heartbeats of {peer} reached {me} late by up to {length}; none was lost")
+        } else {
+            format!("{peer} sent nothing for {} and has not said why; nothing that it sent was lost", time(gap.unsent))
+        };
+    }
+    match gap.kernel {
+        Kernel::Answers => format!("{peer} is silent to {me} for {length}: its kernel answers, its agent does not"),
+        Kernel::Silent => format!("{peer} is silent to {me} for {length}, and its kernel does not answer either"),
+        Kernel::Unknown => format!("{peer} is silent to {me} for {length}"),
+    }
+}

@@ -1,0 +1,263 @@
+//! `lacuna agent`: puts the parts together, runs them, and takes them down again.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lacuna_core::engine::{Engine, Me};
+use lacuna_core::gap::hex;
+use lacuna_core::recording::{self, Line};
+use lacuna_core::time::nanos;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::clock;
+use crate::config::Config;
+use crate::driver::{Command, Driver, Network, OwnWatch, Parts};
+use crate::heartbeat::icmp::Echo;
+use crate::heartbeat::udp::Heartbeats;
+use crate::host::HostFiles;
+use crate::probes::{self, Probes};
+use crate::recorder::Recorder;
+use crate::shared::{Identity, Shared};
+use crate::store::{Store, StoreReader, Writer, spawn_writer};
+use crate::web;
+
+/// Commands that may wait for the loop.
+const INBOX: usize = 16;
+/// The loop's priority, as `nice` has it: heartbeats must leave although the host is busy, and they cost little.
+const NICE: i32 = -15;
+/// Most that `--evidence` writes.
+const RECORDING_LIMIT: u64 = 256 << 20;
+
+/// Arguments of `lacuna agent`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Keep all evidence in FILE, a JSON value a line, at most 256 MiB, to replay it in a test.
+    #[arg(long, value_name = "FILE")]
+    pub evidence: Option<PathBuf>,
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from doing its main job: a port in use, an address that is none of this host's.
+pub fn run(args: &Args, config: Config) -> Result<()> {
+    let files = HostFiles::default();
+    let http = listen(&config)?;
+    let heartbeats = match config.peers.is_empty() {
+        true => None,
+        false => Some(Heartbeats::bind(config.heartbeat.listen)?),
+    };
+    // They are detached when this goes out of scope, at the end.
+    let mut probes = attach(&config);
+    let me = me(&files)?;
+    let shared = Arc::new(Shared::new(identity(&config, &me), probes.status.clone(), probes.metrics.clone()));
+    let echo = open_echo(&shared);
+    let network = Network::new(&config, heartbeats, echo, files.default_gateway());
+    let recorder = recorder(args, &config, &network, &me)?;
+    let writer = open_store(&config, &shared)?;
+    check_main_job(&config, &shared);
+    announce(&config, &network, &shared);
+    let continued = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued))?;
+    let timers = probes.status.iter().any(|probe| probe.probe == "timer" && probe.attached);
+    let events = probes.events.take();
+    let parts = Parts {
+        engine: Engine::new(config.settings(network.anchors()), me),
+        own: OwnWatch::new(files, continued, timers),
+        network,
+        events,
+        writer: Some(writer),
+        recorder,
+        shared: Arc::clone(&shared),
+    };
+    let driver = Driver::new(parts, config.clone());
+    let (commands, inbox) = sync_channel(INBOX);
+    let (ended, end) = mpsc::channel();
+    let work = move || ended.send(prioritised(driver, &inbox));
+    thread::Builder::new().name("lacuna-driver".into()).spawn(work).context("cannot start the driver's thread")?;
+    *shared.ready.write() = true;
+    serve(args, &config, shared, http, &commands)?;
+    // Nothing was lost where the loop is gone already: it ends only by this command, or by a panic that was logged.
+    let _ = commands.send(Command::Stop);
+    if let Some(writer) = end.recv_timeout(Duration::from_secs(5)).context("the driver's thread did not end")? {
+        let _ = writer.finish();
+    }
+    tracing::info!("ended; the peers were told");
+    Ok(())
+}
+
+fn listen(config: &Config) -> Result<TcpListener> {
+    let address = config.http.listen;
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address} (http.listen): another agent may be running, or the address is not this host's")
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn attach(config: &Config) -> Probes {
+    let shortest = config.thresholds.gap.min(config.thresholds.cpu_stall);
+    let options = probes::Options { netns_inum: 0, timer_late: shortest / 2, runqueue_delay: shortest / 2 };
+    let probes = probes::attach(&options);
+    for probe in probes.status.iter().filter(|probe| !probe.attached) {
+        let because = probe.because.as_deref().unwrap_or("no reason given");
+        tracing::warn!(probe = probe.probe, hook = probe.hook, "not attached: {because}");
+    }
+    probes
+}
+
+/// The incarnation grows with each start: the boot clock does, and a snapshot that is restored is not set back by it
+/// alone, so the wall clock is taken.
+fn me(files: &HostFiles) -> Result<Me> {
+    let boot_id = files.boot_id().context("cannot read /proc/sys/kernel/random/boot_id: is /proc mounted?")?;
+    Ok(Me { boot_id, incarnation: clock::read().wall.0, facts: files.facts() })
+}
+
+fn identity(config: &Config, me: &Me) -> Identity {
+    let now = std::time::SystemTime::now();
+    Identity {
+        host: config.host.clone(),
+        labels: config.labels.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: me.facts.kernel.clone(),
+        boot_id: hex(&me.boot_id),
+        incarnation: me.incarnation,
+        started_at: humantime::format_rfc3339_millis(now).to_string(),
+    }
+}
+
+fn recorder(args: &Args, config: &Config, network: &Network, me: &Me) -> Result<Option<Recorder>> {
+    let Some(path) = &args.evidence else { return Ok(None) };
+    let mut recorder = Recorder::create(path, RECORDING_LIMIT)
+        .with_context(|| format!("cannot write the evidence to {}", path.display()))?;
+    let settings = config.settings(network.anchors());
+    recorder.take(&Line::Begin { version: recording::VERSION, settings, me: me.clone() });
+    Ok(Some(recorder))
+}
+
+fn open_echo(shared: &Shared) -> Option<Echo> {
+    // The process id tells the requests of several agents on one host apart.
+    let identifier = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
+    match Echo::open(identifier) {
+        Ok(echo) => Some(echo),
+        Err(error) => {
+            shared.degrade("icmp", format!("no echo requests ({error}): run as root or give CAP_NET_RAW"));
+            None
+        }
+    }
+}
+
+/// A store that cannot be used is told in `/healthz`; the agent watches all the same.
+fn open_store(config: &Config, shared: &Arc<Shared>) -> Result<Writer> {
+    let opened = Store::open(&config.store);
+    match &opened {
+        Ok(store) => match store.open_incidents() {
+            Ok(found) => found.incidents.into_iter().for_each(|old| shared.incidents.write().put(Arc::new(old))),
+            Err(error) => shared.degrade("store", error.to_string()),
+        },
+        Err(error) => tracing::error!("incidents are not kept: {error}"),
+    }
+    spawn_writer(config.store.clone(), opened, Arc::clone(shared)).context("cannot start the store's thread")
+}
+
+/// Without peers and without any probe there is nothing to watch.
+fn check_main_job(config: &Config, shared: &Shared) {
+    let probes = shared.probes.read();
+    let missing = probes.iter().filter(|probe| !probe.attached);
+    let missing: Vec<String> = missing.map(|probe| format!("{} ({})", probe.probe, probe.hook)).collect();
+    if !missing.is_empty() {
+        shared.degrade("probes", format!("not attached: {}; see `lacuna doctor`", missing.join(", ")));
+    }
+    if config.peers.is_empty() && !probes.iter().any(|probe| probe.attached) {
+        let why = "no peer is configured and no probe is attached: there is nothing to watch".to_owned();
+        tracing::error!("{why}");
+        *shared.failed.write() = Some(why);
+    }
+}
+
+/// What it watches, and where to look.
+fn announce(config: &Config, network: &Network, shared: &Shared) {
+    let attached = shared.probes.read().iter().filter(|probe| probe.attached).count();
+    tracing::info!("{} watches this kernel with {attached} probes", config.host);
+    for (name, address) in network.peers() {
+        tracing::info!("watching peer {name} at {address}");
+    }
+    if let Some(gateway) = network.gateway() {
+        tracing::info!("watching the default gateway {gateway}");
+    }
+    for note in config.without_effect() {
+        tracing::warn!("{note}");
+    }
+    tracing::info!("look at http://{}/ or run `lacuna status`", config.http.listen);
+}
+
+fn prioritised(driver: Driver, inbox: &mpsc::Receiver<Command>) -> Option<Writer> {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!("cannot raise the priority of the heartbeats ({error}): a busy host may look stalled");
+    }
+    driver.run(inbox)
+}
+
+/// The web page and the signals, until the agent is to end.
+fn serve(
+    args: &Args,
+    config: &Config,
+    shared: Arc<Shared>,
+    http: TcpListener,
+    commands: &SyncSender<Command>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let reader = StoreReader::new(&config.store.path);
+    let outcome = runtime.block_on(async {
+        let stop = watch_signals(args, config, commands.clone());
+        web::serve(shared, Some(reader), http, stop).await
+    });
+    runtime.shutdown_timeout(Duration::from_millis(nanos(Duration::from_millis(500)) / 1_000_000));
+    outcome.context("the web page failed")
+}
+
+/// Ends with SIGTERM or SIGINT; takes a new configuration with each SIGHUP.
+async fn watch_signals(args: &Args, config: &Config, commands: SyncSender<Command>) {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("cannot watch for signals");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hangup.recv() => match reload(args, config) {
+                Ok(new) if commands.try_send(Command::Reload(Box::new(new))).is_ok() => tracing::info!("configuration re-read"),
+                Ok(_) => tracing::error!("the configuration was not taken: the driver does not keep up"),
+                Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
+            },
+        }
+    }
+}
+
+/// The new configuration, where it can be taken without a restart.
+fn reload(args: &Args, running: &Config) -> Result<Config> {
+    let new = Config::load(&args.config)?;
+    let fixed = [
+        ("host", new.host == running.host),
+        ("heartbeat.listen", new.heartbeat.listen == running.heartbeat.listen),
+        ("http.listen", new.http.listen == running.http.listen),
+        ("store", new.store == running.store),
+        ("peers (from none)", new.peers.is_empty() || !running.peers.is_empty()),
+    ];
+    let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect();
+    if !changed.is_empty() {
+        bail!("{} can only change with a restart of the agent", changed.join(", "));
+    }
+    Ok(new)
+}

@@ -1,0 +1,244 @@
+//! The one loop: it wakes at each tick (or when the engine asks for it), takes what the senses have, lets the engine
+//! judge, publishes what it says and sends the heartbeats. It is a thread of its own and never waits for a disk, a
+//! reader of the web page or a lock that is held for long.
+//!
+//! What came in is not waited for: kernel receive times make late draining harmless, and wake-ups cost more than
+//! anything else that the agent does.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use lacuna_core::engine::Engine;
+use lacuna_core::evidence::{Evidence, Fact};
+use lacuna_core::incident::Incident;
+use lacuna_core::recording::Line;
+use lacuna_core::time::Nanos;
+
+use crate::clock::{self, Reading};
+use crate::config::Config;
+use crate::probes::ProbeEvents;
+use crate::recorder::Recorder;
+use crate::shared::Shared;
+use crate::store::Writer;
+
+mod counters;
+mod network;
+mod offset;
+mod own;
+mod publish;
+
+pub use network::Network;
+pub use own::OwnWatch;
+
+use counters::KernelCounters;
+use publish::Publisher;
+
+/// How often slow things are read: load, counters.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What the loop can be told from outside.
+#[derive(Debug)]
+pub enum Command {
+    /// Say goodbye to the peers and end.
+    Stop,
+    /// Go on with another configuration; its sockets stay as they are.
+    Reload(Box<Config>),
+}
+
+/// What the loop is made of.
+pub struct Parts {
+    /// Judges.
+    pub engine: Engine,
+    /// Peers and anchors, and the sockets to them.
+    pub network: Network,
+    /// What this host says of itself.
+    pub own: OwnWatch,
+    /// Crossings from the kernel.
+    pub events: Option<Box<dyn ProbeEvents>>,
+    /// Where incidents are kept; absent where there is no store.
+    pub writer: Option<Writer>,
+    /// Keeps the evidence, where that was asked for.
+    pub recorder: Option<Recorder>,
+    /// What the readers see.
+    pub shared: Arc<Shared>,
+}
+
+/// See the module's documentation.
+pub struct Driver {
+    parts: Parts,
+    config: Config,
+    publisher: Publisher,
+    counters: KernelCounters,
+    next_tick: Nanos,
+    next_slow: Nanos,
+    drained_at: Nanos,
+    ticks: u64,
+}
+
+impl Driver {
+    /// A loop that has not begun.
+    #[must_use]
+    pub fn new(parts: Parts, config: Config) -> Self {
+        let now = clock::boot();
+        let publisher = Publisher::new(Arc::clone(&parts.shared), &parts.network);
+        let counters = KernelCounters::new(parts.shared.probe_metrics.clone());
+        Self { parts, config, publisher, counters, next_tick: now, next_slow: now, drained_at: now, ticks: 0 }
+    }
+
+    /// Runs until told to stop; hands back the store, so that it can be finished.
+    pub fn run(mut self, inbox: &Receiver<Command>) -> Option<Writer> {
+        self.begin();
+        loop {
+            let due = self.parts.engine.next_timeout().map_or(self.next_tick, |at| at.min(self.next_tick));
+            match inbox.recv_timeout(due.since(clock::boot())) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Command::Reload(config)) => self.reload(*config),
+                Err(RecvTimeoutError::Timeout) => self.turn(due),
+            }
+        }
+        self.end();
+        self.parts.writer
+    }
+
+    /// The clock first: nothing can be dated without it.
+    fn begin(&mut self) {
+        let now = clock::read();
+        self.tell(clock_fact(&self.config.host, now));
+        self.parts.own.begin();
+        for incident in self.publisher.take_adopted() {
+            self.record(|| Line::Adopt(Box::new(incident.clone()), now.boot));
+            self.parts.engine.adopt(incident, now.boot);
+        }
+        self.publish();
+    }
+
+    /// One turn, in the order that the engine asks for.
+    fn turn(&mut self, due: Nanos) {
+        let now = clock::read();
+        let slow = now.boot >= self.next_slow;
+        self.notice_own(due, now.boot, slow);
+        if slow || self.parts.engine.is_curious() {
+            self.read_counters(now.boot);
+        }
+        self.receive(now);
+        self.timeout(now.boot);
+        self.publish();
+        if now.boot >= self.next_tick {
+            self.send(now.boot);
+            self.schedule(now.boot);
+        }
+        if slow {
+            self.next_slow = now.boot.plus(SLOW);
+            self.tell(clock_fact(&self.config.host, now));
+        }
+        let left = self.parts.own.end_of_turn();
+        self.publisher.peers(&self.parts.engine, &self.parts.network, now.boot);
+        self.publisher.lateness(now.boot.since(due), left);
+    }
+
+    /// What this host did in the meantime comes before what others say of it.
+    fn notice_own(&mut self, due: Nanos, now: Nanos, slow: bool) {
+        let mut seen = Vec::new();
+        if let Some(events) = &mut self.parts.events {
+            events.drain(&self.config.host, &mut seen);
+        }
+        let half = self.config.heartbeat.interval / 2;
+        if now.since(due) >= half {
+            seen.push(self.parts.own.late(&self.config.host, due, now));
+        }
+        if slow {
+            seen.extend(self.parts.own.load(&self.config.host, now));
+            self.publisher.cpus(self.parts.own.cpus());
+        }
+        seen.into_iter().for_each(|evidence| self.tell(evidence));
+    }
+
+    fn read_counters(&mut self, now: Nanos) {
+        let seen = self.counters.read(&self.config.host, &self.parts.network, now);
+        seen.into_iter().for_each(|evidence| self.tell(evidence));
+    }
+
+    fn receive(&mut self, now: Reading) {
+        let seen = self.parts.network.receive(&self.config.host, now, self.drained_at);
+        self.drained_at = now.boot;
+        for evidence in seen {
+            if let Fact::Heartbeat(beat) = &evidence.fact {
+                let offset_basis = self.parts.network.wall_of(&now, evidence.to);
+                self.publisher.heartbeat(&self.parts.engine, &evidence.host, beat, evidence.to, offset_basis);
+            }
+            self.tell(evidence);
+        }
+        self.publisher.refused(self.parts.network.refused());
+    }
+
+    fn timeout(&mut self, now: Nanos) {
+        self.record(|| Line::Timeout(now));
+        self.parts.engine.handle_timeout(now);
+    }
+
+    /// Evidence goes to the recording and to the engine, never to one of them alone.
+    fn tell(&mut self, evidence: Evidence) {
+        self.record(|| Line::Evidence(evidence.clone()));
+        self.parts.engine.handle(evidence);
+    }
+
+    fn record(&mut self, line: impl FnOnce() -> Line) {
+        if let Some(recorder) = &mut self.parts.recorder {
+            recorder.take(&line());
+            self.publisher.recorder_refused(recorder.refused);
+        }
+    }
+
+    fn send(&mut self, now: Nanos) {
+        let sent = self.parts.network.send(&self.parts.engine, now, self.ticks);
+        sent.into_iter().for_each(|evidence| self.tell(evidence));
+        self.ticks += 1;
+    }
+
+    /// Ticks keep their rhythm; those that were slept through are not made up for.
+    fn schedule(&mut self, now: Nanos) {
+        let interval = self.config.heartbeat.interval;
+        self.next_tick = self.next_tick.plus(interval);
+        if self.next_tick <= now {
+            self.next_tick = now.plus(interval);
+        }
+    }
+
+    fn publish(&mut self) {
+        while let Some(incident) = self.parts.engine.poll() {
+            let incident: Arc<Incident> = Arc::new(incident);
+            if let Some(writer) = &self.parts.writer {
+                writer.put(Arc::clone(&incident));
+            }
+            self.publisher.incident(incident);
+        }
+    }
+
+    /// Peers and thresholds change while it runs; what needs a new socket or store waits for a restart.
+    fn reload(&mut self, config: Config) {
+        self.parts.network.set_peers(&config);
+        let settings = config.settings(self.parts.network.anchors());
+        self.record(|| Line::Configure(settings.clone()));
+        self.parts.engine.configure(settings);
+        self.publisher.set_peers(&self.parts.network);
+        self.config = config;
+        self.publish();
+    }
+
+    /// A goodbye that is lost would look like a stall, so it is said more than once.
+    fn end(&mut self) {
+        let now = clock::boot();
+        for _ in 0..3 {
+            self.parts.network.say_goodbye(&self.parts.engine, now);
+        }
+        self.publish();
+        if let Some(recorder) = &mut self.parts.recorder {
+            recorder.flush();
+        }
+    }
+}
+
+fn clock_fact(host: &str, now: Reading) -> Evidence {
+    Evidence::at(host, now.boot, Fact::Clock { wall: now.wall })
+}

@@ -1,0 +1,171 @@
+//! What the loop tells its readers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use lacuna_core::engine::Engine;
+use lacuna_core::evidence::Heartbeat;
+use lacuna_core::incident::{Incident, State};
+use lacuna_core::peer::Peer;
+use lacuna_core::time::{Nanos, WallNanos};
+
+use super::Network;
+use super::network::GATEWAY;
+use super::offset::OffsetFilter;
+use crate::shared::{CpuStatus, PeerStatus, Shared};
+
+/// Longest duration that a histogram tells apart, in microseconds: a minute.
+const LONGEST_US: u64 = 60_000_000;
+/// Longest incident that a histogram tells apart, in milliseconds: a week.
+const LONGEST_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// See the module's documentation.
+pub(super) struct Publisher {
+    shared: Arc<Shared>,
+    offsets: HashMap<String, OffsetFilter>,
+}
+
+impl Publisher {
+    pub(super) fn new(shared: Arc<Shared>, network: &Network) -> Self {
+        let publisher = Self { shared, offsets: HashMap::new() };
+        publisher.set_peers(network);
+        publisher
+    }
+
+    /// Incidents that were open when an earlier run ended; the store put them into the book.
+    pub(super) fn take_adopted(&self) -> Vec<Incident> {
+        self.shared.incidents.read().open().map(|incident| Incident::clone(incident)).collect()
+    }
+
+    pub(super) fn set_peers(&self, network: &Network) {
+        let mut statuses = self.shared.peers.write();
+        let mut known: HashMap<String, PeerStatus> = statuses.drain(..).map(|old| (old.name.clone(), old)).collect();
+        let peers = network.peers().iter().map(|(name, addr)| (name.clone(), *addr, "peer"));
+        let gateway = network.gateway().map(|ip| (GATEWAY.to_owned(), SocketAddr::from((ip, 0)), "anchor"));
+        statuses.extend(peers.chain(gateway).map(|(name, addr, role)| {
+            let same = known.remove(&name).filter(|old| old.addr == addr && old.role == role);
+            same.unwrap_or_else(|| status(name, addr, role))
+        }));
+    }
+
+    /// A heartbeat came in at `at`, when this host's wall clock showed `wall`; the engine has not seen it yet.
+    pub(super) fn heartbeat(&mut self, engine: &Engine, name: &str, beat: &Heartbeat, at: Nanos, wall: WallNanos) {
+        let Some(peer) = engine.peer(name) else { return };
+        let round_trip = beat.heard.as_ref().and_then(|heard| peer.round_trip(heard, at));
+        let mut statuses = self.shared.peers.write();
+        let Some(status) = statuses.iter_mut().find(|status| status.name == name) else { return };
+        if let Some(last) = &peer.last {
+            record(&mut status.gap_us, at.since(last.at));
+        }
+        if let Some(round_trip) = round_trip {
+            record(&mut status.rtt_us, round_trip);
+            let offset = self.offsets.entry(name.to_owned()).or_default();
+            offset.add(beat.sent_wall, wall, round_trip);
+            status.clock_offset_seconds = offset.seconds();
+        }
+    }
+
+    /// The state of every peer after a turn.
+    pub(super) fn peers(&self, engine: &Engine, network: &Network, now: Nanos) {
+        let mut statuses = self.shared.peers.write();
+        debug_assert!(statuses.len() >= network.peers().len());
+        for status in statuses.iter_mut() {
+            if let Some(peer) = engine.peer(&status.name) {
+                let silent = engine.is_silent(&status.name);
+                update(status, peer, silent, now);
+            }
+        }
+    }
+
+    pub(super) fn cpus(&self, cpus: Vec<CpuStatus>) {
+        *self.shared.cpus.write() = cpus;
+    }
+
+    pub(super) fn refused(&self, (by_reason, overflow): (&BTreeMap<&'static str, u64>, u64)) {
+        let mut counters = self.shared.counters.write();
+        counters.socket_overflow = overflow;
+        for (reason, count) in by_reason {
+            let known = counters.packets_refused.entry((*reason).to_owned()).or_default();
+            if *known == 0 {
+                tracing::warn!(reason, "a packet on the heartbeat port was refused; further ones are only counted");
+            }
+            *known = *count;
+        }
+    }
+
+    pub(super) fn recorder_refused(&self, count: u64) {
+        if count > 0 {
+            self.shared.counters.write().recorder_refused = count;
+        }
+    }
+
+    /// How late the turn was, and how long the thread has waited for a CPU since boot.
+    pub(super) fn lateness(&self, late: Duration, _waited_ns: Option<u64>) {
+        let mut counters = self.shared.counters.write();
+        record(counters.agent_late_us.get_or_insert_with(|| histogram(LONGEST_US)), late);
+    }
+
+    pub(super) fn incident(&self, incident: Arc<Incident>) {
+        let class = incident.verdict.class.name();
+        let (id, summary) = (&incident.id, &incident.verdict.summary);
+        if incident.state == State::Closed {
+            tracing::info!(id, class, duration_ms = incident.duration_ms, "closed: {summary}");
+            let mut counters = self.shared.counters.write();
+            *counters.incidents_closed.entry(class.to_owned()).or_default() += 1;
+            let lengths = counters.incident_ms.entry(class.to_owned()).or_insert_with(|| histogram(LONGEST_MS));
+            lengths.saturating_record(incident.duration_ms);
+        } else {
+            tracing::warn!(id, class, provisional = incident.provisional, "open: {summary}");
+        }
+        self.shared.incidents.write().put(Arc::clone(&incident));
+        // Nobody may be listening.
+        let _ = self.shared.changes.send(incident);
+    }
+}
+
+fn status(name: String, addr: SocketAddr, role: &'static str) -> PeerStatus {
+    PeerStatus {
+        name,
+        addr,
+        role,
+        up: None,
+        left: false,
+        last_heard_seconds: None,
+        last_echo_seconds: None,
+        clock_offset_seconds: None,
+        sent: 0,
+        received: 0,
+        lost_from_peer: 0,
+        lost_to_peer: None,
+        rtt_us: histogram(LONGEST_US),
+        gap_us: histogram(LONGEST_US),
+    }
+}
+
+fn update(status: &mut PeerStatus, peer: &Peer, silent: bool, now: Nanos) {
+    let heard = peer.last.as_ref().map(|last| now.since(last.at).as_secs_f64());
+    let echo = peer.echo.last_reply.map(|at| now.since(at).as_secs_f64());
+    status.left = peer.left;
+    status.up = if status.role == "anchor" { peer.echo.lately(now) } else { heard.map(|_| !silent && !peer.left) };
+    status.last_heard_seconds = heard;
+    status.last_echo_seconds = echo;
+    status.sent = peer.sent_seq;
+    status.received = peer.received_total;
+    status.lost_from_peer = peer.lost_from;
+    status.lost_to_peer = peer.lost_to();
+}
+
+/// Two significant digits: enough to read, and 20 kB a histogram.
+fn histogram(longest: u64) -> Histogram<u64> {
+    Histogram::new_with_max(longest, 2).unwrap_or_else(|_| {
+        // The bounds above are in the range that the crate allows, so this is never reached.
+        Histogram::new_with_max(2, 1).unwrap_or_else(|_| unreachable!("2 and 1 are the smallest allowed bounds"))
+    })
+}
+
+fn record(histogram: &mut Histogram<u64>, duration: Duration) {
+    histogram.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+}

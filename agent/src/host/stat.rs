@@ -1,0 +1,124 @@
+//! CPU time by `/proc/stat` and waiting by `/proc/pressure/cpu`.
+
+use super::HostFiles;
+
+/// Time of one CPU since boot, in ticks of `USER_HZ` (proc(5)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// Its number.
+    pub cpu: u32,
+    /// All fields up to steal together; guest time is part of user time already.
+    pub total: u64,
+    /// `idle` and `iowait`.
+    pub idle: u64,
+    /// Taken by the hypervisor.
+    pub steal: u64,
+}
+
+/// A reading of `/proc/stat`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Every CPU that is online.
+    pub cpus: Vec<CpuTime>,
+    /// Tasks that run or want to.
+    pub runnable: u32,
+}
+
+/// One tick of `USER_HZ` in nanoseconds: 100 a second on every architecture that the agent supports.
+pub const TICK_NS: u64 = 10_000_000;
+
+impl HostFiles {
+    /// `/proc/stat`; absent where it cannot be read.
+    #[must_use]
+    pub fn stat(&self) -> Option<Stat> {
+        let stat = parse(&self.read("proc/stat")?);
+        (!stat.cpus.is_empty()).then_some(stat)
+    }
+
+    /// How long some task waited for a CPU since boot, in microseconds (`/proc/pressure/cpu`, `some`, `total`).
+    #[must_use]
+    pub fn cpu_pressure_us(&self) -> Option<u64> {
+        let text = self.read("proc/pressure/cpu")?;
+        let some = text.lines().find(|line| line.starts_with("some "))?;
+        some.split_whitespace().find_map(|field| field.strip_prefix("total="))?.parse().ok()
+    }
+}
+
+fn parse(text: &str) -> Stat {
+    let runnable = text.lines().find_map(|line| line.strip_prefix("procs_running "));
+    Stat {
+        cpus: text.lines().filter_map(parse_cpu).collect(),
+        runnable: runnable.and_then(|count| count.trim().parse().ok()).unwrap_or(0),
+    }
+}
+
+fn parse_cpu(line: &str) -> Option<CpuTime> {
+    let (number, rest) = line.strip_prefix("cpu")?.split_once(' ')?;
+    let fields: Vec<u64> = rest.split_whitespace().take(8).map_while(|field| field.parse().ok()).collect();
+    let [_user, _nice, _system, idle, iowait, _irq, _softirq, steal] = fields[..] else { return None };
+    Some(CpuTime { cpu: number.parse().ok()?, total: fields.iter().sum(), idle: idle + iowait, steal })
+}
+
+impl Stat {
+    /// What passed from `earlier` to `self`, for each CPU that is in both.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Vec<CpuTime> {
+        let delta = |now: &CpuTime| {
+            let before = earlier.cpus.iter().find(|before| before.cpu == now.cpu)?;
+            Some(CpuTime {
+                cpu: now.cpu,
+                total: now.total.checked_sub(before.total)?,
+                // iowait may run backwards (proc(5)); then nothing of it is counted.
+                idle: now.idle.saturating_sub(before.idle),
+                steal: now.steal.saturating_sub(before.steal),
+            })
+        };
+        self.cpus.iter().filter_map(delta).collect()
+    }
+}
+
+/// The parts of all CPUs' time that were not idle and that were stolen, from 0 to 1; absent where no time passed.
+#[must_use]
+pub fn shares(delta: &[CpuTime]) -> Option<(f64, f64)> {
+    let sum = |of: fn(&CpuTime) -> u64| delta.iter().map(of).sum::<u64>() as f64;
+    let total = sum(|cpu| cpu.total);
+    (total > 0.0).then(|| (1.0 - (sum(|cpu| cpu.idle) / total).min(1.0), sum(|cpu| cpu.steal) / total))
+}
+
+/// The CPU that lost most to the hypervisor, and how much, in nanoseconds.
+#[must_use]
+pub fn most_stolen(delta: &[CpuTime]) -> Option<(u32, u64)> {
+    delta.iter().max_by_key(|cpu| cpu.steal).map(|cpu| (cpu.cpu, cpu.steal * TICK_NS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "cpu  30 0 0 70 0 0 0 0 0 0\ncpu0 10 0 0 30 10 0 0 0 0 0\ncpu1 10 0 0 30 10 0 0 0 0 0\n\
+        intr 5 0\nprocs_running 3\n";
+    const AFTER: &str = "cpu  1 1 1 1 1 1 1 1\ncpu0 60 0 0 30 10 0 0 0 0 0\ncpu1 10 0 0 40 10 0 0 40 0 0\n\
+        procs_running 1\n";
+
+    #[test]
+    fn busy_and_stolen_time_are_told_apart() {
+        let (before, after) = (parse(BEFORE), parse(AFTER));
+        assert_eq!((before.cpus.len(), before.runnable), (2, 3));
+        let delta = after.since(&before);
+        assert_eq!(shares(&delta), Some((0.9, 0.4)));
+        assert_eq!(most_stolen(&delta), Some((1, 40 * TICK_NS)));
+    }
+
+    #[test]
+    fn a_cpu_that_was_away_is_left_out() {
+        let earlier = Stat { cpus: vec![], runnable: 0 };
+        assert_eq!(parse(AFTER).since(&earlier), []);
+        assert_eq!(shares(&[]), None);
+    }
+
+    #[test]
+    fn this_host_can_be_read() {
+        let files = HostFiles::default();
+        assert!(!files.stat().unwrap().cpus.is_empty());
+    }
+}
