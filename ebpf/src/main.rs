@@ -1,2 +1,13 @@
-//! stub
-fn main() {}
+//! The probes in the kernel but `sched`, which is an object of its own (see its header).
+//!
+//! Every family looks alike: a header with hooks and outputs, thin entries, then `try_x() -> Result`. None sleeps,
+//! loops or sends an event for what is normal.
+#![no_std]
+#![no_main]
+
+mod drops;
+mod kernel;
+mod netns;
+mod output;
+mod tcp;
+mod timer;

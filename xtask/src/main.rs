@@ -2,6 +2,7 @@
 
 mod build;
 mod packages;
+mod process;
 
 use anyhow::Result;
 use clap::Parser;

@@ -1,1 +1,153 @@
 //! What the build and the tests need from Debian, and how it is installed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::geteuid;
+
+use crate::process;
+
+/// What a command needs on the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To build the probes and the agent.
+    Build,
+    /// To run the lab on network namespaces.
+    Lab,
+    /// To measure against others.
+    Bench,
+}
+
+/// The version of the linker that is known to build the probes, with the LLVM of [`PROBE_PACKAGES`].
+const BPF_LINKER: &str = "0.13.0";
+
+/// Where `llvm-22-dev` puts LLVM.
+const LLVM: &str = "/usr/lib/llvm-22";
+
+/// A compiler with `core` for BPF, and the LLVM that the linker is built with.
+pub(crate) const PROBE_PACKAGES: [&str; 4] = [
+    "rustc-web",
+    "libstd-rust-web-dev-bpf",
+    "llvm-22-dev",
+    "libpolly-22-dev",
+];
+
+impl Need {
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Build => &["gcc", "libc6-dev"],
+            Self::Lab => &["iproute2", "nftables", "iputils-ping"],
+            Self::Bench => &["bird2", "iproute2", "nftables"],
+        }
+    }
+}
+
+/// Installs what is missing for `needs`, after it has listed it. Without network access where nothing is missing.
+///
+/// # Errors
+/// Where something is missing and cannot be installed; the message names it.
+pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
+    let builds = needs.contains(&Need::Build);
+    let mut wanted: Vec<&str> = needs
+        .iter()
+        .flat_map(|need| need.packages())
+        .copied()
+        .collect();
+    // Where rustup can build the probes by itself, its linker brings its own LLVM.
+    let debian = builds && !crate::build::nightly_has_source();
+    if debian {
+        wanted.extend(PROBE_PACKAGES);
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    let missing: Vec<&str> = wanted.into_iter().filter(|name| !installed(name)).collect();
+    let linker_missing = builds && linker().is_none();
+    announce(&missing, linker_missing);
+    install(&missing)?;
+    if linker_missing {
+        install_linker(debian)?;
+    }
+    Ok(())
+}
+
+fn announce(missing: &[&str], linker_missing: bool) {
+    if missing.is_empty() && !linker_missing {
+        return;
+    }
+    eprintln!("Missing on this machine, and installed now:");
+    for name in missing {
+        eprintln!("  {name} (Debian package)");
+    }
+    if linker_missing {
+        eprintln!("  bpf-linker {BPF_LINKER} (cargo install)");
+    }
+}
+
+/// Whether dpkg has the package, unpacked and configured.
+fn installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Status}", package])
+        .output()
+        .is_ok_and(|answer| answer.stdout == b"installed")
+}
+
+fn install(missing: &[&str]) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    ensure!(
+        Path::new("/usr/bin/apt-get").exists(),
+        "missing: {names}. These are Debian packages and there is no apt-get here: install their equivalents"
+    );
+    ensure!(
+        geteuid().is_root(),
+        "missing: {names}. Run this as root, or first: apt-get install {names}"
+    );
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    process::run(apt().arg("update"))?;
+    process::run(
+        apt()
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(missing),
+    )
+    .with_context(|| format!("could not install {names}"))
+}
+
+/// `bpf-linker`, in the search path or where cargo installs.
+pub(crate) fn linker() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(cargo_bin());
+    folders
+        .map(|folder| folder.join("bpf-linker"))
+        .find(|candidate| candidate.is_file())
+}
+
+fn cargo_bin() -> Option<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
+    Some(home.join("bin"))
+}
+
+fn install_linker(with_debian_llvm: bool) -> Result<()> {
+    let mut cargo = crate::build::cargo();
+    cargo.args(["install", "bpf-linker", "--version", BPF_LINKER]);
+    if with_debian_llvm {
+        // Without its tools first in the path the build finds Debian's default LLVM, which is too old.
+        let path = std::env::var("PATH").unwrap_or_default();
+        cargo
+            .args(["--no-default-features", "--features", "llvm-22"])
+            .env("PATH", format!("{LLVM}/bin:{path}"))
+            .env("LLVM_PREFIX", LLVM);
+    }
+    process::run(&mut cargo).context("could not install bpf-linker")?;
+    if linker().is_none() {
+        bail!("bpf-linker was installed, but not into the search path: add ~/.cargo/bin to PATH");
+    }
+    Ok(())
+}

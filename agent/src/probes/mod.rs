@@ -1,7 +1,26 @@
-//! The probes in the kernel: load, attach, fall back, decode.
+//! The probes in the kernel: load, attach, decode. What the kernel does not take says so, and the others go on.
 
+mod decode;
+mod error;
+mod events;
+mod hooks;
+mod kernel_types;
+mod load;
+mod metrics;
+mod offsets;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aya::Ebpf;
+pub use error::ProbeError;
 use lacuna_core::evidence::{Evidence, RetransmitCause};
 use serde::Serialize;
+
+use self::events::KernelEvents;
+use self::hooks::{OBJECTS, Object};
+use self::load::Kernel;
+use self::metrics::KernelMetrics;
 
 /// What became of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,14 +55,126 @@ pub trait ProbeMetrics: Send + Sync {
     fn runqueue_delay(&self) -> Option<Vec<(u32, Log2Histogram)>>;
     /// TCP retransmits by remote address and cause: (address, cause, carried out, failed).
     fn retransmits(&self) -> Option<Vec<(std::net::IpAddr, RetransmitCause, u64, u64)>>;
-    /// Drops by the kernel's name of the reason.
+    /// Whether the running kernel tells failed retransmits apart (it hands over the error). Where it does not, the last
+    /// figure of [`Self::retransmits`] is unknown, not 0.
+    fn retransmit_failures_told(&self) -> bool {
+        false
+    }
+    /// Drops by the kernel's name of the reason, in the agent's network namespace.
     fn drops(&self) -> Option<Vec<(String, u64)>>;
     /// Events that found the ring buffer full.
     fn events_lost(&self) -> Option<u64>;
+    /// Counts that had no room in the bounded maps of the kernel.
+    fn entries_refused(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Events that crossed a threshold since the last call, as evidence about `host`.
 pub trait ProbeEvents: Send {
     /// Appends them to `into`, oldest first; never blocks, takes at most a bounded number.
     fn drain(&mut self, host: &str, into: &mut Vec<Evidence>);
+}
+
+/// What the probes are told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Inode number of the network namespace that `tcp` and `drops` keep to; 0 for that of this process.
+    pub netns_inum: u32,
+    /// A timer that is late by this or more is an event; a lesser lateness is only counted.
+    pub timer_late: Duration,
+    /// A task that waits for a CPU for this long or longer is an event; a shorter wait is only counted.
+    pub runqueue_delay: Duration,
+}
+
+/// The probes in the kernel. They are detached when this is dropped.
+#[derive(Default)]
+pub struct Probes {
+    /// Every hook of every family, and what became of it.
+    pub status: Vec<ProbeStatus>,
+    /// What they count; absent where nothing is loaded.
+    pub metrics: Option<Arc<dyn ProbeMetrics>>,
+    /// What they report; absent where nothing is loaded.
+    pub events: Option<Box<dyn ProbeEvents>>,
+    objects: Vec<Ebpf>,
+}
+
+impl std::fmt::Debug for Probes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Probes")
+            .field("status", &self.status)
+            .field("objects", &self.objects.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Attaches every probe that the running kernel takes. It never fails as a whole: what is refused says why in its status.
+#[must_use]
+pub fn attach(options: &Options) -> Probes {
+    let kernel = match Kernel::read(options) {
+        Ok(kernel) => kernel,
+        Err(error) => return Probes::refused(&error),
+    };
+    let mut probes = Probes::default();
+    let mut metrics = KernelMetrics {
+        reasons: kernel.reasons(),
+        ..KernelMetrics::default()
+    };
+    let mut rings = Vec::new();
+    for object in &OBJECTS {
+        let mut loaded = match load::load(object, &kernel, options) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                probes.refuse(object, &error);
+                continue;
+            }
+        };
+        loaded.take_maps(&mut metrics);
+        if let Some((ring, refused)) = loaded.take_output() {
+            rings.push(ring);
+            metrics.refused.push(refused);
+        }
+        probes.status.append(&mut loaded.status);
+        probes.objects.push(loaded.ebpf);
+    }
+    if !probes.objects.is_empty() {
+        let events = KernelEvents::new(rings, metrics.refused.clone());
+        probes.events = Some(Box::new(events));
+        probes.metrics = Some(Arc::new(metrics));
+    }
+    probes
+}
+
+impl Probes {
+    /// Whether every hook of the family is attached.
+    #[must_use]
+    pub fn has(&self, probe: &str) -> bool {
+        let mut hooks = self.status.iter().filter(|status| status.probe == probe);
+        hooks.clone().next().is_some() && hooks.all(|status| status.attached)
+    }
+
+    fn refused(error: &ProbeError) -> Self {
+        let mut probes = Self::default();
+        for object in &OBJECTS {
+            probes.refuse(object, error);
+        }
+        probes
+    }
+
+    fn refuse(&mut self, object: &Object, error: &ProbeError) {
+        let refused = |hook| load::status(hook, Some(error));
+        self.status.extend(object.hooks.iter().map(refused));
+    }
+}
+
+/// The rows of `lacuna_probe_attached{probe,hook}`: 1 where it is attached, 0 where it is not.
+pub fn attached_rows(status: &[ProbeStatus]) -> impl Iterator<Item = (&str, &str, u8)> {
+    status.iter().map(|status| {
+        (
+            status.probe.as_str(),
+            status.hook.as_str(),
+            u8::from(status.attached),
+        )
+    })
 }

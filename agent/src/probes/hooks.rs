@@ -1,0 +1,237 @@
+//! Every probe: what it hangs on, and what it needs to know of the kernel.
+
+/// How a probe hangs on its tracepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A BTF tracepoint: the verifier knows the types, fields are read without a call.
+    Btf,
+    /// A raw tracepoint.
+    Raw,
+}
+
+/// One program and its hook. The program has the tracepoint's name.
+pub(super) struct Hook {
+    /// The family.
+    pub(super) probe: &'static str,
+    /// How it hangs there.
+    pub(super) kind: Kind,
+    /// The tracepoint.
+    pub(super) tracepoint: &'static str,
+    /// What the tracepoint must hand over.
+    pub(super) values: Values,
+    /// What the program must be told.
+    pub(super) globals: &'static [Global],
+}
+
+impl Hook {
+    /// As status and metrics name it.
+    pub(super) fn name(&self) -> String {
+        let kind = match self.kind {
+            Kind::Btf => "tp_btf",
+            Kind::Raw => "raw_tp",
+        };
+        format!("{kind}/{}", self.tracepoint)
+    }
+}
+
+/// What a tracepoint must hand over.
+pub(super) struct Values {
+    /// How many values.
+    pub(super) at_least: usize,
+    /// Which kernels do.
+    pub(super) since: &'static str,
+}
+
+/// A global of the probes that the kernel's types decide.
+pub(super) struct Global {
+    /// Its name in the object.
+    pub(super) name: &'static str,
+    /// What decides it.
+    pub(super) source: Source,
+}
+
+/// What decides a global.
+pub(super) enum Source {
+    /// The byte of the first of these fields that the kernel has.
+    Offset(&'static [&'static str]),
+    /// How far a bit field is shifted in its byte.
+    Shift(&'static str),
+    /// The bits of a bit field, after the shift.
+    Mask(&'static str),
+    /// 1 where the tracepoint hands over at least so many values.
+    Hands(usize),
+}
+
+/// One object file: the kernel takes all of its maps or none.
+pub(super) struct Object {
+    /// The file, empty where the binary was built without probes.
+    pub(super) bytes: &'static [u8],
+    /// Its programs.
+    pub(super) hooks: &'static [Hook],
+    /// The threshold in it, in nanoseconds.
+    pub(super) threshold: Threshold,
+}
+
+/// Which threshold of the options an object has.
+#[derive(Clone, Copy)]
+pub(super) enum Threshold {
+    /// `timer_late`.
+    TimerLate,
+    /// `runqueue_delay`.
+    RunqueueDelay,
+}
+
+/// All objects.
+pub(super) static OBJECTS: [Object; 2] = [
+    Object {
+        bytes: aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lacuna-probes-sched")),
+        hooks: &[SCHED_WAKEUP, SCHED_WAKEUP_NEW, SCHED_SWITCH],
+        threshold: Threshold::RunqueueDelay,
+    },
+    Object {
+        bytes: aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lacuna-probes")),
+        hooks: &[
+            HRTIMER_EXPIRE_ENTRY,
+            HRTIMER_START,
+            LOCAL_TIMER_ENTRY,
+            TCP_RETRANSMIT_SKB,
+            TCP_RETRANSMIT_SYNACK,
+            KFREE_SKB,
+        ],
+        threshold: Threshold::TimerLate,
+    },
+];
+
+const fn at_least(at_least: usize, since: &'static str) -> Values {
+    Values { at_least, since }
+}
+
+const fn offset(name: &'static str, paths: &'static [&'static str]) -> Global {
+    let source = Source::Offset(paths);
+    Global { name, source }
+}
+
+const SCHED_WAKEUP: Hook = Hook {
+    probe: "sched",
+    kind: Kind::Btf,
+    tracepoint: "sched_wakeup",
+    values: at_least(1, "Linux 5.8"),
+    globals: &[],
+};
+
+const SCHED_WAKEUP_NEW: Hook = Hook {
+    tracepoint: "sched_wakeup_new",
+    ..SCHED_WAKEUP
+};
+
+const SCHED_SWITCH: Hook = Hook {
+    probe: "sched",
+    kind: Kind::Btf,
+    tracepoint: "sched_switch",
+    values: at_least(3, "Linux 5.8"),
+    globals: &[
+        offset("TASK_PID", &["task_struct.pid"]),
+        offset("TASK_COMM", &["task_struct.comm"]),
+        // Renamed in 5.14.
+        offset("TASK_STATE", &["task_struct.__state", "task_struct.state"]),
+        // The state of the task that leaves, since 5.18.
+        Global {
+            name: "SWITCH_HAS_STATE",
+            source: Source::Hands(4),
+        },
+    ],
+};
+
+const HRTIMER_EXPIRE_ENTRY: Hook = Hook {
+    probe: "timer",
+    kind: Kind::Btf,
+    tracepoint: "hrtimer_expire_entry",
+    values: at_least(2, "Linux 5.8"),
+    globals: &[
+        offset("HRTIMER_EXPIRES", &["hrtimer.node.expires"]),
+        offset("HRTIMER_BASE", &["hrtimer.base"]),
+        offset("HRTIMER_IS_SOFT", &["hrtimer.is_soft"]),
+        offset("CLOCK_BASE_CLOCKID", &["hrtimer_clock_base.clockid"]),
+    ],
+};
+
+const HRTIMER_START: Hook = Hook {
+    tracepoint: "hrtimer_start",
+    values: at_least(1, "Linux 5.8"),
+    ..HRTIMER_EXPIRE_ENTRY
+};
+
+const LOCAL_TIMER_ENTRY: Hook = Hook {
+    probe: "timer",
+    kind: Kind::Raw,
+    tracepoint: "local_timer_entry",
+    values: at_least(1, "x86 only"),
+    globals: &[],
+};
+
+const TCP_RETRANSMIT_SKB: Hook = Hook {
+    probe: "tcp",
+    kind: Kind::Raw,
+    tracepoint: "tcp_retransmit_skb",
+    values: at_least(2, "Linux 5.8"),
+    globals: &[
+        offset("SKC_NET", &["sock_common.skc_net.net"]),
+        offset("NET_INUM", &["net.ns.inum"]),
+        offset("SKC_FAMILY", &["sock_common.skc_family"]),
+        offset("SKC_STATE", &["sock_common.skc_state"]),
+        offset("SKC_DADDR", &["sock_common.skc_daddr"]),
+        offset("SKC_V6_DADDR", &["sock_common.skc_v6_daddr"]),
+        offset("ICSK_CA_STATE", &["inet_connection_sock.icsk_ca_state"]),
+        Global {
+            name: "ICSK_CA_STATE_SHIFT",
+            source: Source::Shift("inet_connection_sock.icsk_ca_state"),
+        },
+        Global {
+            name: "ICSK_CA_STATE_MASK",
+            source: Source::Mask("inet_connection_sock.icsk_ca_state"),
+        },
+        Global {
+            name: RETRANSMIT_HAS_ERROR,
+            source: Source::Hands(3),
+        },
+    ],
+};
+
+/// The global that says whether the kernel tells failed retransmits apart.
+pub(super) const RETRANSMIT_HAS_ERROR: &str = "RETRANSMIT_HAS_ERROR";
+
+const TCP_RETRANSMIT_SYNACK: Hook = Hook {
+    probe: "tcp",
+    kind: Kind::Raw,
+    tracepoint: "tcp_retransmit_synack",
+    values: at_least(2, "Linux 5.8"),
+    globals: &[
+        offset("SKC_NET", &["sock_common.skc_net.net"]),
+        offset("NET_INUM", &["net.ns.inum"]),
+        offset("SKC_FAMILY", &["sock_common.skc_family"]),
+        offset("SKC_DADDR", &["sock_common.skc_daddr"]),
+        offset("SKC_V6_DADDR", &["sock_common.skc_v6_daddr"]),
+    ],
+};
+
+const KFREE_SKB: Hook = Hook {
+    probe: "drops",
+    kind: Kind::Raw,
+    tracepoint: "kfree_skb",
+    values: at_least(
+        3,
+        "Linux 5.17, or a distribution that took over drop reasons",
+    ),
+    globals: &[
+        offset("SKB_DEV", &["sk_buff.dev"]),
+        offset("SKB_SK", &["sk_buff.sk"]),
+        offset("NET_DEVICE_NET", &["net_device.nd_net.net"]),
+        offset("SKC_NET", &["sock_common.skc_net.net"]),
+        offset("NET_INUM", &["net.ns.inum"]),
+        // The receiving socket, since 6.11.
+        Global {
+            name: "DROP_HAS_RX_SK",
+            source: Source::Hands(4),
+        },
+    ],
+};

@@ -1,0 +1,105 @@
+//! What the kernel counts, read at the moment it is asked for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
+use lacuna_abi::{DROP_REASONS, HISTOGRAM_WORDS, REFUSED_ENTRIES, REFUSED_EVENTS, RETRANSMIT_KEYS};
+use lacuna_core::evidence::RetransmitCause;
+
+use super::decode::{self, KeyBytes, ReasonNames};
+use super::{Log2Histogram, ProbeMetrics};
+
+/// A histogram for each CPU.
+pub(super) type Histograms = PerCpuArray<MapData, [u64; HISTOGRAM_WORDS]>;
+/// Sent and failed retransmits, for each CPU.
+pub(super) type Retransmits = PerCpuHashMap<MapData, KeyBytes, [u64; 2]>;
+/// Drops by reason, for each CPU.
+pub(super) type Drops = PerCpuHashMap<MapData, u32, u64>;
+/// What found no room, for each CPU.
+pub(super) type Refused = Arc<PerCpuArray<MapData, u64>>;
+
+/// The maps of the probes that are attached; the others are absent.
+#[derive(Default)]
+pub(super) struct KernelMetrics {
+    pub(super) timer_lateness: Option<Histograms>,
+    pub(super) timer_gaps: Option<Histograms>,
+    pub(super) runqueue_delay: Option<Histograms>,
+    pub(super) retransmits: Option<Retransmits>,
+    /// Whether the kernel tells retransmits that failed from those carried out.
+    pub(super) failures_told: bool,
+    pub(super) drops: Option<Drops>,
+    pub(super) reasons: ReasonNames,
+    pub(super) refused: Vec<Refused>,
+}
+
+impl ProbeMetrics for KernelMetrics {
+    fn timer_lateness(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        by_cpu(self.timer_lateness.as_ref()?)
+    }
+
+    fn timer_gaps(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        by_cpu(self.timer_gaps.as_ref()?)
+    }
+
+    fn runqueue_delay(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        by_cpu(self.runqueue_delay.as_ref()?)
+    }
+
+    fn retransmits(&self) -> Option<Vec<(IpAddr, RetransmitCause, u64, u64)>> {
+        let map = self.retransmits.as_ref()?;
+        // An entry that makes room meanwhile lets the iteration begin again: hence the bound, and each key once.
+        let mut found = BTreeMap::new();
+        for entry in map.iter().take(2 * RETRANSMIT_KEYS) {
+            let Ok((key, counts)) = entry else { continue };
+            if let Some(key) = decode::retransmit_key(&key) {
+                let sum = |field: usize| counts.iter().map(|of_cpu| of_cpu[field]).sum();
+                found.insert(key, (sum(0), sum(1)));
+            }
+        }
+        let row = |((address, cause), (sent, failed))| (address, cause, sent, failed);
+        Some(found.into_iter().map(row).collect())
+    }
+
+    fn retransmit_failures_told(&self) -> bool {
+        self.failures_told
+    }
+
+    fn drops(&self) -> Option<Vec<(String, u64)>> {
+        let map = self.drops.as_ref()?;
+        let mut found = BTreeMap::new();
+        for (reason, counts) in map.iter().take(DROP_REASONS).flatten() {
+            found.insert(self.reasons.name(reason), counts.iter().sum());
+        }
+        Some(found.into_iter().collect())
+    }
+
+    fn events_lost(&self) -> Option<u64> {
+        refused(&self.refused, REFUSED_EVENTS)
+    }
+
+    fn entries_refused(&self) -> Option<u64> {
+        refused(&self.refused, REFUSED_ENTRIES)
+    }
+}
+
+/// The histogram of every CPU that is online; what is offline has none.
+fn by_cpu(map: &Histograms) -> Option<Vec<(u32, Log2Histogram)>> {
+    let values = map.get(&0, 0).ok()?;
+    let online = aya::util::online_cpus().ok()?;
+    let of_cpu = |cpu: u32| {
+        let words = values.get(usize::try_from(cpu).ok()?)?;
+        Some((cpu, decode::histogram(words)))
+    };
+    Some(online.into_iter().filter_map(of_cpu).collect())
+}
+
+/// The sum over all CPUs and objects; absent where one cannot be read, or there is none.
+pub(super) fn refused(counters: &[Refused], which: u32) -> Option<u64> {
+    if counters.is_empty() {
+        return None;
+    }
+    let of_object = |counter: &Refused| Some(counter.get(&which, 0).ok()?.iter().sum::<u64>());
+    counters.iter().map(of_object).sum()
+}
