@@ -62,6 +62,7 @@ pub(crate) fn busy() -> Arc<Shared> {
         CpuStatus { cpu: 0, busy: Some(0.25), steal_seconds_total: Some(12.5) },
         CpuStatus { cpu: 1, ..CpuStatus::default() },
     ];
+    shared.degrade("probes", "not attached: tcp (tp_btf/tcp_retransmit_skb)".into());
     shared.degrade("store", "the store is read-only".into());
     *shared.ready.write() = true;
     shared.incidents.write().put(Arc::new(host_down()));

@@ -208,9 +208,8 @@ impl Health {
     /// How the agent is.
     #[must_use]
     pub fn of(shared: &Shared) -> Self {
-        let mut degraded = shared.degraded.read().clone();
-        degraded.extend(blind_probes(&shared.probes.read()));
-        let failed = shared.failed.read().clone().or_else(|| blind(shared));
+        let degraded = shared.degraded.read().clone();
+        let failed = shared.failed.read().clone();
         let (status, reason) = if !*shared.ready.read() {
             let reason = "not every probe and socket has answered yet";
             (HealthStatus::Starting, Some(reason.to_owned()))
@@ -223,28 +222,6 @@ impl Health {
         };
         Self { status, reason, degraded }
     }
-}
-
-/// Without peers the probes are all there is.
-fn blind(shared: &Shared) -> Option<String> {
-    let no_peers = !shared.peers.read().iter().any(|peer| peer.role == "peer");
-    let no_probes = !shared.probes.read().iter().any(|probe| probe.attached);
-    let reason = "no probe is attached and no peer is configured: nothing is watched; see `lacuna doctor`";
-    (no_peers && no_probes).then(|| reason.to_owned())
-}
-
-/// Families of which no hook is attached, by `probe:<family>`.
-fn blind_probes(probes: &[ProbeStatus]) -> BTreeMap<String, String> {
-    let attached = |family: &str| probes.iter().any(|one| one.attached && one.probe == family);
-    probes
-        .iter()
-        .filter(|probe| !attached(&probe.probe))
-        .map(|probe| {
-            let because = probe.because.clone();
-            let because = because.unwrap_or_else(|| format!("{} is not attached", probe.hook));
-            (format!("probe:{}", probe.probe), because)
-        })
-        .collect()
 }
 
 impl Peers {
