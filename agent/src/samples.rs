@@ -156,6 +156,9 @@ impl ProbeMetrics for Kernel {
             (to("192.0.2.8"), RetransmitCause::Syn, 3, 0),
         ])
     }
+    fn retransmit_failures_told(&self) -> bool {
+        true
+    }
     fn drops(&self) -> Option<Vec<(String, u64)>> {
         None
     }

@@ -60,6 +60,9 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
         Fact::Drops { reason, count } => {
             format!("the kernel of {host} dropped {count} packets: {reason}")
         }
+        Fact::SocketOverflow { count } => {
+            format!("the agent's own receive buffer on {host} had no room for {count} datagrams")
+        }
         Fact::EventsLost { count } => {
             format!("{count} events of the probes on {host} were lost, the ring buffer was full")
         }

@@ -26,6 +26,8 @@ use crate::shared::Shared;
 use crate::store::{Query, StoreReader};
 use listener::Bounded;
 
+pub(crate) use api::{class, since};
+
 /// Connections that are served at once; more wait in the socket's own queue.
 pub const MAX_CONNECTIONS: usize = 128;
 /// Listeners to `/api/v1/incidents/stream`.
@@ -57,27 +59,28 @@ pub async fn serve(
     shared: Arc<Shared>,
     store: Option<StoreReader>,
     listener: std::net::TcpListener,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = Bounded::new(TcpListener::from_std(listener)?, MAX_CONNECTIONS);
-    let (end, mut ended) = watch::channel(false);
+    let (end, ended) = watch::channel(false);
     let app = router(shared, store, ended.clone());
-    let signal = async move {
+    let serving = axum::serve(listener, app).with_graceful_shutdown(over(ended));
+    let ending = async move {
         shutdown.await;
-        // Streams have no end of their own; nobody listens where none is open.
+        // Streams have no end of their own: this is what ends them.
         let _ = end.send(true);
-    };
-    let serving = axum::serve(listener, app).with_graceful_shutdown(signal);
-    let patience = async move {
-        // An error means that the sender is gone, which is the end as well.
-        let _ = ended.wait_for(|ended| *ended).await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
         served = serving.into_future() => served,
-        () = patience => Ok(()),
+        () = ending => Ok(()),
     }
+}
+
+async fn over(mut ended: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the end as well.
+    let _ = ended.wait_for(|ended| *ended).await;
 }
 
 fn router(shared: Arc<Shared>, store: Option<StoreReader>, ending: watch::Receiver<bool>) -> Router {

@@ -226,10 +226,11 @@ fn kernel_times(out: &mut Families<'_>, kernel: &dyn ProbeMetrics) -> fmt::Resul
 }
 
 fn kernel_network(out: &mut Families<'_>, kernel: &dyn ProbeMetrics, peers: &[PeerStatus]) -> fmt::Result {
+    let told = kernel.retransmit_failures_told();
     let mut retransmits = BTreeMap::<_, u64>::new();
     for (address, cause, sent, failed) in kernel.retransmits().unwrap_or_default() {
         let peer = peer_of(address, peers);
-        for (kind, count) in [(kind(cause), sent), ("failed", failed)] {
+        for (kind, count) in [Some((kind(cause), sent)), told.then_some(("failed", failed))].into_iter().flatten() {
             let key = labels([("peer", peer), ("kind", kind)]);
             let sum = retransmits.entry(key).or_default();
             *sum = sum.saturating_add(count);
@@ -250,6 +251,11 @@ fn kernel_network(out: &mut Families<'_>, kernel: &dyn ProbeMetrics, peers: &[Pe
         "lacuna_events_lost",
         "Events of the probes that found the ring buffer full",
         kernel.events_lost().map(|lost| (labels([]), lost)),
+    )?;
+    out.counters(
+        "lacuna_probe_entries_refused",
+        "Counts that had no room in the bounded maps of the probes",
+        kernel.entries_refused().map(|refused| (labels([]), refused)),
     )
 }
 
