@@ -236,11 +236,13 @@ async fn watch_signals(args: &Args, config: &Config, commands: SyncSender<Comman
         tokio::select! {
             _ = terminate.recv() => return,
             _ = interrupt.recv() => return,
-            _ = hangup.recv() => match reload(args, config) {
-                Ok(new) if commands.try_send(Command::Reload(Box::new(new))).is_ok() => tracing::info!("configuration re-read"),
-                Ok(_) => tracing::error!("the configuration was not taken: the driver does not keep up"),
-                Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
-            },
+            _ = hangup.recv() => {
+                let taken = reload(args, config).and_then(|new| Ok(commands.try_send(Command::Reload(Box::new(new)))?));
+                match taken {
+                    Ok(()) => tracing::info!("configuration re-read"),
+                    Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
+                }
+            }
         }
     }
 }

@@ -69,7 +69,7 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
 
 fn summary(context: &Context<'_>, gap: &Gap, direction: Direction) -> String {
     let (me, peer, length) = (context.me(), &gap.peer, time(gap.length(context.now)));
-    let to = gap.lost_to.map_or_else(|| "those".to_owned(), |lost| lost.to_string());
+    let to = gap.lost_to.filter(|lost| *lost > 0).map_or_else(|| "those".to_owned(), |lost| lost.to_string());
     match direction {
         Direction::Both => format!(
             "the network lost packets both ways between {me} and {peer} for {length}: {} heartbeats from {peer} and {to} to it",
