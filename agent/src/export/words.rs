@@ -66,7 +66,15 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
         Fact::EventsLost { count } => {
             format!("{count} events of the probes on {host} were lost, the ring buffer was full")
         }
-        other => kind(other),
+        // Listed so that a new kind of evidence is not forgotten here.
+        Fact::Silence { .. }
+        | Fact::Unheard { .. }
+        | Fact::Echo { .. }
+        | Fact::Account(_)
+        | Fact::View { .. }
+        | Fact::NewBoot { .. }
+        | Fact::NewIncarnation
+        | Fact::Lost { .. } => kind(fact),
     }
 }
 

@@ -184,7 +184,7 @@ fn store(config: &Config) -> Check {
 }
 
 fn is_writable(directory: &Path) -> bool {
-    access(directory, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+    directory.is_dir() && access(directory, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
 }
 
 /// The directory itself, or the nearest one above it that exists.
@@ -292,7 +292,8 @@ mod tests {
         config.store.path = root.path().join("a/b");
         assert_eq!(store(&config).state, State::Ok);
         assert!(!root.path().join("a").exists());
-        config.store.path = "/proc/lacuna".into();
+        std::fs::write(root.path().join("file"), "").unwrap();
+        config.store.path = root.path().join("file/store");
         assert_eq!(store(&config).state, State::Degraded);
         config.store.path = root.path().to_owned();
         std::fs::write(root.path().join("incidents.db"), "no database at all, however long the text is").unwrap();
