@@ -225,29 +225,56 @@ fn doctor_gives_a_line_for_everything_and_one_document() {
     assert!(document["checks"].as_array().unwrap().len() > 10);
 }
 
+/// An agent in a network namespace of its own, since one without peers watches the default gateway: there is none.
+struct Isolated(std::process::Child);
+
+impl Isolated {
+    fn start(config: &str) -> Self {
+        let script = "ip link set lo up && exec \"$@\"";
+        let words = ["--net", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_lacuna"), "agent", "--config", config];
+        Self(Command::new("unshare").args(words).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Runs a command in the agent's namespace.
+    fn lacuna(&self, words: &[&str]) -> Output {
+        let namespace = format!("--net=/proc/{}/ns/net", self.0.id());
+        Command::new("nsenter").arg(namespace).arg(env!("CARGO_BIN_EXE_lacuna")).args(words).output().unwrap()
+    }
+
+    fn end(mut self) -> std::process::ExitStatus {
+        let pid = i32::try_from(self.0.id()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        // It has ended already unless the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn status_is_of_the_agent_that_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let text = format!(
-        "host = \"db1\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[store]\npath = \"{}\"\n",
-        dir.path().join("store").display()
-    );
-    let file = written(dir.path(), "agent.toml", &text);
-    let mut agent = command(&["agent", "--config", &file]).stderr(Stdio::null()).spawn().unwrap();
-    let url = format!("http://127.0.0.1:{port}");
+    let store = dir.path().join("store");
+    let text =
+        format!("host = \"db1\"\n[http]\nlisten = \"127.0.0.1:19480\"\n[store]\npath = \"{}\"\n", store.display());
+    let agent = Isolated::start(&written(dir.path(), "agent.toml", &text));
+    let url = "http://127.0.0.1:19480";
     let status = (0..100)
         .map(|_| {
             std::thread::sleep(Duration::from_millis(100));
-            lacuna(&["status", "--agent", &url])
+            agent.lacuna(&["status", "--agent", url])
         })
-        .find(|status| code(status) == Some(0));
-    let listed = lacuna(&["incidents", "--agent", &url, "--json"]);
-    let pid = i32::try_from(agent.id()).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
-    let ended = agent.wait().unwrap();
-    let status = status.expect("the agent never answered");
+        .find(|status| code(status) == Some(0))
+        .expect("the agent never answered");
     assert!(out(&status).contains("on db1, kernel "), "{}", out(&status));
+    assert!(out(&status).contains("none configured"), "no peer and no gateway: {}", out(&status));
+    let listed = agent.lacuna(&["incidents", "--agent", url, "--json"]);
     assert!(serde_json::from_str::<Value>(&out(&listed)).unwrap()["incidents"].is_array());
+    let ended = agent.end();
     assert!(ended.success(), "{ended}");
 }
