@@ -38,9 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Where neither Debian's compiler nor a nightly with its source is there; the message names what is missing.
 pub(crate) fn probes() -> Result<PathBuf> {
     let Some(linker) = packages::linker() else {
-        bail!(
-            "bpf-linker is missing: run `cargo xtask build` as root, it installs what is missing"
-        );
+        bail!("bpf-linker is missing: run `cargo xtask build` as root, it installs what is missing");
     };
     let way = Way::find()?;
     eprintln!("Building the probes with {}", way.name());
@@ -77,9 +75,7 @@ pub(crate) fn agent(statically: bool) -> Result<PathBuf> {
     }
     // With the target named, build scripts and procedural macros are not linked statically, which they could not be.
     let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-    cargo
-        .args(["--target", &target])
-        .env("RUSTFLAGS", static_flags());
+    cargo.args(["--target", &target]).env("RUSTFLAGS", static_flags());
     process::run(&mut cargo)?;
     binary(target_dir.join(target).join("release"))
 }
@@ -159,9 +155,7 @@ fn debian_has_core() -> bool {
 
 /// Whether rustup has a nightly with the component `rust-src`.
 pub(crate) fn nightly_has_source() -> bool {
-    let answer = Command::new("rustup")
-        .args(["run", "nightly", "rustc", "--print", "sysroot"])
-        .output();
+    let answer = Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]).output();
     let Ok(answer) = answer else { return false };
     let sysroot = String::from_utf8_lossy(&answer.stdout);
     let core = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core");

@@ -26,12 +26,7 @@ const BPF_LINKER: &str = "0.13.0";
 const LLVM: &str = "/usr/lib/llvm-22";
 
 /// A compiler with `core` for BPF, and the LLVM that the linker is built with.
-pub(crate) const PROBE_PACKAGES: [&str; 4] = [
-    "rustc-web",
-    "libstd-rust-web-dev-bpf",
-    "llvm-22-dev",
-    "libpolly-22-dev",
-];
+pub(crate) const PROBE_PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 
 impl Need {
     fn packages(self) -> &'static [&'static str] {
@@ -49,11 +44,7 @@ impl Need {
 /// Where something is missing and cannot be installed; the message names it.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     let builds = needs.contains(&Need::Build);
-    let mut wanted: Vec<&str> = needs
-        .iter()
-        .flat_map(|need| need.packages())
-        .copied()
-        .collect();
+    let mut wanted: Vec<&str> = needs.iter().flat_map(|need| need.packages()).copied().collect();
     // Where rustup can build the probes by itself, its linker brings its own LLVM.
     let debian = builds && !crate::build::nightly_has_source();
     if debian {
@@ -101,31 +92,22 @@ fn install(missing: &[&str]) -> Result<()> {
         Path::new("/usr/bin/apt-get").exists(),
         "missing: {names}. These are Debian packages and there is no apt-get here: install their equivalents"
     );
-    ensure!(
-        geteuid().is_root(),
-        "missing: {names}. Run this as root, or first: apt-get install {names}"
-    );
+    ensure!(geteuid().is_root(), "missing: {names}. Run this as root, or first: apt-get install {names}");
     let apt = || {
         let mut apt = Command::new("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive");
         apt
     };
     process::run(apt().arg("update"))?;
-    process::run(
-        apt()
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(missing),
-    )
-    .with_context(|| format!("could not install {names}"))
+    process::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(missing))
+        .with_context(|| format!("could not install {names}"))
 }
 
 /// `bpf-linker`, in the search path or where cargo installs.
 pub(crate) fn linker() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(cargo_bin());
-    folders
-        .map(|folder| folder.join("bpf-linker"))
-        .find(|candidate| candidate.is_file())
+    folders.map(|folder| folder.join("bpf-linker")).find(|candidate| candidate.is_file())
 }
 
 fn cargo_bin() -> Option<PathBuf> {

@@ -14,10 +14,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     eprintln!("+ {shown}");
     let stderr = io::stderr().as_fd().try_clone_to_owned()?;
-    let status = command
-        .stdout(Stdio::from(stderr))
-        .status()
-        .with_context(|| format!("could not start: {shown}"))?;
+    let status = command.stdout(Stdio::from(stderr)).status().with_context(|| format!("could not start: {shown}"))?;
     ensure!(status.success(), "failed ({status}): {shown}");
     Ok(())
 }
