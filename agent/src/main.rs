@@ -1,2 +1,7 @@
 //! `lacuna`: see `lacuna --help`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lacuna::cli::main()
+}

@@ -1,10 +1,14 @@
 //! Values that the tests of several modules share; the same files feed the tests of the commands.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use hdrhistogram::Histogram;
+use lacuna_core::evidence::RetransmitCause;
 use lacuna_core::incident::Incident;
 
-use crate::shared::{Identity, Shared};
+use crate::probes::{Log2Histogram, ProbeMetrics, ProbeStatus};
+use crate::shared::{Cell, Counters, CpuStatus, Identity, PeerStatus, Shared};
 
 /// A closed incident with evidence, rulings and a witness.
 pub(crate) fn path_drop() -> Incident {
@@ -37,4 +41,128 @@ pub(crate) fn shared() -> Arc<Shared> {
         ..Identity::default()
     };
     Arc::new(Shared::new(identity, Vec::new(), None))
+}
+
+/// A running agent with two peers, an anchor, an open incident, and probes of which one is blind.
+pub(crate) fn busy() -> Arc<Shared> {
+    let probe = |probe: &str, hook: &str, because: Option<&str>| ProbeStatus {
+        probe: probe.into(),
+        hook: hook.into(),
+        attached: because.is_none(),
+        because: because.map(str::to_owned),
+    };
+    let probes = vec![
+        probe("sched", "raw_tp/sched_switch", None),
+        probe("tcp", "tp_btf/tcp_retransmit_skb", Some("no BTF in this kernel")),
+    ];
+    let metrics: Arc<dyn ProbeMetrics> = Arc::new(Kernel);
+    let mut shared = Shared::new(shared().identity.clone(), probes, Some(metrics));
+    *shared.peers.write() = vec![heard("lb1"), unheard("lb2"), anchor()];
+    *shared.cpus.write() = vec![
+        CpuStatus { cpu: 0, busy: Some(0.25), steal_seconds_total: Some(12.5) },
+        CpuStatus { cpu: 1, ..CpuStatus::default() },
+    ];
+    shared.degrade("probes", "not attached: tcp (tp_btf/tcp_retransmit_skb)".into());
+    shared.degrade("store", "the store is read-only".into());
+    *shared.ready.write() = true;
+    shared.incidents.write().put(Arc::new(host_down()));
+    shared.incidents.write().put(Arc::new(path_drop()));
+    shared.counters = Cell::new(counters());
+    Arc::new(shared)
+}
+
+fn counters() -> Counters {
+    let mut lengths = Histogram::new(3).unwrap();
+    lengths.record(15_840).unwrap();
+    Counters {
+        incidents_closed: [("path-drop".into(), 1), ("host-down".into(), 0)].into(),
+        packets_refused: [("version".into(), 3)].into(),
+        agent_late_us: Some(histogram(&[120, 90])),
+        incident_ms: [("path-drop".into(), lengths)].into(),
+        ..Counters::default()
+    }
+}
+
+fn histogram(us: &[u64]) -> Histogram<u64> {
+    let mut histogram = Histogram::new(3).unwrap();
+    for value in us {
+        histogram.record(*value).unwrap();
+    }
+    histogram
+}
+
+fn heard(name: &str) -> PeerStatus {
+    PeerStatus {
+        name: name.into(),
+        addr: "10.77.0.12:9479".parse().unwrap(),
+        role: "peer",
+        up: Some(true),
+        left: false,
+        last_heard_seconds: Some(0.04),
+        last_echo_seconds: Some(0.7),
+        clock_offset_seconds: Some(-0.0125),
+        sent: 1000,
+        received: 838,
+        lost_from_peer: 158,
+        lost_to_peer: Some(160),
+        rtt_us: histogram(&[180, 210, 240]),
+        gap_us: histogram(&[100_000, 15_840_000]),
+    }
+}
+
+fn unheard(name: &str) -> PeerStatus {
+    PeerStatus {
+        name: name.into(),
+        addr: "10.77.0.13:9479".parse().unwrap(),
+        up: None,
+        last_heard_seconds: None,
+        last_echo_seconds: None,
+        clock_offset_seconds: None,
+        received: 0,
+        lost_from_peer: 0,
+        lost_to_peer: None,
+        rtt_us: histogram(&[]),
+        gap_us: histogram(&[]),
+        ..heard(name)
+    }
+}
+
+fn anchor() -> PeerStatus {
+    PeerStatus { name: "gateway".into(), addr: "10.77.0.1:0".parse().unwrap(), role: "anchor", ..unheard("gateway") }
+}
+
+/// A kernel that measures lateness and retransmits and nothing else.
+struct Kernel;
+
+impl ProbeMetrics for Kernel {
+    fn timer_lateness(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        let mut counts = vec![0; 64];
+        (counts[11], counts[31]) = (1000, 1);
+        let sum_seconds = 3.25;
+        Some(vec![(0, Log2Histogram { counts, sum_seconds })])
+    }
+    fn timer_gaps(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        None
+    }
+    fn runqueue_delay(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        None
+    }
+    fn retransmits(&self) -> Option<Vec<(IpAddr, RetransmitCause, u64, u64)>> {
+        let to = |ip: &str| ip.parse().unwrap();
+        Some(vec![
+            (to("10.77.0.12"), RetransmitCause::Timeout, 12, 1),
+            (to("::ffff:10.77.0.12"), RetransmitCause::Timeout, 1, 0),
+            (to("192.0.2.7"), RetransmitCause::Syn, 2, 0),
+            (to("192.0.2.8"), RetransmitCause::Syn, 3, 0),
+        ])
+    }
+    fn retransmit_failures_told(&self) -> bool {
+        true
+    }
+    fn drops(&self) -> Option<Vec<(String, u64)>> {
+        None
+    }
+    fn events_lost(&self) -> Option<u64> {
+        Some(0)
+    }
 }

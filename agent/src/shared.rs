@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hdrhistogram::Histogram;
 use lacuna_core::incident::{Incident, State};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::probes::{ProbeMetrics, ProbeStatus};
@@ -97,7 +97,8 @@ impl Shared {
 }
 
 /// This host and how it is watched.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Identity {
     /// Its name.
     pub host: String,
@@ -151,18 +152,22 @@ pub struct PeerStatus {
 }
 
 /// One CPU as it is now. A figure that could not be read is absent.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CpuStatus {
     /// Its number.
     pub cpu: u32,
     /// The part of the last second that it was not idle, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub busy: Option<f64>,
     /// Steal since boot, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub steal_seconds_total: Option<f64>,
 }
 
 /// Figures of the agent itself; all count from its start.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// Incidents opened, by class (the final one once closed).
     pub incidents_closed: BTreeMap<String, u64>,

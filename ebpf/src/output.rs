@@ -39,9 +39,7 @@ pub(crate) fn count(histogram: &PerCpuArray<Histogram, 1>, value: u64) {
     };
     // SAFETY: the slot is this CPU's own, and `bucket` is below the number of buckets.
     unsafe {
-        *(&raw mut (*histogram).counts)
-            .cast::<u64>()
-            .add(bucket(value)) += 1;
+        *(&raw mut (*histogram).counts).cast::<u64>().add(bucket(value)) += 1;
         (*histogram).sum += value;
     }
 }

@@ -5,9 +5,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use aya_ebpf::bindings::{
-    BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE,
-};
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE};
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 
 /// The map, as the loader reads it from BTF: the order of the fields and their types are its definition.

@@ -8,8 +8,7 @@ use aya_ebpf::btf_maps::LruPerCpuHashMap;
 use aya_ebpf::macros::{btf_map, raw_tracepoint};
 use aya_ebpf::programs::RawTracePointContext;
 use lacuna_abi::{
-    CAUSE_FAST, CAUSE_OTHER, CAUSE_SYN, CAUSE_TIMEOUT, REFUSED_ENTRIES, RETRANSMIT_KEYS,
-    RetransmitCount, RetransmitKey,
+    CAUSE_FAST, CAUSE_OTHER, CAUSE_SYN, CAUSE_TIMEOUT, REFUSED_ENTRIES, RETRANSMIT_KEYS, RetransmitCount, RetransmitKey,
 };
 
 use crate::kernel::{globals, read};
@@ -49,8 +48,7 @@ const TCP_CA_RECOVERY: u32 = 3;
 const TCP_CA_LOSS: u32 = 4;
 
 #[btf_map]
-static RETRANSMITS: LruPerCpuHashMap<RetransmitKey, RetransmitCount, RETRANSMIT_KEYS> =
-    LruPerCpuHashMap::new();
+static RETRANSMITS: LruPerCpuHashMap<RetransmitKey, RetransmitCount, RETRANSMIT_KEYS> = LruPerCpuHashMap::new();
 
 #[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
 fn tcp_retransmit_skb(ctx: RawTracePointContext) -> i32 {
@@ -63,10 +61,7 @@ fn try_retransmit(ctx: &RawTracePointContext) -> Result<i32, i32> {
         return Ok(0);
     }
     let failed = RETRANSMIT_HAS_ERROR.load() != 0 && ctx.arg::<i32>(2) != 0;
-    let key = RetransmitKey {
-        remote: remote(sock)?,
-        cause: cause(sock)?,
-    };
+    let key = RetransmitKey { remote: remote(sock)?, cause: cause(sock)? };
     count(&key, failed);
     Ok(0)
 }
@@ -80,10 +75,7 @@ fn try_synack(ctx: &RawTracePointContext) -> Result<i32, i32> {
     if !in_own_netns(ctx.arg(0))? {
         return Ok(0);
     }
-    let key = RetransmitKey {
-        remote: remote(ctx.arg(1))?,
-        cause: CAUSE_SYN,
-    };
+    let key = RetransmitKey { remote: remote(ctx.arg(1))?, cause: CAUSE_SYN };
     count(&key, false);
     Ok(0)
 }
@@ -94,13 +86,11 @@ fn cause(sock: *const u8) -> Result<u32, i32> {
         return Ok(CAUSE_SYN);
     }
     let byte = u32::from(read::<u8>(sock, ICSK_CA_STATE.load())?);
-    Ok(
-        match (byte >> ICSK_CA_STATE_SHIFT.load()) & ICSK_CA_STATE_MASK.load() {
-            TCP_CA_LOSS => CAUSE_TIMEOUT,
-            TCP_CA_RECOVERY => CAUSE_FAST,
-            _ => CAUSE_OTHER,
-        },
-    )
+    Ok(match (byte >> ICSK_CA_STATE_SHIFT.load()) & ICSK_CA_STATE_MASK.load() {
+        TCP_CA_LOSS => CAUSE_TIMEOUT,
+        TCP_CA_RECOVERY => CAUSE_FAST,
+        _ => CAUSE_OTHER,
+    })
 }
 
 /// The remote address of what begins with a `sock_common`.
@@ -120,10 +110,7 @@ fn remote(common: *const u8) -> Result<[u8; 16], i32> {
 fn count(key: &RetransmitKey, failed: bool) {
     let (sent, failed) = if failed { (0, 1) } else { (1, 0) };
     let Some(known) = RETRANSMITS.get_ptr_mut(key) else {
-        if RETRANSMITS
-            .insert(key, &RetransmitCount { sent, failed }, 0)
-            .is_err()
-        {
+        if RETRANSMITS.insert(key, &RetransmitCount { sent, failed }, 0).is_err() {
             refuse(REFUSED_ENTRIES);
         }
         return;

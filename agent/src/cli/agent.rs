@@ -98,7 +98,9 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
 fn listen(config: &Config) -> Result<TcpListener> {
     let address = config.http.listen;
     let listener = TcpListener::bind(address).with_context(|| {
-        format!("cannot listen on {address} (http.listen): another agent may be running, or the address is not this host's")
+        format!(
+            "cannot listen on {address} (http.listen): another agent may be running, or the address is not this host's"
+        )
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)

@@ -132,9 +132,9 @@ impl Driver {
             self.next_slow = now.boot.plus(SLOW);
             self.tell(clock_fact(&self.config.host, now));
         }
-        let left = self.parts.own.end_of_turn();
+        self.parts.own.end_of_turn();
         self.publisher.peers(&self.parts.engine, &self.parts.network, now.boot);
-        self.publisher.lateness(now.boot.since(due), left);
+        self.publisher.lateness(now.boot.since(due));
     }
 
     /// What this host did in the meantime comes before what others say of it.

@@ -59,12 +59,10 @@ impl OwnWatch {
         self.end_of_turn();
     }
 
-    /// Takes the readings that the next lateness is measured from; answers with how long the thread has waited for
-    /// a CPU since boot, in nanoseconds.
-    pub fn end_of_turn(&mut self) -> Option<u64> {
+    /// Takes the readings that the next lateness is measured from.
+    pub fn end_of_turn(&mut self) {
         self.waited_ns = self.files.thread_waited_ns();
         self.suspended = clock::suspended();
-        self.waited_ns
     }
 
     /// The agent should have run at `due` and runs only `now`: with everything that may tell why.

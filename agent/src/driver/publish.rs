@@ -102,27 +102,37 @@ impl Publisher {
         }
     }
 
-    /// How late the turn was, and how long the thread has waited for a CPU since boot.
-    pub(super) fn lateness(&self, late: Duration, _waited_ns: Option<u64>) {
+    /// How late the turn was.
+    pub(super) fn lateness(&self, late: Duration) {
         let mut counters = self.shared.counters.write();
         record(counters.agent_late_us.get_or_insert_with(|| histogram(LONGEST_US)), late);
     }
 
     pub(super) fn incident(&self, incident: Arc<Incident>) {
-        let class = incident.verdict.class.name();
-        let (id, summary) = (&incident.id, &incident.verdict.summary);
+        self.log(&incident);
         if incident.state == State::Closed {
-            tracing::info!(id, class, duration_ms = incident.duration_ms, "closed: {summary}");
+            let class = incident.verdict.class.name();
             let mut counters = self.shared.counters.write();
             *counters.incidents_closed.entry(class.to_owned()).or_default() += 1;
             let lengths = counters.incident_ms.entry(class.to_owned()).or_insert_with(|| histogram(LONGEST_MS));
             lengths.saturating_record(incident.duration_ms);
-        } else {
-            tracing::warn!(id, class, provisional = incident.provisional, "open: {summary}");
         }
         self.shared.incidents.write().put(Arc::clone(&incident));
         // Nobody may be listening.
         let _ = self.shared.changes.send(incident);
+    }
+
+    /// The log says what is new: the opening, another class, the end; not every further piece of evidence.
+    fn log(&self, incident: &Incident) {
+        let (id, class, summary) = (&incident.id, incident.verdict.class, &incident.verdict.summary);
+        if incident.state == State::Closed {
+            tracing::info!(id, class = class.name(), duration_ms = incident.duration_ms, "closed: {summary}");
+            return;
+        }
+        let known = self.shared.incidents.read().open().find(|known| known.id == *id).map(|known| known.verdict.class);
+        if known != Some(class) {
+            tracing::warn!(id, class = class.name(), provisional = incident.provisional, "open: {summary}");
+        }
     }
 }
 

@@ -1,1 +1,8 @@
-//! stub
+//! From values to bytes: documents, metrics, pages and texts. Nothing here opens, waits or writes.
+
+pub mod html;
+pub mod json;
+pub mod prometheus;
+pub mod table;
+pub mod text;
+pub mod words;

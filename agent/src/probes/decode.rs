@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use lacuna_abi::{
-    BUCKETS, CAUSE_FAST, CAUSE_OTHER, CAUSE_SYN, CAUSE_TIMEOUT, COMM_LEN, EVENT_RUNQUEUE_DELAY,
-    EVENT_TIMER_LATE, Event, HISTOGRAM_WORDS, RetransmitKey,
+    BUCKETS, CAUSE_FAST, CAUSE_OTHER, CAUSE_SYN, CAUSE_TIMEOUT, COMM_LEN, EVENT_RUNQUEUE_DELAY, EVENT_TIMER_LATE,
+    Event, HISTOGRAM_WORDS, RetransmitKey,
 };
 use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
 use lacuna_core::time::Nanos;
@@ -26,11 +26,7 @@ pub(super) fn event(bytes: &[u8], host: &str, boot_minus_monotonic: u64) -> Opti
         EVENT_RUNQUEUE_DELAY => Fact::RunqueueDelay {
             cpu,
             pid: word(bytes, std::mem::offset_of!(Event, pid))?,
-            comm: name(
-                bytes
-                    .get(std::mem::offset_of!(Event, comm)..)?
-                    .get(..COMM_LEN)?,
-            ),
+            comm: name(bytes.get(std::mem::offset_of!(Event, comm)..)?.get(..COMM_LEN)?),
         },
         _ => return None,
     };
@@ -58,10 +54,7 @@ fn name(comm: &[u8]) -> String {
 /// A histogram from the words of the map: the counts, then the sum in nanoseconds.
 pub(super) fn histogram(words: &[u64; HISTOGRAM_WORDS]) -> Log2Histogram {
     let (counts, sum) = words.split_at(BUCKETS);
-    Log2Histogram {
-        counts: counts.to_vec(),
-        sum_seconds: sum.iter().sum::<u64>() as f64 / 1e9,
-    }
+    Log2Histogram { counts: counts.to_vec(), sum_seconds: sum.iter().sum::<u64>() as f64 / 1e9 }
 }
 
 /// Address and cause; absent where the cause is none that this version knows.

@@ -12,10 +12,7 @@ pub enum ProbeError {
     #[error("this binary was built without probes: use `cargo xtask build`")]
     NotBuilt,
     /// The kernel describes no types.
-    #[error(
-        "{}: {because}; the kernel must be built with CONFIG_DEBUG_INFO_BTF=y",
-        super::kernel_types::VMLINUX
-    )]
+    #[error("{}: {because}; the kernel must be built with CONFIG_DEBUG_INFO_BTF=y", super::kernel_types::VMLINUX)]
     NoTypes {
         /// What the reader said.
         because: String,
@@ -64,16 +61,12 @@ impl ProbeError {
     }
 }
 
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
 fn is_permission(error: &(dyn StdError + 'static)) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The causes in one line each. A verifier log has hundreds of lines: the last ones say what it did not like.
@@ -99,24 +92,15 @@ mod tests {
     #[test]
     fn a_refused_permission_is_told_wherever_it_hides() {
         let inner = io::Error::from(io::ErrorKind::PermissionDenied);
-        let error = aya::maps::MapError::CreateError {
-            name: "EVENTS".into(),
-            io_error: inner,
-        };
-        assert!(matches!(
-            ProbeError::of_loader(&error),
-            ProbeError::NotPermitted
-        ));
+        let error = aya::maps::MapError::CreateError { name: "EVENTS".into(), io_error: inner };
+        assert!(matches!(ProbeError::of_loader(&error), ProbeError::NotPermitted));
     }
 
     #[test]
     fn a_verifier_log_is_cut_to_its_end() {
         let log: String = (0..100).map(|line| format!("line {line}\n")).collect();
         let text = ProbeError::of_loader(&io::Error::other(log)).to_string();
-        assert!(
-            text.contains("line 99") && text.contains("line 0"),
-            "{text}"
-        );
+        assert!(text.contains("line 99") && text.contains("line 0"), "{text}");
         assert!(!text.contains("line 50"), "{text}");
     }
 }

@@ -25,12 +25,7 @@ pub(super) struct KernelEvents {
 
 impl KernelEvents {
     pub(super) fn new(rings: Vec<RingBuf<MapData>>, refused: Vec<Refused>) -> Self {
-        Self {
-            rings,
-            refused,
-            lost: 0,
-            looked: Clocks::read().map_or(Nanos(0), |clocks| clocks.boot),
-        }
+        Self { rings, refused, lost: 0, looked: Clocks::read().map_or(Nanos(0), |clocks| clocks.boot) }
     }
 
     /// Events that were lost since the last look. A ring buffer only refuses while it has events, so an empty one
@@ -77,9 +72,6 @@ impl Clocks {
         let read = |id| Some(nanos(clock_gettime(id).ok()?.into()));
         let monotonic: u64 = read(ClockId::CLOCK_MONOTONIC)?;
         let boot = read(ClockId::CLOCK_BOOTTIME)?;
-        Some(Self {
-            boot: Nanos(boot),
-            boot_minus_monotonic: boot.saturating_sub(monotonic),
-        })
+        Some(Self { boot: Nanos(boot), boot_minus_monotonic: boot.saturating_sub(monotonic) })
     }
 }

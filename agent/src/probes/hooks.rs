@@ -119,10 +119,7 @@ const SCHED_WAKEUP: Hook = Hook {
     globals: &[],
 };
 
-const SCHED_WAKEUP_NEW: Hook = Hook {
-    tracepoint: "sched_wakeup_new",
-    ..SCHED_WAKEUP
-};
+const SCHED_WAKEUP_NEW: Hook = Hook { tracepoint: "sched_wakeup_new", ..SCHED_WAKEUP };
 
 const SCHED_SWITCH: Hook = Hook {
     probe: "sched",
@@ -135,10 +132,7 @@ const SCHED_SWITCH: Hook = Hook {
         // Renamed in 5.14.
         offset("TASK_STATE", &["task_struct.__state", "task_struct.state"]),
         // The state of the task that leaves, since 5.18.
-        Global {
-            name: "SWITCH_HAS_STATE",
-            source: Source::Hands(4),
-        },
+        Global { name: "SWITCH_HAS_STATE", source: Source::Hands(4) },
     ],
 };
 
@@ -155,11 +149,8 @@ const HRTIMER_EXPIRE_ENTRY: Hook = Hook {
     ],
 };
 
-const HRTIMER_START: Hook = Hook {
-    tracepoint: "hrtimer_start",
-    values: at_least(1, "Linux 5.8"),
-    ..HRTIMER_EXPIRE_ENTRY
-};
+const HRTIMER_START: Hook =
+    Hook { tracepoint: "hrtimer_start", values: at_least(1, "Linux 5.8"), ..HRTIMER_EXPIRE_ENTRY };
 
 const LOCAL_TIMER_ENTRY: Hook = Hook {
     probe: "timer",
@@ -182,18 +173,9 @@ const TCP_RETRANSMIT_SKB: Hook = Hook {
         offset("SKC_DADDR", &["sock_common.skc_daddr"]),
         offset("SKC_V6_DADDR", &["sock_common.skc_v6_daddr"]),
         offset("ICSK_CA_STATE", &["inet_connection_sock.icsk_ca_state"]),
-        Global {
-            name: "ICSK_CA_STATE_SHIFT",
-            source: Source::Shift("inet_connection_sock.icsk_ca_state"),
-        },
-        Global {
-            name: "ICSK_CA_STATE_MASK",
-            source: Source::Mask("inet_connection_sock.icsk_ca_state"),
-        },
-        Global {
-            name: RETRANSMIT_HAS_ERROR,
-            source: Source::Hands(3),
-        },
+        Global { name: "ICSK_CA_STATE_SHIFT", source: Source::Shift("inet_connection_sock.icsk_ca_state") },
+        Global { name: "ICSK_CA_STATE_MASK", source: Source::Mask("inet_connection_sock.icsk_ca_state") },
+        Global { name: RETRANSMIT_HAS_ERROR, source: Source::Hands(3) },
     ],
 };
 
@@ -218,10 +200,7 @@ const KFREE_SKB: Hook = Hook {
     probe: "drops",
     kind: Kind::Raw,
     tracepoint: "kfree_skb",
-    values: at_least(
-        3,
-        "Linux 5.17, or a distribution that took over drop reasons",
-    ),
+    values: at_least(3, "Linux 5.17, or a distribution that took over drop reasons"),
     globals: &[
         offset("SKB_DEV", &["sk_buff.dev"]),
         offset("SKB_SK", &["sk_buff.sk"]),
@@ -229,9 +208,6 @@ const KFREE_SKB: Hook = Hook {
         offset("SKC_NET", &["sock_common.skc_net.net"]),
         offset("NET_INUM", &["net.ns.inum"]),
         // The receiving socket, since 6.11.
-        Global {
-            name: "DROP_HAS_RX_SK",
-            source: Source::Hands(4),
-        },
+        Global { name: "DROP_HAS_RX_SK", source: Source::Hands(4) },
     ],
 };

@@ -22,11 +22,7 @@ impl KernelTypes {
     /// # Errors
     /// Where the kernel was built without BTF, or it cannot be read.
     pub(super) fn read() -> Result<Self, ProbeError> {
-        Btf::from_file(VMLINUX)
-            .map(Self)
-            .map_err(|error| ProbeError::NoTypes {
-                because: error.to_string(),
-            })
+        Btf::from_file(VMLINUX).map(Self).map_err(|error| ProbeError::NoTypes { because: error.to_string() })
     }
 
     /// The members of an enum by value; empty where there is none of that name.
@@ -38,17 +34,12 @@ impl KernelTypes {
         }) else {
             return BTreeMap::new();
         };
-        members
-            .iter()
-            .filter_map(|member| Some((member.val(), self.0.resolve_name(member).ok()?)))
-            .collect()
+        members.iter().filter_map(|member| Some((member.val(), self.0.resolve_name(member).ok()?))).collect()
     }
 
     fn structure(&self, name: &str) -> Option<Type> {
         let types = self.0.resolve_types_by_name(name).ok()?;
-        types
-            .into_iter()
-            .find(|kind| matches!(kind, Type::Struct(_)))
+        types.into_iter().find(|kind| matches!(kind, Type::Struct(_)))
     }
 
     /// The member, in bits from the begin of `parent`, and its type; looks into unnamed structs and unions.
@@ -94,21 +85,12 @@ impl Types for KernelTypes {
             let (offset, width, next) = self.member(&kind, name)?;
             (bit, bits, kind) = (bit + offset, width, next);
         }
-        Some(Field {
-            byte: bit / 8,
-            shift: bit % 8,
-            bits,
-        })
+        Some(Field { byte: bit / 8, shift: bit % 8, bits })
     }
 
     fn values(&self, tracepoint: &str) -> Option<usize> {
-        let types = self
-            .0
-            .resolve_types_by_name(&format!("btf_trace_{tracepoint}"));
-        let typedef = types
-            .ok()?
-            .into_iter()
-            .find(|kind| matches!(kind, Type::Typedef(_)))?;
+        let types = self.0.resolve_types_by_name(&format!("btf_trace_{tracepoint}"));
+        let typedef = types.ok()?.into_iter().find(|kind| matches!(kind, Type::Typedef(_)))?;
         let Type::Ptr(pointer) = self.unqualified(typedef.as_btf_type()?)? else {
             return None;
         };

@@ -33,11 +33,7 @@ impl Kernel {
             0 => own_netns().map_err(ProbeError::NoNamespace)?,
             inum => inum,
         };
-        Ok(Self {
-            types,
-            btf,
-            netns_inum,
-        })
+        Ok(Self { types, btf, netns_inum })
     }
 
     /// The names of drop reasons.
@@ -76,36 +72,20 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// Where the object as a whole is refused. Where single programs are, it is in their status.
-pub(super) fn load(
-    object: &'static Object,
-    kernel: &Kernel,
-    options: &Options,
-) -> Result<Loaded, ProbeError> {
+pub(super) fn load(object: &'static Object, kernel: &Kernel, options: &Options) -> Result<Loaded, ProbeError> {
     if object.bytes.is_empty() {
         return Err(ProbeError::NotBuilt);
     }
-    let planned: Vec<_> = object
-        .hooks
-        .iter()
-        .map(|hook| (hook, offsets::globals(&kernel.types, hook)))
-        .collect();
-    let globals: BTreeMap<&str, u32> = planned
-        .iter()
-        .filter_map(|(_, globals)| globals.as_ref().ok())
-        .flatten()
-        .copied()
-        .collect();
+    let planned: Vec<_> = object.hooks.iter().map(|hook| (hook, offsets::globals(&kernel.types, hook))).collect();
+    let globals: BTreeMap<&str, u32> =
+        planned.iter().filter_map(|(_, globals)| globals.as_ref().ok()).flatten().copied().collect();
     let mut ebpf = load_object(object, &globals, kernel, options)?;
     let attach = |(hook, plan): (&Hook, Result<_, ProbeError>)| {
         let result = plan.and_then(|_| attach(&mut ebpf, hook, &kernel.btf));
         status(hook, result.err().as_ref())
     };
     let status = planned.into_iter().map(attach).collect();
-    Ok(Loaded {
-        ebpf,
-        status,
-        failures_told: globals.get(RETRANSMIT_HAS_ERROR) == Some(&1),
-    })
+    Ok(Loaded { ebpf, status, failures_told: globals.get(RETRANSMIT_HAS_ERROR) == Some(&1) })
 }
 
 /// What became of `hook`.
@@ -136,21 +116,19 @@ fn load_object(
     }
     loader.override_global("NETNS_INUM", &kernel.netns_inum, false);
     loader.override_global(threshold, &value, true);
-    loader
-        .load(object.bytes)
-        .map_err(|error| ProbeError::of_loader(&error))
+    loader.load(object.bytes).map_err(|error| ProbeError::of_loader(&error))
 }
 
 fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<(), ProbeError> {
     let missing = || ProbeError::Refused(format!("no program {} in the object", hook.tracepoint));
     let program = ebpf.program_mut(hook.tracepoint).ok_or_else(missing)?;
     let result = match (hook.kind, program) {
-        (Kind::Btf, Program::BtfTracePoint(program)) => program
-            .load(hook.tracepoint, btf)
-            .and_then(|()| program.attach().map(drop)),
-        (Kind::Raw, Program::RawTracePoint(program)) => program
-            .load()
-            .and_then(|()| program.attach(hook.tracepoint).map(drop)),
+        (Kind::Btf, Program::BtfTracePoint(program)) => {
+            program.load(hook.tracepoint, btf).and_then(|()| program.attach().map(drop))
+        }
+        (Kind::Raw, Program::RawTracePoint(program)) => {
+            program.load().and_then(|()| program.attach(hook.tracepoint).map(drop))
+        }
         _ => return Err(missing()),
     };
     result.map_err(|error| ProbeError::of_loader(&error))
@@ -186,9 +164,7 @@ impl Loaded {
 
     fn attached(&self, tracepoints: &[&str]) -> bool {
         tracepoints.iter().all(|tracepoint| {
-            self.status.iter().any(|status| {
-                status.attached && status.hook.split('/').next_back() == Some(tracepoint)
-            })
+            self.status.iter().any(|status| status.attached && status.hook.split('/').next_back() == Some(tracepoint))
         })
     }
 

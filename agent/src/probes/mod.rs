@@ -117,10 +117,7 @@ pub fn attach(options: &Options) -> Probes {
         Err(error) => return Probes::refused(&error),
     };
     let mut probes = Probes::default();
-    let mut metrics = KernelMetrics {
-        reasons: kernel.reasons(),
-        ..KernelMetrics::default()
-    };
+    let mut metrics = KernelMetrics { reasons: kernel.reasons(), ..KernelMetrics::default() };
     let mut rings = Vec::new();
     for object in &OBJECTS {
         let mut loaded = match load::load(object, &kernel, options) {
@@ -170,11 +167,5 @@ impl Probes {
 
 /// The rows of `lacuna_probe_attached{probe,hook}`: 1 where it is attached, 0 where it is not.
 pub fn attached_rows(status: &[ProbeStatus]) -> impl Iterator<Item = (&str, &str, u8)> {
-    status.iter().map(|status| {
-        (
-            status.probe.as_str(),
-            status.hook.as_str(),
-            u8::from(status.attached),
-        )
-    })
+    status.iter().map(|status| (status.probe.as_str(), status.hook.as_str(), u8::from(status.attached)))
 }

@@ -26,13 +26,8 @@ pub(super) trait Types {
 ///
 /// # Errors
 /// Where the kernel lacks the tracepoint, a value that it hands over, or a field.
-pub(super) fn globals(
-    types: &impl Types,
-    hook: &Hook,
-) -> Result<Vec<(&'static str, u32)>, ProbeError> {
-    let has = types
-        .values(hook.tracepoint)
-        .ok_or(ProbeError::NoTracepoint(hook.tracepoint))?;
+pub(super) fn globals(types: &impl Types, hook: &Hook) -> Result<Vec<(&'static str, u32)>, ProbeError> {
+    let has = types.values(hook.tracepoint).ok_or(ProbeError::NoTracepoint(hook.tracepoint))?;
     if has < hook.values.at_least {
         return Err(ProbeError::TooFewValues {
             tracepoint: hook.tracepoint,
@@ -55,10 +50,7 @@ fn value(types: &impl Types, has: usize, source: &Source) -> Result<u32, ProbeEr
 }
 
 fn field(types: &impl Types, paths: &[&str]) -> Result<Field, ProbeError> {
-    paths
-        .iter()
-        .find_map(|path| types.field(path))
-        .ok_or_else(|| ProbeError::NoField(paths.join(" or ")))
+    paths.iter().find_map(|path| types.field(path)).ok_or_else(|| ProbeError::NoField(paths.join(" or ")))
 }
 
 /// The bits of a field that is read as one byte.

@@ -147,11 +147,7 @@ mod tests {
         for bit in 0..BUCKETS {
             let low = 1_u64 << bit;
             assert_eq!(bucket(low), bit);
-            assert_eq!(
-                bucket(low | (low - 1)),
-                bit,
-                "the last value of bucket {bit}"
-            );
+            assert_eq!(bucket(low | (low - 1)), bit, "the last value of bucket {bit}");
         }
     }
 }

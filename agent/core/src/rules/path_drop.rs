@@ -69,20 +69,23 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
 
 fn summary(context: &Context<'_>, gap: &Gap, direction: Direction) -> String {
     let (me, peer, length) = (context.me(), &gap.peer, time(gap.length(context.now)));
-    let to = gap.lost_to.filter(|lost| *lost > 0).map_or_else(|| "those".to_owned(), |lost| lost.to_string());
-    match direction {
-        Direction::Both => format!(
-            "the network lost packets both ways between {me} and {peer} for {length}: {} heartbeats from {peer} and {to} to it",
-            gap.lost_from
-        ),
-        Direction::FromPeer => {
-            format!(
-                "the network lost {} heartbeats from {peer} to {me} in {length}; {peer} ran all along",
-                gap.lost_from
-            )
+    let from = gap.lost_from;
+    match (direction, gap.lost_to.filter(|lost| *lost > 0)) {
+        (Direction::FromPeer, _) => {
+            format!("the network lost {from} heartbeats from {peer} to {me} in {length}; {peer} ran all along")
         }
-        Direction::ToPeer => {
+        (Direction::ToPeer, Some(to)) => {
             format!("the network lost {to} heartbeats from {me} to {peer} in {length}; what {peer} sends arrives")
+        }
+        (Direction::ToPeer, None) => {
+            format!("{peer} has heard nothing of {me} for {length}, though {me} sent; what {peer} sends arrives")
+        }
+        (Direction::Both, to) => {
+            let to = to.map_or_else(|| "all".to_owned(), |lost| lost.to_string());
+            format!(
+                "the network lost packets both ways between {me} and {peer} for {length}: {from} heartbeats from \
+                 {peer}, {to} to it"
+            )
         }
     }
 }

@@ -1,0 +1,53 @@
+//! Asks a running agent over HTTP.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::de::DeserializeOwned;
+
+use super::WrongUsage;
+
+/// Where an agent answers unless its configuration says otherwise.
+pub(super) const DEFAULT_AGENT: &str = "http://127.0.0.1:9480";
+/// An agent answers from memory; one that does not for so long is not well.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest answer: as many incidents as the API gives at once.
+const LONGEST: u64 = 256 * 1024 * 1024;
+
+/// A URL that this client can ask, for clap.
+pub(super) fn agent_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").unwrap_or_default();
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return Err("allowed: http://ADDRESS:PORT, such as http://127.0.0.1:9480".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// The document at `path` of the agent at `url`.
+pub(super) fn get<T: DeserializeOwned>(url: &str, path: &str) -> Result<T> {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into();
+    let mut answer = agent.get(format!("{url}{path}")).call().map_err(|error| {
+        anyhow!("no agent answers at {url} ({error}); start one with `lacuna agent --config FILE`, or give --agent URL")
+    })?;
+    let status = answer.status();
+    let text = answer.body_mut().with_config().limit(LONGEST).read_to_string();
+    let text = text.with_context(|| format!("the answer of {url}{path} broke off"))?;
+    if !status.is_success() {
+        bail!("the agent at {url} answers {status}: {}", reason(&text));
+    }
+    serde_json::from_str(&text)
+        .with_context(|| format!("what answers at {url}{path} is no lacuna agent of this version"))
+}
+
+/// The `error` of a refusal; the text itself where it has none.
+fn reason(text: &str) -> String {
+    let error = serde_json::from_str::<serde_json::Value>(text).ok();
+    let error = error.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
+    crate::export::table::clean(&error.unwrap_or_else(|| text.chars().take(200).collect()))
+}
+
+/// `value` or what is wrong with it, as wrong usage.
+pub(super) fn usage<T>(value: Result<T, String>) -> Result<T> {
+    value.map_err(|error| WrongUsage(format!("--{error}")).into())
+}

@@ -1,0 +1,57 @@
+//! `lacuna config check FILE`: every mistake with its line, or what the file means.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::output;
+use crate::config::Config;
+use crate::export::words::span;
+
+/// What can be done with configuration files.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Check a file: every error with its line and the allowed values; exit 2 where there is one.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+pub(super) fn run(command: &Command) -> Result<()> {
+    let Command::Check { file } = command;
+    let config = Config::load(file)?;
+    for note in config.without_effect() {
+        eprintln!("{}: {note}", file.display());
+    }
+    output::print(&format!("{}: ok\n{}", file.display(), meaning(&config)))
+}
+
+fn meaning(config: &Config) -> String {
+    let mut text = format!("  host {}\n", config.host);
+    let mut line = |what: String| {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "  {what}");
+    };
+    let beats = &config.heartbeat;
+    if config.peers.is_empty() {
+        line("no peers: watches this kernel and the default gateway, needs no heartbeat socket".into());
+    } else {
+        let peers: Vec<_> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
+        line(format!("{} peers: {}", peers.len(), peers.join(", ")));
+        line(format!("heartbeats every {} from {}, not authenticated", span(beats.interval), beats.listen));
+    }
+    let thresholds = &config.thresholds;
+    line(format!(
+        "incidents: a peer silent for {}, a CPU standing still for {}, CPUs saturated for {}",
+        span(thresholds.gap),
+        span(thresholds.cpu_stall),
+        span(thresholds.saturation)
+    ));
+    let store = &config.store;
+    let size = bytesize::ByteSize(store.max_size).display().iec();
+    line(format!("store {}, at most {size}, closed incidents for {}", store.path.display(), span(store.retention)));
+    line(format!("page, API and metrics on http://{}/", config.http.listen));
+    text
+}

@@ -1,0 +1,331 @@
+//! `/metrics`: read at the moment of the scrape, from what the driver publishes and what the kernel counts.
+//!
+//! A figure that could not be measured is absent, never 0. Labels come from the configuration or from a fixed set.
+
+mod families;
+mod histogram;
+pub mod process;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use lacuna_core::evidence::RetransmitCause;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
+use crate::export::json::Health;
+use crate::probes::{Log2Histogram, ProbeMetrics};
+use crate::shared::{Counters, PeerStatus, Shared};
+use families::{Families, labels};
+use histogram::{Buckets, INCIDENT_BOUNDS, LATENCY_BOUNDS};
+use process::Process;
+
+/// What `/metrics` answers with.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics of the agent, with those of the process from the `/proc` under `root`.
+///
+/// # Errors
+/// The encoder's own, which a `String` has none of.
+pub fn render(shared: &Arc<Shared>, root: &Path) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape { shared: Arc::clone(shared), process: Process::read(root) }));
+    let mut text = String::with_capacity(64 * 1024);
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+struct Scrape {
+    shared: Arc<Shared>,
+    process: Process,
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scrape").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut out = Families::new(encoder);
+        let peers = self.shared.peers.read();
+        agent(&mut out, &self.shared)?;
+        incidents(&mut out, &self.shared)?;
+        reachability(&mut out, &peers)?;
+        heartbeats(&mut out, &peers)?;
+        round_trips(&mut out, &peers)?;
+        cpus(&mut out, &self.shared)?;
+        if let Some(kernel) = &self.shared.probe_metrics {
+            kernel_times(&mut out, kernel.as_ref())?;
+            kernel_network(&mut out, kernel.as_ref(), &peers)?;
+        }
+        counters(&mut out, &self.shared.counters.read())?;
+        process(&mut out, &self.process)
+    }
+}
+
+fn agent(out: &mut Families<'_>, shared: &Shared) -> fmt::Result {
+    let identity = &shared.identity;
+    let build = labels([("version", &identity.version), ("kernel", &identity.kernel)]);
+    out.info("lacuna_build", "The agent and the kernel it runs on", &build)?;
+    let probes = shared.probes.read();
+    out.gauges(
+        "lacuna_probe_attached",
+        "1 where the probe is attached to the hook",
+        probes.iter().map(|one| {
+            let attached = if one.attached { 1.0 } else { 0.0 };
+            (labels([("probe", &one.probe), ("hook", &one.hook)]), attached)
+        }),
+    )?;
+    let health = Health::of(shared);
+    out.gauges(
+        "lacuna_degraded",
+        "1 for each part that does not do all it should; /healthz says why",
+        health.degraded.keys().map(|part| (labels([("part", part)]), 1.0)),
+    )
+}
+
+fn incidents(out: &mut Families<'_>, shared: &Shared) -> fmt::Result {
+    let counters = shared.counters.read();
+    out.counters(
+        "lacuna_incidents",
+        "Incidents that are over, by their final class",
+        by_label("class", &counters.incidents_closed),
+    )?;
+    let mut open = BTreeMap::<_, f64>::new();
+    for incident in shared.incidents.read().open() {
+        let verdict = &incident.verdict;
+        let name = |host: &Option<String>| host.clone().unwrap_or_default();
+        let key = labels([
+            ("class", verdict.class.name()),
+            ("host", &name(&verdict.subject.host)),
+            ("peer", &name(&verdict.subject.peer)),
+        ]);
+        *open.entry(key).or_default() += 1.0;
+    }
+    out.gauges("lacuna_incident_open", "Incidents that still go on", open)?;
+    out.histograms(
+        "lacuna_incident_duration_seconds",
+        "Lengths of incidents that are over, by their final class",
+        counters.incident_ms.iter().map(|(class, lengths)| {
+            let buckets = Buckets::of_hdr(lengths, 1e-3, &INCIDENT_BOUNDS);
+            (labels([("class", class)]), buckets)
+        }),
+    )
+}
+
+fn reachability(out: &mut Families<'_>, peers: &[PeerStatus]) -> fmt::Result {
+    out.gauges(
+        "lacuna_peer_up",
+        "1 where the peer is heard; absent where it never was",
+        peers.iter().filter_map(|peer| {
+            let up = if peer.up? { 1.0 } else { 0.0 };
+            Some((labels([("peer", &peer.name)]), up))
+        }),
+    )?;
+    out.gauges(
+        "lacuna_clock_offset_seconds",
+        "The peer's wall clock minus this host's",
+        peers.iter().filter_map(|peer| Some((labels([("peer", &peer.name)]), peer.clock_offset_seconds?))),
+    )
+}
+
+/// A heartbeat's labels: the three counters carry the same, so that ratios can be formed.
+fn heartbeat(peer: &PeerStatus, direction: &str) -> families::Labels {
+    labels([("peer", &peer.name), ("size", "small"), ("direction", direction)])
+}
+
+/// What a peer sent that was never heard is not known.
+fn was_heard(peer: &PeerStatus) -> bool {
+    peer.received > 0
+}
+
+fn heartbeats(out: &mut Families<'_>, all: &[PeerStatus]) -> fmt::Result {
+    let peers = || all.iter().filter(|peer| peer.role == "peer");
+    out.counters(
+        "lacuna_heartbeats_sent",
+        "Heartbeats sent to the peer, and by the peer as its numbers tell",
+        peers().flat_map(|peer| {
+            let by_peer = peer.received.saturating_add(peer.lost_from_peer);
+            let from_peer = was_heard(peer).then(|| (heartbeat(peer, "from-peer"), by_peer));
+            [(heartbeat(peer, "to-peer"), peer.sent)].into_iter().chain(from_peer)
+        }),
+    )?;
+    out.counters(
+        "lacuna_heartbeats_received",
+        "Heartbeats received from the peer",
+        peers().map(|peer| (heartbeat(peer, "from-peer"), peer.received)),
+    )?;
+    out.counters(
+        "lacuna_heartbeats_lost",
+        "Heartbeats that did not arrive; to the peer by its own account, absent where it gave none",
+        peers().flat_map(|peer| {
+            let to_peer = peer.lost_to_peer.map(|lost| (heartbeat(peer, "to-peer"), lost));
+            let lost = (heartbeat(peer, "from-peer"), peer.lost_from_peer);
+            let from_peer = was_heard(peer).then_some(lost);
+            to_peer.into_iter().chain(from_peer)
+        }),
+    )
+}
+
+fn round_trips(out: &mut Families<'_>, all: &[PeerStatus]) -> fmt::Result {
+    let peers = || all.iter().filter(|peer| peer.role == "peer");
+    out.histograms(
+        "lacuna_heartbeat_rtt_seconds",
+        "Round trips of heartbeats, without the time at the peer",
+        peers().map(|peer| {
+            let buckets = Buckets::of_hdr(&peer.rtt_us, 1e-6, &LATENCY_BOUNDS);
+            (labels([("peer", &peer.name)]), buckets)
+        }),
+    )?;
+    out.histograms(
+        "lacuna_peer_gap_seconds",
+        "Time between two heartbeats of the peer",
+        peers().map(|peer| {
+            let buckets = Buckets::of_hdr(&peer.gap_us, 1e-6, &LATENCY_BOUNDS);
+            (labels([("peer", &peer.name)]), buckets)
+        }),
+    )
+}
+
+fn cpus(out: &mut Families<'_>, shared: &Shared) -> fmt::Result {
+    let cpus = shared.cpus.read();
+    out.counters(
+        "lacuna_steal_seconds",
+        "Time that the hypervisor gave to others, since boot",
+        cpus.iter().filter_map(|cpu| {
+            let steal = cpu.steal_seconds_total?;
+            Some((labels([("cpu", &cpu.cpu.to_string())]), steal))
+        }),
+    )
+}
+
+fn kernel_times(out: &mut Families<'_>, kernel: &dyn ProbeMetrics) -> fmt::Result {
+    let mut times = |name: &str, help: &str, cpus: Option<Vec<(u32, Log2Histogram)>>| {
+        let samples = cpus.unwrap_or_default().into_iter().map(|(cpu, counts)| {
+            let buckets = Buckets::of_log2(&counts);
+            (labels([("cpu", &cpu.to_string())]), buckets)
+        });
+        out.histograms(name, help, samples)
+    };
+    times("lacuna_timer_lateness_seconds", "How late timers expired", kernel.timer_lateness())?;
+    times(
+        "lacuna_timer_interrupt_gap_seconds",
+        "Time between two local timer interrupts; an idle CPU lawfully has none",
+        kernel.timer_gaps(),
+    )?;
+    times("lacuna_runqueue_delay_seconds", "How long tasks were runnable before they ran", kernel.runqueue_delay())
+}
+
+fn kernel_network(out: &mut Families<'_>, kernel: &dyn ProbeMetrics, peers: &[PeerStatus]) -> fmt::Result {
+    let told = kernel.retransmit_failures_told();
+    let mut retransmits = BTreeMap::<_, u64>::new();
+    for (address, cause, sent, failed) in kernel.retransmits().unwrap_or_default() {
+        let peer = peer_of(address, peers);
+        for (kind, count) in [Some((kind(cause), sent)), told.then_some(("failed", failed))].into_iter().flatten() {
+            let key = labels([("peer", peer), ("kind", kind)]);
+            let sum = retransmits.entry(key).or_default();
+            *sum = sum.saturating_add(count);
+        }
+    }
+    out.counters(
+        "lacuna_tcp_retransmits",
+        "TCP segments sent again; kind failed: attempts that this host's own stack could not carry out",
+        retransmits,
+    )?;
+    let drops = kernel.drops().unwrap_or_default();
+    out.counters(
+        "lacuna_packet_drops",
+        "Packets that the kernel dropped in the agent's network namespace, by its own name for the reason",
+        drops.into_iter().map(|(reason, count)| (labels([("reason", &reason)]), count)),
+    )?;
+    out.counters(
+        "lacuna_events_lost",
+        "Events of the probes that found the ring buffer full",
+        kernel.events_lost().map(|lost| (labels([]), lost)),
+    )?;
+    out.counters(
+        "lacuna_probe_entries_refused",
+        "Counts that had no room in the bounded maps of the probes",
+        kernel.entries_refused().map(|refused| (labels([]), refused)),
+    )
+}
+
+/// The configured peer with that address; `other` where there is none, or more than one on it.
+fn peer_of(address: IpAddr, peers: &[PeerStatus]) -> &str {
+    let mut here = peers.iter().filter(|peer| peer.addr.ip() == address.to_canonical());
+    match (here.next(), here.next()) {
+        (Some(peer), None) => &peer.name,
+        _ => "other",
+    }
+}
+
+fn kind(cause: RetransmitCause) -> &'static str {
+    match cause {
+        RetransmitCause::Syn => "syn",
+        RetransmitCause::Timeout => "timeout",
+        RetransmitCause::Fast => "fast",
+        RetransmitCause::Other => "other",
+    }
+}
+
+fn counters(out: &mut Families<'_>, counters: &Counters) -> fmt::Result {
+    out.counters(
+        "lacuna_packets_refused",
+        "Packets on the heartbeat port that were not accepted",
+        by_label("reason", &counters.packets_refused),
+    )?;
+    let own = [
+        (
+            "lacuna_heartbeat_socket_overflow",
+            "Datagrams that the heartbeat socket had no room for",
+            counters.socket_overflow,
+        ),
+        ("lacuna_store_refused", "Incident documents that the store did not take", counters.store_refused),
+        ("lacuna_store_evicted", "Closed incidents that left the store early for want of room", counters.store_evicted),
+        ("lacuna_recorder_refused", "Evidence that the recorder had no room for", counters.recorder_refused),
+    ];
+    for (name, help, count) in own {
+        out.counters(name, help, [(labels([]), count)])?;
+    }
+    let late = counters.agent_late_us.iter();
+    out.histograms(
+        "lacuna_agent_lateness_seconds",
+        "How late the agent itself was at its ticks",
+        late.map(|late| (labels([]), Buckets::of_hdr(late, 1e-6, &LATENCY_BOUNDS))),
+    )
+}
+
+fn process(out: &mut Families<'_>, process: &Process) -> fmt::Result {
+    out.counters(
+        "process_cpu_seconds",
+        "User and system CPU time of the agent",
+        process.cpu_seconds.map(|seconds| (labels([]), seconds)),
+    )?;
+    let gauges = [
+        ("process_resident_memory_bytes", "Resident memory of the agent", process.resident_bytes),
+        ("process_virtual_memory_bytes", "Virtual memory of the agent", process.virtual_bytes),
+        ("process_open_fds", "Open file descriptors of the agent", process.open_fds),
+        ("process_max_fds", "Most file descriptors that the agent may open", process.max_fds),
+        ("process_start_time_seconds", "Start of the agent since 1970", process.start_time_seconds),
+    ];
+    for (name, help, value) in gauges {
+        out.gauges(name, help, value.map(|value| (labels([]), value)))?;
+    }
+    Ok(())
+}
+
+fn by_label<'a>(
+    label: &'static str,
+    counts: &'a BTreeMap<String, u64>,
+) -> impl Iterator<Item = (families::Labels, u64)> + 'a {
+    counts.iter().map(move |(value, count)| (labels([(label, value)]), *count))
+}
