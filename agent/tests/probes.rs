@@ -1,5 +1,12 @@
 //! The probes in the running kernel: they need root, BTF and a binary with the probes inside (`cargo xtask test`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::net::{IpAddr, TcpListener, TcpStream};
