@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use lacuna_core::incident::{Class, Incident, State};
 
 use super::App;
+use crate::clock;
 use crate::export::json::Incidents;
 use crate::store::{DEFAULT_LIMIT, Found, MAX_LIMIT, Query, StoreReader};
 
@@ -44,7 +45,7 @@ pub(super) async fn incidents(
 ) -> Result<Json<Incidents>, Refusal> {
     let wrong = |what: String| Refusal::new(StatusCode::BAD_REQUEST, what);
     let extract::Query(parameters) = parameters.map_err(|error| wrong(error.body_text()))?;
-    let query = query(&parameters, SystemTime::now()).map_err(wrong)?;
+    let query = query(&parameters, clock::wall()).map_err(wrong)?;
     Ok(Json(find(&app, query).await))
 }
 

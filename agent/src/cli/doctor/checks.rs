@@ -4,12 +4,12 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{AccessFlags, access};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::report::{Check, Report, State};
 use crate::cli::client;
+use crate::clock;
 use crate::config::Config;
 use crate::export::json::Health;
 use crate::export::words::span;
@@ -122,8 +122,8 @@ fn clock_source(root: &Path) -> Check {
 }
 
 fn boot_clock() -> Check {
-    match clock_gettime(ClockId::CLOCK_BOOTTIME) {
-        Ok(since) => Check::ok("boot clock", format!("runs since {}", span(since.into()))),
+    match clock::try_boot() {
+        Ok(since) => Check::ok("boot clock", format!("runs since {}", span(since))),
         Err(error) => Check::failed("boot clock", error.desc(), "the agent measures everything on CLOCK_BOOTTIME"),
     }
 }
