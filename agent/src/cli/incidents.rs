@@ -1,6 +1,5 @@
 //! `lacuna incidents`: what is in the store, newest last.
 
-
 use anyhow::Result;
 
 use super::source::Source;

@@ -59,7 +59,7 @@ pub(super) async fn incident(
 
 /// The incident of that id; memory is newer than the store.
 pub(super) async fn by_id(app: &App, id: &str) -> Result<Incident, Refusal> {
-    let known = app.shared.incidents.read().all();
+    let known = app.shared.incidents.read().all(clock::wall());
     if let Some(incident) = known.into_iter().find(|one| one.id == id) {
         return Ok(Arc::unwrap_or_clone(incident));
     }
@@ -86,7 +86,7 @@ pub(super) async fn find(app: &App, query: Query) -> Incidents {
         Ok(found) => (found, None),
         Err(error) => (Found::default(), Some(error)),
     };
-    let mut answer = merge(app.shared.incidents.read().all(), stored, &query);
+    let mut answer = merge(app.shared.incidents.read().all(clock::wall()), stored, &query);
     answer.store_error = store_error;
     answer
 }
