@@ -66,7 +66,7 @@ pub(crate) fn remove_leftovers(target: &Path) -> Result<()> {
         let owner = name.to_str().and_then(|name| name.strip_prefix("load-"));
         let owner = owner.and_then(|name| name.split('-').next()?.parse().ok());
         if owner.is_some_and(|pid| !super::netns::is_runner(pid)) {
-            std::fs::remove_dir_all(entry.path())?;
+            super::folder::remove(&entry.path())?;
         }
     }
     Ok(())

@@ -44,6 +44,8 @@ struct Play<'a> {
     helpers: Vec<(String, Moment, Helper)>,
     watches: BTreeMap<String, Watch>,
     agents: BTreeMap<String, Agent>,
+    /// What was wrong with how agents ended.
+    faults: Vec<String>,
     readings: Readings,
     truth: Truth,
     network: Network,
@@ -78,6 +80,7 @@ impl<'a> Play<'a> {
             helpers: Vec::new(),
             watches: BTreeMap::new(),
             agents: BTreeMap::new(),
+            faults: Vec::new(),
             readings: Readings::start(&setting.stop)?,
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             network,
@@ -92,12 +95,20 @@ impl<'a> Play<'a> {
         Ok(play)
     }
 
+    /// Starts that host's agent, once the one before it has ended.
     fn start(&mut self, name: &str) -> Result<()> {
+        if let Some(before) = self.agents.remove(name) {
+            self.finish_agent(name, before)?;
+        }
         let host = self.network.host(name)?;
         let agent = Agent::start(&self.setting.agent, host, self.folder)?;
-        if let Some(before) = self.agents.insert(name.to_owned(), agent) {
-            before.finish()?;
-        }
+        self.agents.insert(name.to_owned(), agent);
+        Ok(())
+    }
+
+    fn finish_agent(&mut self, name: &str, agent: Agent) -> Result<()> {
+        let faults = agent.finish()?.into_iter();
+        self.faults.extend(faults.map(|fault| format!("{name}: the agent {fault}")));
         Ok(())
     }
 
@@ -203,9 +214,9 @@ impl<'a> Play<'a> {
             seen.insert(name, watch.end()?);
         }
         for (name, agent) in std::mem::take(&mut self.agents) {
-            let problems = agent.finish()?.into_iter();
-            judgement.wrong.extend(problems.map(|problem| format!("{name}: the agent {problem}")));
+            self.finish_agent(&name, agent)?;
         }
+        judgement.wrong.append(&mut self.faults);
         super::report::keep_documents(self.folder, &seen, &self.truth)?;
         Ok(judgement)
     }
