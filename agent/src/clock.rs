@@ -1,6 +1,6 @@
 //! The only reader of clocks in the agent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use lacuna_core::time::{Nanos, WallNanos};
 use nix::time::{ClockId, clock_gettime};
@@ -24,6 +24,26 @@ pub fn read() -> Reading {
 #[must_use]
 pub fn boot() -> Nanos {
     Nanos(nanoseconds(ClockId::CLOCK_BOOTTIME))
+}
+
+/// The wall clock, now, for the standard library's types.
+#[must_use]
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A monotonic point in time, for waits that no evidence depends on.
+#[must_use]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+/// `CLOCK_BOOTTIME`, or why this kernel does not have it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn try_boot() -> nix::Result<Duration> {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from)
 }
 
 /// How much the boot clock is ahead of the monotonic one: the time spent in suspend since boot.

@@ -20,6 +20,11 @@ pub(crate) fn host_down() -> Incident {
     serde_json::from_str(include_str!("../tests/data/host-down.json")).unwrap()
 }
 
+/// When somebody looks at the samples: 42 s after the open one began.
+pub(crate) fn now() -> std::time::SystemTime {
+    humantime::parse_rfc3339(&host_down().started_at).unwrap() + std::time::Duration::from_secs(42)
+}
+
 /// Closed incident number `i`: one a minute.
 pub(crate) fn numbered(i: u32) -> Incident {
     let at = |seconds: u32| {

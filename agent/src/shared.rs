@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use hdrhistogram::Histogram;
 use lacuna_core::incident::{Incident, State};
+use lacuna_core::rules::classes;
+use lacuna_core::time::nanos;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -79,7 +82,7 @@ impl Shared {
             probe_metrics,
             incidents: Cell::default(),
             changes: broadcast::channel(CHANGES).0,
-            counters: Cell::default(),
+            counters: Cell::new(Counters::from_zero()),
         }
     }
 
@@ -189,6 +192,14 @@ pub struct Counters {
     pub incident_ms: BTreeMap<String, Histogram<u64>>,
 }
 
+impl Counters {
+    /// A class that can be concluded and was not is 0, so that a rate can be formed over the first one.
+    fn from_zero() -> Self {
+        let incidents_closed = classes().map(|class| (class.name().to_owned(), 0)).collect();
+        Self { incidents_closed, ..Self::default() }
+    }
+}
+
 /// Incidents that are open, and the last closed ones.
 #[derive(Debug, Default)]
 pub struct Book {
@@ -210,10 +221,11 @@ impl Book {
         }
     }
 
-    /// All that it holds, oldest first.
+    /// All that it holds, oldest first; what is open is as long as it is `now`.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Incident>> {
-        let mut all: Vec<_> = self.closed.iter().chain(self.open.values()).cloned().collect();
+    pub fn all(&self, now: SystemTime) -> Vec<Arc<Incident>> {
+        let open = self.open.values().map(|incident| lengthened(incident, now));
+        let mut all: Vec<_> = self.closed.iter().cloned().chain(open).collect();
         all.sort_by(|a, b| (&a.started_at, &a.id).cmp(&(&b.started_at, &b.id)));
         all
     }
@@ -222,4 +234,13 @@ impl Book {
     pub fn open(&self) -> impl Iterator<Item = &Arc<Incident>> {
         self.open.values()
     }
+}
+
+/// An open incident with its length until `now`.
+fn lengthened(incident: &Arc<Incident>, now: SystemTime) -> Arc<Incident> {
+    let started = humantime::parse_rfc3339(&incident.started_at).ok();
+    let length = started.and_then(|started| now.duration_since(started).ok());
+    let mut longer = Incident::clone(incident);
+    longer.duration_ms = length.map_or(longer.duration_ms, |length| nanos(length) / 1_000_000);
+    Arc::new(longer)
 }

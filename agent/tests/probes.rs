@@ -1,28 +1,255 @@
-//! x
-use lacuna::probes::{Options, attach};
-use std::time::Duration;
+//! The probes in the running kernel: they need root, BTF and a binary with the probes inside (`cargo xtask test`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lacuna::probes::{Log2Histogram, Options, ProbeMetrics, Probes, attach};
+use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
+use lacuna_core::time::Nanos;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::unistd::{Pid, gettid};
+use support::{Cable, FAR};
+
+/// Nothing crosses it.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Longer than what is waited for ever takes.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const QUIET: Options = Options { netns_inum: 0, timer_late: NEVER, runqueue_delay: NEVER };
+
+/// Everything attached; otherwise the test fails with the reason.
+fn probes(options: &Options) -> Probes {
+    let probes = attach(options);
+    for status in &probes.status {
+        let x86_only = status.hook == "raw_tp/local_timer_entry";
+        if x86_only && !cfg!(target_arch = "x86_64") {
+            continue;
+        }
+        assert!(status.attached, "{}: {:?}", status.hook, status.because);
+    }
+    probes
+}
+
+fn within(netns_inum: u32) -> Probes {
+    probes(&Options { netns_inum, ..QUIET })
+}
+
+fn metrics(probes: &Probes) -> &dyn ProbeMetrics {
+    probes.metrics.as_deref().unwrap()
+}
+
+fn drain(probes: &mut Probes) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    probes.events.as_mut().unwrap().drain("me", &mut evidence);
+    evidence
+}
+
+fn total(histograms: Option<Vec<(u32, Log2Histogram)>>) -> u64 {
+    let histograms = histograms.unwrap();
+    assert!(!histograms.is_empty(), "a histogram for each CPU");
+    let counts = histograms.iter().flat_map(|(_, histogram)| &histogram.counts);
+    counts.sum()
+}
+
+/// Waits until `holds`; fails after [`PATIENCE`].
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < PATIENCE, "never came: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
-fn all() {
-    let t = std::time::Instant::now();
-    let probes = attach(&Options {
-        netns_inum: 0,
-        timer_late: Duration::from_millis(1),
-        runqueue_delay: Duration::from_millis(2),
+fn every_family_is_attached() {
+    let probes = probes(&QUIET);
+    for family in ["sched", "timer", "tcp", "drops"] {
+        assert!(probes.status.iter().any(|status| status.probe == family), "{family} is missing: {:?}", probes.status);
+    }
+}
+
+#[test]
+fn histograms_move() {
+    let probes = probes(&QUIET);
+    let metrics = metrics(&probes);
+    let seen = || [total(metrics.runqueue_delay()), total(metrics.timer_lateness()), total(metrics.timer_gaps())];
+    let before = seen();
+    wait_for("growth of every histogram", || {
+        let now = seen();
+        (0..now.len()).all(|which| now[which] > before[which])
     });
-    println!("{:?} {:#?}", t.elapsed(), probes.status);
-    std::thread::sleep(Duration::from_secs(2));
-    let m = probes.metrics.as_ref().unwrap();
-    println!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?} {:?}",
-        m.timer_lateness(),
-        m.timer_gaps(),
-        m.runqueue_delay(),
-        m.retransmits(),
-        m.drops(),
-        m.events_lost()
-    );
-    let mut e = probes.events.unwrap();
-    let mut v = vec![];
-    e.drain("me", &mut v);
-    println!("{v:?}");
+    assert_eq!(metrics.events_lost(), Some(0));
+    assert_eq!(metrics.entries_refused(), Some(0));
+}
+
+fn boot_clock() -> Nanos {
+    let now = nix::time::ClockId::CLOCK_BOOTTIME.now().unwrap();
+    Nanos(u64::try_from(now.tv_sec() * 1_000_000_000 + now.tv_nsec()).unwrap())
+}
+
+/// Keeps CPU 0 busy for that time; its thread id.
+fn hog(time: Duration) -> thread::JoinHandle<u32> {
+    thread::spawn(move || {
+        let mut first = CpuSet::new();
+        first.set(0).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &first).unwrap();
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            std::hint::spin_loop();
+        }
+        u32::try_from(gettid().as_raw()).unwrap()
+    })
+}
+
+#[test]
+fn a_task_that_waits_for_its_cpu_is_an_event() {
+    let threshold = Duration::from_micros(500);
+    let mut probes = probes(&Options { runqueue_delay: threshold, ..QUIET });
+    let begin = boot_clock();
+    let hogs: Vec<_> = (0..3).map(|_| hog(Duration::from_millis(400))).collect();
+    let threads: Vec<u32> = hogs.into_iter().map(|hog| hog.join().unwrap()).collect();
+    let end = boot_clock();
+
+    let mut evidence = Vec::new();
+    (0..20).for_each(|_| evidence.extend(drain(&mut probes)));
+    let ours: Vec<_> = evidence
+        .iter()
+        .filter(|evidence| matches!(&evidence.fact, Fact::RunqueueDelay { cpu: 0, pid, .. } if threads.contains(pid)))
+        .collect();
+    assert!(!ours.is_empty(), "{threads:?} waited for each other: {evidence:?}");
+    for evidence in ours {
+        assert!(evidence.to.since(evidence.from) >= threshold, "{evidence:?}");
+        assert!(evidence.from >= begin && evidence.to <= end, "{evidence:?}");
+    }
+}
+
+#[test]
+fn an_expired_timer_beyond_the_threshold_is_an_event() {
+    let mut probes = probes(&Options { timer_late: Duration::ZERO, ..QUIET });
+    thread::sleep(Duration::from_millis(20));
+    let evidence = drain(&mut probes);
+    let late = |evidence: &&Evidence| matches!(evidence.fact, Fact::TimerLate { .. });
+    let late = evidence.iter().find(late).expect("every timer is an event");
+    assert!(late.from <= late.to, "{late:?}");
+}
+
+#[test]
+fn a_timer_that_was_armed_too_late_is_no_late_timer() {
+    let mut probes = probes(&Options { timer_late: Duration::from_millis(900), ..QUIET });
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::empty()).unwrap();
+    // One nanosecond after boot: overdue by as long as this machine has been up.
+    let past = Expiration::OneShot(TimeSpec::new(0, 1));
+    for _ in 0..20 {
+        timer.set(past, TimerSetTimeFlags::TFD_TIMER_ABSTIME).unwrap();
+        timer.wait().unwrap();
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(drain(&mut probes), []);
+}
+
+#[test]
+fn a_full_ring_buffer_is_counted_and_becomes_evidence() {
+    let mut probes = probes(&Options { runqueue_delay: Duration::ZERO, ..QUIET });
+    wait_for("a full ring buffer", || {
+        ping_pong(20_000);
+        metrics(&probes).events_lost().unwrap() > 0
+    });
+    let evidence = drain(&mut probes);
+    let lost = evidence.iter().find_map(|evidence| match evidence.fact {
+        Fact::EventsLost { count } => Some(count),
+        _ => None,
+    });
+    assert!(lost.expect("the loss is evidence") > 0);
+    assert!(evidence.len() < 1000, "one call takes a bounded number, not {}", evidence.len());
+}
+
+/// Two threads that wake each other so often.
+fn ping_pong(times: u32) {
+    let (ping, pinged) = mpsc::sync_channel(0);
+    let (pong, ponged) = mpsc::sync_channel(0);
+    let other = thread::spawn(move || pinged.iter().for_each(|()| pong.send(()).unwrap()));
+    for _ in 0..times {
+        ping.send(()).unwrap();
+        ponged.recv().unwrap();
+    }
+    drop(ping);
+    other.join().unwrap();
+}
+
+/// Retransmits to the far end of the cable: carried out, failed.
+fn to_far(probes: &Probes, wanted: impl Fn(RetransmitCause) -> bool) -> (u64, u64) {
+    let far: IpAddr = FAR.parse().unwrap();
+    let rows = metrics(probes).retransmits().unwrap();
+    let ours = rows.into_iter().filter(|(address, cause, ..)| *address == far && wanted(*cause));
+    ours.fold((0, 0), |sum, (_, _, sent, failed)| (sum.0 + sent, sum.1 + failed))
+}
+
+fn netfilter_drops(probes: &Probes) -> u64 {
+    let drops = metrics(probes).drops().unwrap();
+    let row = drops.iter().find(|(reason, _)| reason == "NETFILTER_DROP");
+    row.map_or(0, |(_, count)| *count)
+}
+
+/// A connection from the near to the far end, and its port.
+fn connect(cable: &Cable) -> (TcpStream, TcpStream, u16) {
+    let listener = cable.far.within(|| TcpListener::bind((FAR, 0)).unwrap());
+    let port = listener.local_addr().unwrap().port();
+    let near = cable.near.within(move || TcpStream::connect((FAR, port)).unwrap());
+    let (far, _) = listener.accept().unwrap();
+    (near, far, port)
+}
+
+#[test]
+fn network_probes_count_their_own_namespace_only() {
+    let cable = Cable::new();
+    let (near, far) = (within(cable.near.inum()), within(cable.far.inum()));
+    let host = probes(&QUIET);
+
+    let (stream, _peer, port) = connect(&cable);
+    cable.far.drop_incoming(port);
+    std::io::Write::write_all(&mut &stream, b"lost").unwrap();
+
+    wait_for("a retransmit after a timeout", || to_far(&near, |cause| cause == RetransmitCause::Timeout).0 > 0);
+    wait_for("a drop by the filter", || netfilter_drops(&far) > 0);
+    for (other, name) in [(&far, "the far end"), (&host, "the host")] {
+        assert_eq!(to_far(other, |_| true), (0, 0), "{name} sent nothing");
+    }
+    assert_eq!(netfilter_drops(&near), 0, "the near end dropped nothing");
+}
+
+#[test]
+fn a_syn_that_is_not_answered_is_a_retransmit_of_its_own_kind() {
+    let cable = Cable::new();
+    let near = within(cable.near.inum());
+    let address = (FAR.parse::<IpAddr>().unwrap(), 7).into();
+    cable.far.drop_incoming(7);
+    let connect = move || TcpStream::connect_timeout(&address, Duration::from_millis(2500));
+    cable.near.within(connect).unwrap_err();
+    assert!(to_far(&near, |cause| cause == RetransmitCause::Syn).0 > 0);
+    assert_eq!(to_far(&near, |cause| cause != RetransmitCause::Syn), (0, 0));
+}
+
+#[test]
+fn an_attempt_that_this_host_could_not_carry_out_is_told_apart() {
+    let cable = Cable::new();
+    let near = within(cable.near.inum());
+    if !metrics(&near).retransmit_failures_told() {
+        eprintln!("not run: this kernel does not hand over the error");
+        return;
+    }
+    let (stream, _peer, port) = connect(&cable);
+    cable.far.drop_incoming(port);
+    std::io::Write::write_all(&mut &stream, b"lost").unwrap();
+    // Only what was sent once is sent again: the near end's own filter comes after the first time.
+    cable.near.drop_outgoing(port);
+    wait_for("a failed retransmit", || to_far(&near, |_| true).1 > 0);
 }

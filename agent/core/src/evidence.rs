@@ -50,6 +50,13 @@ pub enum Fact {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         error: Option<String>,
     },
+    /// This host's own kernel refused to send heartbeats to `host`.
+    SendRefused {
+        /// What it said.
+        error: String,
+        /// How many.
+        count: u64,
+    },
     /// An echo request left for `host`.
     EchoSent,
     /// `host` answered an echo request; `from` is when it left, `to` when the kernel received the answer.

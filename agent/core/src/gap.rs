@@ -69,6 +69,8 @@ pub struct Gap {
     pub citations: Citations,
     /// The peer's counts before the gap.
     before: Baseline,
+    /// The echo counts when the peer was heard again: what is asked later says nothing about the silence.
+    echo_after: Option<(u64, u64)>,
     /// The hole in the peer's send times, on its own clock, to match its account with.
     send_hole: Option<(Nanos, Nanos)>,
 }
@@ -98,6 +100,7 @@ impl Gap {
             own_stall: Duration::ZERO,
             citations: Citations::default(),
             before,
+            echo_after: None,
             send_hole: None,
         }
     }
@@ -129,6 +132,7 @@ impl Gap {
         self.note_heard(peer);
         if self.silent {
             self.cite_silence(arrival, at);
+            self.echo_after = Some((peer.echo.sent, peer.echo.answered));
         }
         self.silent = false;
     }
@@ -195,9 +199,11 @@ impl Gap {
         if self.silent {
             all.push(during(Fact::Silence { lost: None, unsent_ns: None }));
         }
-        let echo = (peer.echo.sent - self.before.echo.0, peer.echo.answered - self.before.echo.1);
-        if echo.0 > 0 {
-            all.push(during(Fact::Echo { sent: echo.0, answered: echo.1.min(echo.0) }));
+        let (sent_now, answered_now) = self.echo_after.unwrap_or((peer.echo.sent, peer.echo.answered));
+        let asked = sent_now.saturating_sub(self.before.echo.0);
+        if asked > 0 {
+            let answered = answered_now.saturating_sub(self.before.echo.1).min(asked);
+            all.push(during(Fact::Echo { sent: asked, answered }));
         }
         if self.port_unreachable {
             let at = peer.unreachable_at.unwrap_or(until).min(until);

@@ -68,7 +68,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     announce(&config, &network, &shared);
     let continued = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued))?;
-    let timers = probes.status.iter().any(|probe| probe.probe == "timer" && probe.attached);
+    let timers = probes.metrics.as_ref().is_some_and(|metrics| metrics.timer_lateness().is_some());
     let events = probes.events.take();
     let parts = Parts {
         engine: Engine::new(config.settings(network.anchors()), me),
@@ -125,7 +125,6 @@ fn me(files: &HostFiles) -> Result<Me> {
 }
 
 fn identity(config: &Config, me: &Me) -> Identity {
-    let now = std::time::SystemTime::now();
     Identity {
         host: config.host.clone(),
         labels: config.labels.clone(),
@@ -133,7 +132,7 @@ fn identity(config: &Config, me: &Me) -> Identity {
         kernel: me.facts.kernel.clone(),
         boot_id: hex(&me.boot_id),
         incarnation: me.incarnation,
-        started_at: humantime::format_rfc3339_millis(now).to_string(),
+        started_at: humantime::format_rfc3339_millis(clock::wall()).to_string(),
     }
 }
 

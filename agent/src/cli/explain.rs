@@ -1,9 +1,10 @@
 //! `lacuna explain ID`: one incident, whole.
 
+use std::mem::discriminant;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use lacuna_core::incident::Incident;
+use lacuna_core::incident::{Cited, Incident};
 
 use super::output;
 use super::source::Source;
@@ -37,7 +38,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return std::fs::write(file, html::incident(&incident))
             .with_context(|| format!("cannot write {}", file.display()));
     }
-    let earlier = args.source.earlier_evidence(&incident);
+    let mut earlier = args.source.earlier_evidence(&incident);
+    earlier.retain(|old| !incident.evidence.iter().any(|cited| same_thing(cited, old)));
     output::print(&text::explain(&incident, &earlier, output::paint()))
 }
 
@@ -56,4 +58,9 @@ fn one(args: &Args) -> Result<Incident> {
             bail!("\"{id}\" is the beginning of several ids: {}", ids.join(", "))
         }
     }
+}
+
+/// Both tell the same thing of the same host; the newer one has the newer figures.
+fn same_thing(newer: &Cited, older: &Cited) -> bool {
+    newer.host == older.host && discriminant(&newer.fact) == discriminant(&older.fact)
 }

@@ -1,11 +1,10 @@
 //! `lacuna incidents`: what is in the store, newest last.
 
-use std::time::SystemTime;
-
 use anyhow::Result;
 
 use super::source::Source;
 use super::{client, output};
+use crate::clock;
 use crate::export::json::Incidents;
 use crate::export::{json, text};
 use crate::store::{DEFAULT_LIMIT, MAX_LIMIT, Query};
@@ -36,7 +35,7 @@ fn limit(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let now = SystemTime::now();
+    let now = clock::wall();
     let since = args.since.as_deref().map(|since| web::since(since, now));
     let query = Query {
         since: client::usage(since.transpose())?,

@@ -32,7 +32,7 @@ impl KernelCounters {
         });
         for (reason, count) in metrics.drops().unwrap_or_default() {
             let before = self.drops.insert(reason.clone(), count).unwrap_or(0);
-            let count = count.saturating_sub(before);
+            let count = grown(before, count);
             if let Some(from) = from.filter(|_| count > 0) {
                 seen.push(Evidence::during(host, from, now, Fact::Drops { reason, count }));
             }
@@ -49,10 +49,15 @@ impl KernelCounters {
         }
         for ((peer, cause), now) in sums {
             let before = self.retransmits.insert((peer.clone(), cause), now).unwrap_or_default();
-            let (count, failed) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+            let (count, failed) = (grown(before.0, now.0), grown(before.1, now.1));
             if count + failed > 0 {
                 each(&peer, Fact::Retransmits { cause, count, failed });
             }
         }
     }
+}
+
+/// A counter that went down began anew: the map had no room for it any more, and later had again.
+fn grown(before: u64, now: u64) -> u64 {
+    now.checked_sub(before).unwrap_or(now)
 }

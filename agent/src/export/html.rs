@@ -165,7 +165,7 @@ mod tests {
         evil.verdict.summary = "<script>alert(1)</script>".into();
         evil.id = "\"><img src=x>".into();
         evil.missing = vec!["<b>".into()];
-        let mut status = Status::of(&samples::busy());
+        let mut status = Status::of(&samples::busy(), samples::now());
         status.agent.host = "<i>db1".into();
         let recent = Incidents { incidents: vec![evil.clone()], ..Incidents::default() };
         for page in [overview(&status, &recent), incident(&evil)] {
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_page_needs_no_other_host() {
-        let page = overview(&Status::of(&samples::busy()), &Incidents::default());
+        let page = overview(&Status::of(&samples::busy(), samples::now()), &Incidents::default());
         assert!(!page.contains("http://") && !page.contains("https://"));
         for word in ["host-down", "lb1", "never heard", "no BTF in this kernel", "read-only"] {
             assert!(page.contains(word), "{word} not in {page}");

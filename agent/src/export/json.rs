@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use lacuna_core::incident::Incident;
+use lacuna_core::incident::{Incident, State};
 use serde::{Deserialize, Serialize};
 
 use crate::probes::ProbeStatus;
@@ -233,11 +234,11 @@ impl Peers {
 }
 
 impl Status {
-    /// The agent as it is now.
+    /// The agent as it is `now`.
     #[must_use]
-    pub fn of(shared: &Shared) -> Self {
-        let mut open: Vec<_> = shared.incidents.read().open().cloned().collect();
-        open.sort_by(|a, b| (&a.started_at, &a.id).cmp(&(&b.started_at, &b.id)));
+    pub fn of(shared: &Shared, now: SystemTime) -> Self {
+        let mut open = shared.incidents.read().all(now);
+        open.retain(|incident| incident.state == State::Open);
         Self {
             agent: shared.identity.clone(),
             health: Health::of(shared),

@@ -132,13 +132,9 @@ fn timeline(incident: &Incident) -> Table {
         (incident.detected_at.clone(), 1, "the incident is opened".to_owned()),
     ];
     for cited in &incident.evidence {
-        let what = format!("{} ({})", words::kind(&cited.fact), cited.host);
-        if cited.from == cited.to {
-            moments.push((cited.from.clone(), 2, what));
-        } else {
-            moments.push((cited.from.clone(), 2, format!("{what} from here")));
-            moments.push((cited.to.clone(), 3, format!("{what} up to here")));
-        }
+        let lasted = words::length(&cited.from, &cited.to).filter(|lasted| !lasted.is_zero());
+        let lasted = lasted.map(|lasted| format!(", for {}", words::span(lasted))).unwrap_or_default();
+        moments.push((cited.from.clone(), 2, format!("{} ({}){lasted}", words::kind(&cited.fact), cited.host)));
     }
     if let Some(ended) = &incident.ended_at {
         moments.push((ended.clone(), 4, "the stall is over".to_owned()));
@@ -315,7 +311,7 @@ mod tests {
 
     #[test]
     fn status_shows_what_is_and_what_is_not_known() {
-        insta::assert_snapshot!(status(&Status::of(&samples::busy()), PLAIN));
+        insta::assert_snapshot!(status(&Status::of(&samples::busy(), samples::now()), PLAIN));
     }
 
     #[test]

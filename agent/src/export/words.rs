@@ -36,6 +36,9 @@ pub fn evidence(cited: &Cited) -> String {
 fn sensed(host: &str, took: &str, fact: &Fact) -> String {
     match fact {
         Fact::Heartbeat(heartbeat) => self::heartbeat(host, heartbeat),
+        Fact::SendRefused { error, count } => {
+            format!("the kernel of this host refused to send {count} heartbeats to {host}: {error}")
+        }
         Fact::HeartbeatSent { seq, error: None } => format!("heartbeat {seq} left for {host}"),
         Fact::HeartbeatSent { seq, error: Some(error) } => {
             format!("this host's own kernel refused to send heartbeat {seq} to {host}: {error}")

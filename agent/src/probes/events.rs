@@ -4,7 +4,8 @@ use aya::maps::{MapData, RingBuf};
 use lacuna_abi::REFUSED_EVENTS;
 use lacuna_core::evidence::{Evidence, Fact};
 use lacuna_core::time::{Nanos, nanos};
-use nix::time::{ClockId, clock_gettime};
+
+use crate::clock;
 
 use super::ProbeEvents;
 use super::decode;
@@ -25,7 +26,7 @@ pub(super) struct KernelEvents {
 
 impl KernelEvents {
     pub(super) fn new(rings: Vec<RingBuf<MapData>>, refused: Vec<Refused>) -> Self {
-        Self { rings, refused, lost: 0, looked: Clocks::read().map_or(Nanos(0), |clocks| clocks.boot) }
+        Self { rings, refused, lost: 0, looked: clock::boot() }
     }
 
     /// Events that were lost since the last look. A ring buffer only refuses while it has events, so an empty one
@@ -42,36 +43,22 @@ impl KernelEvents {
 
 impl ProbeEvents for KernelEvents {
     fn drain(&mut self, host: &str, into: &mut Vec<Evidence>) {
-        let Some(clocks) = Clocks::read() else { return };
+        let now = clock::boot();
+        let ahead = nanos(clock::suspended());
         let begin = into.len();
         let mut taken = 0;
         for ring in &mut self.rings {
             for _ in 0..MAX_EVENTS {
                 let Some(bytes) = ring.next() else { break };
                 taken += 1;
-                into.extend(decode::event(&bytes, host, clocks.boot_minus_monotonic));
+                into.extend(decode::event(&bytes, host, ahead));
             }
         }
         into[begin..].sort_by_key(|evidence| evidence.to);
         if taken > 0 {
-            into.extend(self.lost_since(host, clocks.boot));
+            into.extend(self.lost_since(host, now));
         } else {
-            self.looked = clocks.boot;
+            self.looked = now;
         }
-    }
-}
-
-/// The clock of the evidence, and how far it is ahead of the clock of the probes.
-struct Clocks {
-    boot: Nanos,
-    boot_minus_monotonic: u64,
-}
-
-impl Clocks {
-    fn read() -> Option<Self> {
-        let read = |id| Some(nanos(clock_gettime(id).ok()?.into()));
-        let monotonic: u64 = read(ClockId::CLOCK_MONOTONIC)?;
-        let boot = read(ClockId::CLOCK_BOOTTIME)?;
-        Some(Self { boot: Nanos(boot), boot_minus_monotonic: boot.saturating_sub(monotonic) })
     }
 }

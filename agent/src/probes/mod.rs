@@ -6,6 +6,7 @@ mod events;
 mod hooks;
 mod kernel_types;
 mod load;
+mod memory;
 mod metrics;
 mod offsets;
 
@@ -112,6 +113,12 @@ impl std::fmt::Debug for Probes {
 /// Attaches every probe that the running kernel takes. It never fails as a whole: what is refused says why in its status.
 #[must_use]
 pub fn attach(options: &Options) -> Probes {
+    let probes = attach_all(options);
+    memory::give_back();
+    probes
+}
+
+fn attach_all(options: &Options) -> Probes {
     let kernel = match Kernel::read(options) {
         Ok(kernel) => kernel,
         Err(error) => return Probes::refused(&error),

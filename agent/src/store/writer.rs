@@ -5,11 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use lacuna_core::incident::Incident;
 
 use super::{Store, StoreError, StoreSettings};
+use crate::clock;
 use crate::shared::Shared;
 
 /// Versions of incidents that may wait for the thread.
@@ -108,7 +109,7 @@ struct Work {
 impl Work {
     fn new(settings: StoreSettings, opened: Result<Store, StoreError>, shared: Arc<Shared>) -> Self {
         let mut work =
-            Self { settings, store: None, shared, pending: BTreeMap::new(), retry: None, expire_at: Instant::now() };
+            Self { settings, store: None, shared, pending: BTreeMap::new(), retry: None, expire_at: clock::instant() };
         match opened {
             Ok(store) => work.store = Some(store),
             Err(error) => work.failed(&error),
@@ -119,7 +120,7 @@ impl Work {
     fn run(&mut self, incoming: &Receiver<Arc<Incident>>) {
         loop {
             let next = self.retry.map_or(self.expire_at, |(_, at)| at);
-            let wait = next.saturating_duration_since(Instant::now());
+            let wait = next.saturating_duration_since(clock::instant());
             let last = match incoming.recv_timeout(wait) {
                 Ok(incident) => {
                     self.keep(incident);
@@ -129,7 +130,7 @@ impl Work {
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => true,
             };
-            if last || self.retry.is_none_or(|(_, at)| at <= Instant::now()) {
+            if last || self.retry.is_none_or(|(_, at)| at <= clock::instant()) {
                 self.turn();
             }
             if last {
@@ -162,7 +163,7 @@ impl Work {
         if self.retry.is_none() {
             tracing::error!("incidents are not kept: {error}");
         }
-        self.retry = Some((wait, Instant::now() + wait));
+        self.retry = Some((wait, clock::instant() + wait));
         self.shared.degrade(PART, error.to_string());
         // A file that was replaced or a disk that was mounted anew needs a new connection.
         self.store = None;
@@ -184,9 +185,9 @@ impl Work {
             }
             next.remove();
         }
-        if self.expire_at <= Instant::now() {
-            store.expire(SystemTime::now())?;
-            self.expire_at = Instant::now() + EXPIRE_EVERY;
+        if self.expire_at <= clock::instant() {
+            store.expire(clock::wall())?;
+            self.expire_at = clock::instant() + EXPIRE_EVERY;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use lacuna_core::incident::{Class, Incident, State};
 
 use super::App;
+use crate::clock;
 use crate::export::json::Incidents;
 use crate::store::{DEFAULT_LIMIT, Found, MAX_LIMIT, Query, StoreReader};
 
@@ -44,7 +45,7 @@ pub(super) async fn incidents(
 ) -> Result<Json<Incidents>, Refusal> {
     let wrong = |what: String| Refusal::new(StatusCode::BAD_REQUEST, what);
     let extract::Query(parameters) = parameters.map_err(|error| wrong(error.body_text()))?;
-    let query = query(&parameters, SystemTime::now()).map_err(wrong)?;
+    let query = query(&parameters, clock::wall()).map_err(wrong)?;
     Ok(Json(find(&app, query).await))
 }
 
@@ -58,7 +59,7 @@ pub(super) async fn incident(
 
 /// The incident of that id; memory is newer than the store.
 pub(super) async fn by_id(app: &App, id: &str) -> Result<Incident, Refusal> {
-    let known = app.shared.incidents.read().all();
+    let known = app.shared.incidents.read().all(clock::wall());
     if let Some(incident) = known.into_iter().find(|one| one.id == id) {
         return Ok(Arc::unwrap_or_clone(incident));
     }
@@ -85,7 +86,7 @@ pub(super) async fn find(app: &App, query: Query) -> Incidents {
         Ok(found) => (found, None),
         Err(error) => (Found::default(), Some(error)),
     };
-    let mut answer = merge(app.shared.incidents.read().all(), stored, &query);
+    let mut answer = merge(app.shared.incidents.read().all(clock::wall()), stored, &query);
     answer.store_error = store_error;
     answer
 }

@@ -20,6 +20,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::clock;
 use crate::export::json::{Health, Peers, Status};
 use crate::export::{html, prometheus};
 use crate::shared::Shared;
@@ -123,7 +124,7 @@ fn page_headers() -> HeaderMap {
 async fn page(State(app): State<App>) -> Response {
     let query = Query { limit: ON_THE_PAGE, state: Some(lacuna_core::incident::State::Closed), ..Query::default() };
     let recent = api::find(&app, query).await;
-    let page = html::overview(&Status::of(&app.shared), &recent);
+    let page = html::overview(&Status::of(&app.shared, clock::wall()), &recent);
     (page_headers(), Html(page)).into_response()
 }
 
@@ -152,7 +153,7 @@ async fn healthz(State(app): State<App>) -> Response {
 }
 
 async fn status(State(app): State<App>) -> axum::Json<Status> {
-    axum::Json(Status::of(&app.shared))
+    axum::Json(Status::of(&app.shared, clock::wall()))
 }
 
 async fn peers(State(app): State<App>) -> axum::Json<Peers> {

@@ -197,12 +197,13 @@ impl Engine {
     }
 }
 
-/// Whether a reader learns anything new; lengths alone go on by themselves.
+/// Whether a reader learns anything new. A length goes on by itself, so it is said again only once it has doubled.
 fn changed(said: &Incident, now: &Incident) -> bool {
     let kinds =
         |incident: &Incident| incident.evidence.iter().map(|e| std::mem::discriminant(&e.fact)).collect::<Vec<_>>();
     let classes = |incident: &Incident| incident.ruled_out.iter().map(|out| out.class).collect::<Vec<_>>();
     said.state != now.state
+        || now.duration_ms >= 2 * said.duration_ms
         || said.verdict.class != now.verdict.class
         || said.verdict.subject != now.verdict.subject
         || said.verdict.detail != now.verdict.detail

@@ -133,7 +133,7 @@ impl Engine {
         match &evidence.fact {
             Fact::Clock { wall } => self.wall = Wall::new(to, *wall),
             Fact::Heartbeat(beat) => self.on_heartbeat(&evidence.host, beat, to),
-            Fact::HeartbeatSent { seq, .. } => self.with(&evidence.host, |peer| peer.on_sent(*seq, to)),
+            Fact::HeartbeatSent { seq, error } => self.on_sent(&evidence.host, *seq, error.as_deref(), to),
             Fact::EchoSent => self.with(&evidence.host, |peer| peer.echo.on_sent(to)),
             Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
             Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
@@ -223,6 +223,14 @@ impl Engine {
         self.gaps.get(name).is_some_and(|open| open.gap.silent)
     }
 
+    /// A heartbeat that this host's own kernel refused is lost all the same, and it is known where.
+    fn on_sent(&mut self, name: &str, seq: u64, error: Option<&str>, at: Nanos) {
+        self.with(name, |peer| peer.on_sent(seq, at));
+        if let Some(error) = error {
+            self.remember(Evidence::at(name, at, Fact::SendRefused { error: error.to_owned(), count: 1 }));
+        }
+    }
+
     fn with(&mut self, name: &str, change: impl FnOnce(&mut Peer)) {
         if let Some(peer) = self.peers.get_mut(name) {
             change(peer);
@@ -255,7 +263,7 @@ impl Engine {
 /// Whether an incident about `peer` should cite it: what counts packets, of this host or of the peer.
 fn concerns(evidence: &Evidence, peer: &str) -> bool {
     match evidence.fact {
-        Fact::Retransmits { .. } => evidence.host == peer,
+        Fact::Retransmits { .. } | Fact::SendRefused { .. } => evidence.host == peer,
         Fact::Drops { .. } | Fact::SocketOverflow { .. } | Fact::EventsLost { .. } => true,
         _ => false,
     }

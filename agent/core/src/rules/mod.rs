@@ -105,6 +105,11 @@ const RULES: [(Class, Rule); 6] = [
     (Class::PathDrop, path_drop::judge),
 ];
 
+/// The classes that a verdict can have.
+pub fn classes() -> impl Iterator<Item = Class> {
+    RULES.iter().map(|(class, _)| *class).chain([Class::Unknown])
+}
+
 /// Asks every rule and takes the surest.
 #[must_use]
 pub fn judge(context: &Context<'_>, case: Case<'_>) -> Judgement {

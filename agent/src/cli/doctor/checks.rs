@@ -4,12 +4,12 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{AccessFlags, access};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::report::{Check, Report, State};
 use crate::cli::client;
+use crate::clock;
 use crate::config::Config;
 use crate::export::json::Health;
 use crate::export::words::span;
@@ -26,7 +26,7 @@ pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Re
     } else {
         heartbeat.state != State::Failed
     };
-    let mut checks = vec![kernel(root), btf(root), tracefs(root)];
+    let mut checks = vec![kernel(root), btf(root)];
     checks.extend(capabilities(root));
     checks.extend(probes.iter().map(probe));
     checks.extend([clock_source(root), boot_clock(), icmp(), heartbeat, store(config), peers(config)]);
@@ -61,14 +61,6 @@ fn btf(root: &Path) -> Check {
             format!("/sys/kernel/btf/vmlinux: {error}"),
             "probes need a kernel built with CONFIG_DEBUG_INFO_BTF",
         ),
-    }
-}
-
-fn tracefs(root: &Path) -> Check {
-    let places = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
-    match places.iter().find(|place| root.join(place).join("events").is_dir()) {
-        Some(place) => Check::ok("tracefs", format!("/{place}")),
-        None => Check::degraded("tracefs", "not mounted", "mount -t tracefs tracefs /sys/kernel/tracing"),
     }
 }
 
@@ -122,8 +114,8 @@ fn clock_source(root: &Path) -> Check {
 }
 
 fn boot_clock() -> Check {
-    match clock_gettime(ClockId::CLOCK_BOOTTIME) {
-        Ok(since) => Check::ok("boot clock", format!("runs since {}", span(since.into()))),
+    match clock::try_boot() {
+        Ok(since) => Check::ok("boot clock", format!("runs since {}", span(since))),
         Err(error) => Check::failed("boot clock", error.desc(), "the agent measures everything on CLOCK_BOOTTIME"),
     }
 }
@@ -238,7 +230,6 @@ mod tests {
         for said in [
             "/proc/sys/kernel/osrelease: No such file",
             "CONFIG_DEBUG_INFO_BTF",
-            "mount -t tracefs",
             "sched on raw_tp/sched_switch; not attached: EPERM",
             "could not do its main job",
         ] {

@@ -1,0 +1,99 @@
+//! Two network namespaces joined by a cable, removed when dropped, also after a failure.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
+
+/// The address of [`Cable::near`].
+pub(crate) const NEAR: &str = "10.99.7.1";
+/// The address of [`Cable::far`].
+pub(crate) const FAR: &str = "10.99.7.2";
+
+/// Two namespaces, [`NEAR`] and [`FAR`].
+pub(crate) struct Cable {
+    pub(crate) near: Namespace,
+    pub(crate) far: Namespace,
+}
+
+impl Cable {
+    pub(crate) fn new() -> Self {
+        let near = Namespace::new("near");
+        let far = Namespace::new("far");
+        run(&format!("ip -n {} link add eth0 type veth peer name eth0 netns {}", near.0, far.0));
+        for (namespace, address) in [(&near, NEAR), (&far, FAR)] {
+            run(&format!("ip -n {} addr add {address}/24 dev eth0", namespace.0));
+            run(&format!("ip -n {} link set lo up", namespace.0));
+            run(&format!("ip -n {} link set eth0 up", namespace.0));
+        }
+        Self { near, far }
+    }
+}
+
+/// A network namespace.
+pub(crate) struct Namespace(String);
+
+impl Namespace {
+    fn new(role: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lacuna-{}-{number}-{role}", std::process::id());
+        run(&format!("ip netns add {name}"));
+        Self(name)
+    }
+
+    fn path(&self) -> String {
+        format!("/run/netns/{}", self.0)
+    }
+
+    /// Its inode number, by which the probes know it.
+    pub(crate) fn inum(&self) -> u32 {
+        let inode = std::fs::metadata(self.path()).unwrap().ino();
+        u32::try_from(inode).unwrap()
+    }
+
+    /// Drops what comes in for this TCP port.
+    pub(crate) fn drop_incoming(&self, port: u16) {
+        self.drop_at("input", port);
+    }
+
+    /// Refuses to send to this TCP port.
+    pub(crate) fn drop_outgoing(&self, port: u16) {
+        self.drop_at("output", port);
+    }
+
+    fn drop_at(&self, hook: &str, port: u16) {
+        let nft = |command: &str| run(&format!("ip netns exec {} nft {command}", self.0));
+        nft("add table inet fault");
+        nft(&format!("add chain inet fault at {{ type filter hook {hook} priority 0 ; }}"));
+        nft(&format!("add rule inet fault at tcp dport {port} drop"));
+    }
+
+    /// Runs `what` on a thread of its own inside.
+    pub(crate) fn within<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
+        let namespace = File::open(self.path()).unwrap();
+        let inside = move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            what()
+        };
+        thread::spawn(inside).join().unwrap()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Not `run`: a panic while panicking would leave the other one behind.
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+fn run(command: &str) {
+    let mut words = command.split(' ');
+    let answer =
+        Command::new(words.next().unwrap()).args(words).output().unwrap_or_else(|error| panic!("{command}: {error}"));
+    let said = String::from_utf8_lossy(&answer.stderr);
+    assert!(answer.status.success(), "{command}: {said}(these tests need root)");
+}
