@@ -65,10 +65,18 @@ pub(crate) fn remove_old() -> Result<()> {
         let owner = std::fs::read_to_string(path.join(OWNER));
         let owner = owner.ok().and_then(|pid| pid.parse().ok());
         if owner.is_some_and(|pid| !is_runner(pid)) {
-            std::fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+            remove(&path)?;
         }
     }
     Ok(())
+}
+
+/// Removes a folder; another runner may have been faster.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if path.exists() => Err(error).with_context(|| path.display().to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn parent() -> PathBuf {

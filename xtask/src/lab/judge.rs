@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::api::{Incident, wall};
 use super::clock::{Moment, seconds};
+use super::machine::Machine;
 use super::scenario::{Expect, Scenario};
 use super::watch::{History, Seen};
 
@@ -26,6 +27,10 @@ const BLAME: [Class; 8] = [
 const MACHINE: [Class; 4] = [Class::CpuSaturation, Class::VcpuStall, Class::VmPause, Class::SchedulerStall];
 /// By how much an incident's steal may be more than the machine's: the kernel counts in ticks of 10 ms for each CPU.
 const STEAL_SLACK: f64 = 0.1;
+/// The part of a stall that must have been stolen so that steal accounts for it.
+const STOLEN: f64 = 0.5;
+/// CPUs that are busy for that part of the time have more than enough to do.
+const SATURATED: f64 = 0.85;
 /// How far a peer's account of a stall may be from its own, in nanoseconds.
 const ACCOUNT_SLACK: u64 = 1_000_000_000;
 
@@ -34,8 +39,8 @@ const ACCOUNT_SLACK: u64 = 1_000_000_000;
 pub(crate) struct Truth {
     /// When each named step took effect.
     pub(crate) moments: BTreeMap<String, Moment>,
-    /// What the hypervisor took meanwhile, in seconds; absent where the kernel does not say.
-    pub(crate) steal: Option<f64>,
+    /// What the machine itself did meanwhile.
+    pub(crate) machine: Machine,
     /// Whether the CPUs were kept busy on purpose.
     pub(crate) loaded: bool,
 }
@@ -232,13 +237,13 @@ fn excuse(host: &str, history: &History, truth: &Truth, seen: &BTreeMap<String, 
     if truth.loaded {
         return Ok(Some(format!("{line} (the CPUs are kept busy)")));
     }
-    if let Some(figure) = stolen(history, truth) {
+    if let Some(figure) = accounted(history, truth)? {
         return Ok(Some(format!("{line} ({figure})")));
     }
     for (other, account) in all(seen) {
         if other != host
             && same_stall(history, account)?
-            && let Some(figure) = stolen(account, truth)
+            && let Some(figure) = accounted(account, truth)?
         {
             return Ok(Some(format!("{line} ({other}: {figure})")));
         }
@@ -246,21 +251,31 @@ fn excuse(host: &str, history: &History, truth: &Truth, seen: &BTreeMap<String, 
     Ok(None)
 }
 
-/// The incident's steal, where it has one and the machine's own figure accounts for it.
-fn stolen(history: &History, truth: &Truth) -> Option<String> {
-    let steal = history.last.verdict.detail.get("steal_seconds")?.as_f64()?;
-    let machine = truth.steal?;
-    let accounted = steal > 0.0 && steal <= machine + STEAL_SLACK;
-    accounted.then(|| format!("steal {steal:.2} s of the machine's {machine:.2} s"))
+/// The machine's own figure that accounts for the incident, where it does.
+fn accounted(history: &History, truth: &Truth) -> Result<Option<String>> {
+    let (from, to) = span(history)?;
+    let length = seconds(from, to);
+    if history.last.verdict.class == Class::CpuSaturation {
+        let busy = truth.machine.busy(from, to).filter(|busy| *busy >= SATURATED);
+        return Ok(busy.map(|busy| format!("the machine's CPUs were {:.0} % busy", busy * 100.0)));
+    }
+    let steal = history.last.verdict.detail.get("steal_seconds").and_then(Value::as_f64);
+    let (Some(steal), Some(machine)) = (steal, truth.machine.steal(from, to)) else {
+        return Ok(None);
+    };
+    let accounts = steal >= length * STOLEN && steal <= machine + STEAL_SLACK;
+    Ok(accounts.then(|| format!("steal {steal:.2} s of the machine's {machine:.2} s")))
+}
+
+/// Begin and end by the wall clock.
+fn span(history: &History) -> Result<(u64, u64)> {
+    let from = wall(&history.last.started_at)?;
+    let length = history.last.duration_ms.saturating_mul(1_000_000);
+    Ok((from, from.saturating_add(length)))
 }
 
 /// Whether two hosts speak of one stall.
 fn same_stall(one: &History, other: &History) -> Result<bool> {
-    let span = |history: &History| -> Result<(u64, u64)> {
-        let from = wall(&history.last.started_at)?;
-        let length = history.last.duration_ms.saturating_mul(1_000_000);
-        Ok((from, from.saturating_add(length)))
-    };
     let ((from, to), (begin, end)) = (span(one)?, span(other)?);
     let (one, other) = (&one.last.verdict, &other.last.verdict);
     Ok(one.class == other.class
@@ -290,9 +305,16 @@ fn listed(members: &BTreeMap<String, Value>) -> String {
     members.collect::<Vec<_>>().join(", ")
 }
 
-/// A member without the quotes of JSON.
+/// A member without the quotes of JSON, and without digits that nobody reads.
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(figure) if number.is_f64() => format!("{figure:.3}"),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
 }
 
 /// An incident in one line, with the classes that it had on the way.

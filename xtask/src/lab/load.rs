@@ -66,7 +66,7 @@ pub(crate) fn remove_leftovers(target: &Path) -> Result<()> {
         let owner = name.to_str().and_then(|name| name.strip_prefix("load-"));
         let owner = owner.and_then(|name| name.split('-').next()?.parse().ok());
         if owner.is_some_and(|pid| !super::netns::is_runner(pid)) {
-            std::fs::remove_dir_all(entry.path())?;
+            super::folder::remove(&entry.path())?;
         }
     }
     Ok(())
@@ -127,27 +127,9 @@ impl Drop for Build {
     }
 }
 
-/// What the hypervisor took from all CPUs since boot, in seconds; absent where the kernel does not say.
-pub(crate) fn steal_seconds() -> Option<f64> {
-    steal(&std::fs::read_to_string("/proc/stat").ok()?)
-}
-
-/// The 8th figure of the line `cpu`, in ticks of 10 ms (`USER_HZ` is 100 on every architecture that matters here).
-fn steal(stat: &str) -> Option<f64> {
-    let line = stat.lines().find(|line| line.starts_with("cpu "))?;
-    let ticks: f64 = line.split_whitespace().nth(8)?.parse().ok()?;
-    Some(ticks / 100.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn steal_is_the_eighth_figure_or_absent() {
-        assert_eq!(steal("cpu  1 2 3 4 5 6 7 250 9 10\ncpu0 1"), Some(2.5));
-        assert_eq!(steal("cpu  1 2 3 4\n"), None);
-    }
 
     #[test]
     fn busy_threads_end_when_their_time_is_over() {

@@ -8,6 +8,7 @@ pub(crate) mod folder;
 mod helper;
 mod judge;
 mod load;
+mod machine;
 pub(crate) mod netns;
 pub(crate) mod network;
 mod play;
@@ -97,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Runs the scenarios and tells each run as it ends.
 pub(crate) fn outcomes(args: &Args) -> Result<Vec<Outcome>> {
-    let scenarios = scenario::choose(&args.scenarios)?;
+    let scenarios = chosen(args)?;
     let stop = Stop::on_signals()?;
     clean_up()?;
     let agent = agent_or_build(args.agent.as_deref())?;
@@ -107,6 +108,21 @@ pub(crate) fn outcomes(args: &Args) -> Result<Vec<Outcome>> {
     drop(hog);
     stop.check()?;
     Ok(outcomes)
+}
+
+/// The scenarios that were asked for, without those that cannot be judged under load.
+fn chosen(args: &Args) -> Result<Vec<Scenario>> {
+    let (alone, mut chosen): (Vec<_>, Vec<_>) =
+        scenario::choose(&args.scenarios)?.into_iter().partition(|scenario| scenario.alone);
+    if !args.load {
+        chosen.extend(alone);
+        return Ok(chosen);
+    }
+    for Scenario { name, .. } in alone {
+        eprintln!("left out: {name}, which needs the CPUs for itself, not with --load");
+    }
+    ensure!(!chosen.is_empty(), "no scenario is left to run");
+    Ok(chosen)
 }
 
 /// The agent that was named, or else the one of this workspace with all that it takes to test it.

@@ -119,8 +119,11 @@ pub(crate) fn remove_leftovers() -> Result<Vec<String>> {
     let mut removed = Vec::new();
     for name in names()? {
         if owner(&name).is_some_and(|pid| !is_runner(pid)) {
-            end_processes(&name)?;
-            remove(&name)?;
+            let done = end_processes(&name).and_then(|()| remove(&name));
+            // Another runner that starts now may have been faster.
+            if path(&name).exists() {
+                done?;
+            }
             removed.push(name);
         }
     }

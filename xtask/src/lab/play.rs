@@ -12,6 +12,7 @@ use super::fault;
 use super::helper::Helper;
 use super::judge::{Judgement, Truth, judge};
 use super::load;
+use super::machine::{self, Readings};
 use super::network::{GATEWAY, Network};
 use super::scenario::Scenario;
 use super::step::{Action, Step, ToAgent};
@@ -43,15 +44,20 @@ struct Play<'a> {
     helpers: Vec<(String, Moment, Helper)>,
     watches: BTreeMap<String, Watch>,
     agents: BTreeMap<String, Agent>,
+    /// What was wrong with how agents ended.
+    faults: Vec<String>,
+    readings: Readings,
     truth: Truth,
     network: Network,
 }
 
 /// Runs it; logs, configurations and stores are in `folder`, and what the agents said when it failed.
 pub(crate) fn play(scenario: &Scenario, setting: &Setting, folder: &Path) -> Result<Judgement> {
+    if scenario.alone {
+        machine::wait_until_idle(&setting.stop)?;
+    }
     let mut play = Play::set_up(scenario, setting, folder)?;
     play.wait_until_ready()?;
-    let steal = load::steal_seconds();
     let started = Instant::now();
     for step in &scenario.steps {
         setting.stop.sleep_until(started + step.at)?;
@@ -59,8 +65,8 @@ pub(crate) fn play(scenario: &Scenario, setting: &Setting, folder: &Path) -> Res
     }
     setting.stop.sleep_until(started + scenario.lasts)?;
     play.join_helpers()?;
-    play.wait_for_verdicts(steal)?;
-    play.finish(steal)
+    play.wait_for_verdicts()?;
+    play.finish()
 }
 
 impl<'a> Play<'a> {
@@ -74,6 +80,8 @@ impl<'a> Play<'a> {
             helpers: Vec::new(),
             watches: BTreeMap::new(),
             agents: BTreeMap::new(),
+            faults: Vec::new(),
+            readings: Readings::start(&setting.stop)?,
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             network,
         };
@@ -87,12 +95,20 @@ impl<'a> Play<'a> {
         Ok(play)
     }
 
+    /// Starts that host's agent, once the one before it has ended.
     fn start(&mut self, name: &str) -> Result<()> {
+        if let Some(before) = self.agents.remove(name) {
+            self.finish_agent(name, before)?;
+        }
         let host = self.network.host(name)?;
         let agent = Agent::start(&self.setting.agent, host, self.folder)?;
-        if let Some(before) = self.agents.insert(name.to_owned(), agent) {
-            before.finish()?;
-        }
+        self.agents.insert(name.to_owned(), agent);
+        Ok(())
+    }
+
+    fn finish_agent(&mut self, name: &str, agent: Agent) -> Result<()> {
+        let faults = agent.finish()?.into_iter();
+        self.faults.extend(faults.map(|fault| format!("{name}: the agent {fault}")));
         Ok(())
     }
 
@@ -172,17 +188,16 @@ impl<'a> Play<'a> {
     }
 
     /// A verdict that is still missing may come within the scenario's patience.
-    fn wait_for_verdicts(&mut self, steal: Option<f64>) -> Result<()> {
+    fn wait_for_verdicts(&mut self) -> Result<()> {
         let end = Instant::now() + self.scenario.patience;
-        while Instant::now() < end && !self.judgement(steal)?.missing.is_empty() {
+        while Instant::now() < end && !self.judgement()?.missing.is_empty() {
             self.setting.stop.sleep_until(Instant::now() + Duration::from_millis(200))?;
         }
         Ok(())
     }
 
-    fn judgement(&mut self, before: Option<f64>) -> Result<Judgement> {
-        let after = load::steal_seconds();
-        self.truth.steal = before.zip(after).map(|(before, after)| after - before);
+    fn judgement(&mut self) -> Result<Judgement> {
+        self.truth.machine = self.readings.until_now();
         judge(self.scenario, &self.truth, &self.seen())
     }
 
@@ -191,17 +206,17 @@ impl<'a> Play<'a> {
         watches.map(|(name, watch)| (name.clone(), watch.seen())).collect()
     }
 
-    fn finish(mut self, steal: Option<f64>) -> Result<Judgement> {
-        let mut judgement = self.judgement(steal)?;
+    fn finish(mut self) -> Result<Judgement> {
+        let mut judgement = self.judgement()?;
         self.note_gateway(&mut judgement);
         let mut seen = BTreeMap::new();
         for (name, watch) in std::mem::take(&mut self.watches) {
             seen.insert(name, watch.end()?);
         }
         for (name, agent) in std::mem::take(&mut self.agents) {
-            let problems = agent.finish()?.into_iter();
-            judgement.wrong.extend(problems.map(|problem| format!("{name}: the agent {problem}")));
+            self.finish_agent(&name, agent)?;
         }
+        judgement.wrong.append(&mut self.faults);
         super::report::keep_documents(self.folder, &seen, &self.truth)?;
         Ok(judgement)
     }

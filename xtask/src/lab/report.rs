@@ -92,7 +92,7 @@ pub(crate) fn keep_documents(folder: &Path, seen: &BTreeMap<String, Seen>, truth
         let text = serde_json::to_string_pretty(&document)?;
         std::fs::write(folder.join(format!("{host}.incidents.json")), text)?;
     }
-    let truth = json!({ "moments": truth.moments, "steal_seconds": truth.steal, "loaded": truth.loaded });
+    let truth = json!({ "moments": truth.moments, "steal_seconds": truth.machine.steal(0, u64::MAX), "busy": truth.machine.busy(0, u64::MAX), "loaded": truth.loaded });
     std::fs::write(folder.join("truth.json"), serde_json::to_string_pretty(&truth)?)?;
     Ok(())
 }

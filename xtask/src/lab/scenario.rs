@@ -29,7 +29,7 @@ pub(crate) struct Scenario {
     /// How much longer an expected verdict is waited for.
     #[serde(with = "humantime_serde", default = "default_patience")]
     pub(crate) patience: Duration,
-    /// True where no other scenario may run beside it.
+    /// True where it needs the CPUs for itself: no other scenario may run beside it, and it is left out under `--load`.
     #[serde(default)]
     pub(crate) alone: bool,
     /// The hosts; each is a peer of all others.

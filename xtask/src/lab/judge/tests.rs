@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::lab::clock::Stamp;
+use crate::lab::machine::Reading;
 
 const SECOND: u64 = 1_000_000_000;
 const HEAD: &str = r#"
@@ -27,6 +28,12 @@ evidence = ["retransmits"]
 meanwhile = ["host-down"]
 "#;
 
+/// A machine with one CPU that was busy for that part of the seconds 90 to 110, and stolen for that long.
+fn machine(busy: f64, steal: f64) -> Machine {
+    let reading = |wall, all, idle, steal| Reading { wall, all, idle, steal };
+    Machine::of(vec![reading(90 * SECOND, 0.0, 0.0, 0.0), reading(110 * SECOND, 20.0, 20.0 * (1.0 - busy), steal)])
+}
+
 /// The cut is at second 100 of both clocks, the healing at 105.
 fn truth() -> Truth {
     let moment = |second: u64| {
@@ -35,7 +42,7 @@ fn truth() -> Truth {
     };
     Truth {
         moments: [("cut".into(), moment(100)), ("healed".into(), moment(105))].into(),
-        steal: Some(1.0),
+        machine: machine(0.0, 3.0),
         loaded: false,
     }
 }
@@ -197,9 +204,9 @@ fn stolen(host: &str, seconds: Option<f64>) -> Value {
 #[test]
 fn steal_excuses_only_what_the_machine_accounts_for() {
     let cases = [
-        (stolen("a", Some(0.9)), true),
-        (stolen("a", Some(1.5)), false),
-        (stolen("a", Some(0.0)), false),
+        (stolen("a", Some(2.6)), true),
+        (stolen("a", Some(4.0)), false),
+        (stolen("a", Some(0.1)), false),
         (stolen("a", None), false),
     ];
     for (incident, excused) in cases {
@@ -207,13 +214,13 @@ fn steal_excuses_only_what_the_machine_accounts_for() {
         assert_eq!(judgement.passed(), excused, "{judgement:?}");
         assert_eq!(judgement.excused.len(), usize::from(excused));
     }
-    let unknown = Truth { steal: None, ..truth() };
-    assert!(!judged("", &unknown, &[("a", vec![stolen("a", Some(0.1))])]).passed());
+    let unknown = Truth { machine: Machine::default(), ..truth() };
+    assert!(!judged("", &unknown, &[("a", vec![stolen("a", Some(2.6))])]).passed());
 }
 
 #[test]
 fn a_peers_account_is_excused_by_the_stall_of_the_one_it_is_about() {
-    let own = ("a", vec![stolen("a", Some(0.9))]);
+    let own = ("a", vec![stolen("a", Some(2.6))]);
     let account = ("b", vec![stolen("a", None)]);
     assert!(judged("", &truth(), &[own, account.clone()]).passed());
     assert!(!judged("", &truth(), &[account]).passed());
@@ -225,6 +232,9 @@ fn load_excuses_the_machine_but_no_blame() {
     let saturated = verdict("cpu-saturation", json!({ "host": "a" }), json!({}));
     let saturated = incident(json!({ "verdict": saturated }));
     assert!(judged("", &loaded, &[("a", vec![saturated.clone()])]).passed());
+    let busy = Truth { machine: machine(0.97, 0.0), ..truth() };
+    assert!(judged("", &busy, &[("a", vec![saturated.clone()])]).passed());
+    assert!(!judged("", &busy, &[("a", vec![incident(json!({}))])]).passed());
     assert!(!judged("", &truth(), &[("a", vec![saturated.clone()])]).passed());
     assert!(!judged("", &loaded, &[("a", vec![incident(json!({}))])]).passed());
     let mut refined = refined("path-drop", true);
