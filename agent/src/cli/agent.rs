@@ -151,7 +151,9 @@ fn open_echo(shared: &Shared) -> Option<Echo> {
     match Echo::open(identifier) {
         Ok(echo) => Some(echo),
         Err(error) => {
-            shared.degrade("icmp", format!("no echo requests ({error}): run as root or give CAP_NET_RAW"));
+            let because = format!("no echo requests ({error}): run as root or give CAP_NET_RAW");
+            tracing::warn!("{because}");
+            shared.degrade("icmp", because);
             None
         }
     }
@@ -160,12 +162,11 @@ fn open_echo(shared: &Shared) -> Option<Echo> {
 /// A store that cannot be used is told in `/healthz`; the agent watches all the same.
 fn open_store(config: &Config, shared: &Arc<Shared>) -> Result<Writer> {
     let opened = Store::open(&config.store);
-    match &opened {
-        Ok(store) => match store.open_incidents() {
-            Ok(found) => found.incidents.into_iter().for_each(|old| shared.incidents.write().put(Arc::new(old))),
-            Err(error) => shared.degrade("store", error.to_string()),
-        },
-        Err(error) => tracing::error!("incidents are not kept: {error}"),
+    match opened.as_ref().map(Store::open_incidents) {
+        Ok(Ok(found)) => found.incidents.into_iter().for_each(|old| shared.incidents.write().put(Arc::new(old))),
+        Ok(Err(error)) => tracing::error!("incidents of an earlier run stay open: {error}"),
+        // The store's thread says so, and tries again.
+        Err(_) => {}
     }
     spawn_writer(config.store.clone(), opened, Arc::clone(shared)).context("cannot start the store's thread")
 }
