@@ -16,9 +16,9 @@ const MAX_KEPT: usize = 10_000;
 /// The kernel's ticks in a second (`USER_HZ`, 100 on every architecture that matters here).
 const TICKS: f64 = 100.0;
 /// CPUs that are less busy than this count as idle; from 0 to 1.
-const IDLE: f64 = 0.4;
+const IDLE: f64 = 0.6;
 /// How long somebody waits for that.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Readings in order of time.
 #[derive(Clone, Debug, Default)]
