@@ -25,8 +25,14 @@ impl Engine {
         let arrival = peer.on_heartbeat(beat, at, self.me.incarnation);
         if !arrival.duplicate {
             self.release_adopted(name, at);
+            let was_silent = self.is_silent(name);
             self.follow_silence(name, before, &peer, &arrival, at);
-            self.follow_unheard(name, before, &peer, beat, at);
+            if !arrival.reordered {
+                self.follow_unheard(name, before, &peer, beat, at);
+            }
+            // Where only the other direction was missing, it works since the peer heard us, not since it said so.
+            let heard_age = beat.heard.as_ref().filter(|_| !was_silent).map(|heard| heard.age);
+            self.settle_or_resume(name, at.minus(heard_age.unwrap_or_default()));
         }
         self.peers.insert(name.to_owned(), peer);
     }
@@ -43,7 +49,6 @@ impl Engine {
         if let Some(open) = self.gaps.get_mut(name) {
             open.gap.on_arrival(peer, arrival, at, interval);
         }
-        self.settle_or_resume(name, at);
     }
 
     /// The peer says how old its news of us is. It counts only where we did send in that time.
@@ -61,14 +66,13 @@ impl Engine {
         if let Some(open) = self.gaps.get_mut(name) {
             open.gap.unheard = old;
         }
-        self.settle_or_resume(name, at);
     }
 
     /// A gap whose directions both work is back; one that fails again is not, and counts once more.
     fn settle_or_resume(&mut self, name: &str, at: Nanos) {
         let Some(Tracked { gap, .. }) = self.gaps.get_mut(name) else { return };
         match (gap.goes_on(), gap.back) {
-            (false, None) => gap.back = Some(at),
+            (false, None) => gap.back = Some(at.max(gap.since)),
             (true, Some(_)) => {
                 gap.back = None;
                 gap.occurrences += 1;

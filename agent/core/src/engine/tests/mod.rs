@@ -40,6 +40,7 @@ fn a_cut_both_ways_is_a_path_drop_on_both_hosts_and_nothing_on_the_third() {
         assert_eq!(incident.verdict.detail.direction, Some(Direction::Both));
         assert_eq!(incident.verdict.subject.peer.as_deref(), Some(peer));
         assert!(ruled_out(&incident, Class::AgentStall) && ruled_out(&incident, Class::HostDown));
+        assert_eq!(incident.occurrences, 1, "the two directions come back one after the other");
         assert_length(&incident, 5000);
     }
     assert_eq!(fleet.host("c").seen, []);
