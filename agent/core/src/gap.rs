@@ -31,8 +31,10 @@ pub struct Witness {
 pub struct Gap {
     /// The other end.
     pub peer: String,
-    /// The last sign of life before it; the stall began after this.
+    /// The last sign of life before it.
     pub since: Nanos,
+    /// When it began: the first heartbeat that was due and missed.
+    pub started: Nanos,
     /// When it was noticed.
     pub detected: Nanos,
     /// When both directions worked again; absent while one does not.
@@ -76,12 +78,14 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// A gap with the peer `name`, whose counts were `before`, that began after `since` and is noticed at `detected`.
+    /// A gap with the peer `name`, whose counts were `before`, that began an interval after `since` and is noticed
+    /// at `detected`.
     #[must_use]
-    pub fn new(name: &str, before: Baseline, since: Nanos, detected: Nanos) -> Self {
+    pub fn new(name: &str, before: Baseline, since: Nanos, detected: Nanos, interval: Duration) -> Self {
         Self {
             peer: name.to_owned(),
             since,
+            started: since.plus(interval).min(detected),
             detected,
             back: None,
             silent: false,
@@ -103,12 +107,6 @@ impl Gap {
             echo_after: None,
             send_hole: None,
         }
-    }
-
-    /// When the stall began: the first heartbeat that was due and missed.
-    #[must_use]
-    pub fn started(&self, interval: Duration) -> Nanos {
-        self.since.plus(interval).min(self.detected)
     }
 
     /// True while one of the directions does not work.
@@ -244,7 +242,7 @@ impl Gap {
     /// How long the gap has lasted at `now`, without what this host slept through.
     #[must_use]
     pub fn length(&self, now: Nanos) -> Duration {
-        self.back.unwrap_or(now).since(self.since).saturating_sub(self.own_stall)
+        self.back.unwrap_or(now).since(self.started).saturating_sub(self.own_stall)
     }
 }
 

@@ -82,13 +82,13 @@ impl Engine {
     }
 
     fn open_gap(&mut self, name: &str, before: Baseline, since: Nanos, now: Nanos, kind: impl FnOnce(&mut Gap)) {
-        let mut gap = Gap::new(name, before, since, now);
+        let mut gap = Gap::new(name, before, since, now, self.settings.interval);
         kind(&mut gap);
         gap.own_stall = self.own_overlap(since, now);
         for evidence in self.recent.iter().filter(|old| old.to > since && concerns(old, name)) {
             gap.citations.add(evidence.clone());
         }
-        let identity = Identity::new(name, gap.started(self.settings.interval), now, self.wall);
+        let identity = Identity::new(name, gap.started, now, self.wall);
         self.gaps.insert(name.to_owned(), Tracked { gap, identity, said: None });
     }
 
