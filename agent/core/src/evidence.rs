@@ -258,10 +258,11 @@ pub struct AgentLate {
     pub throttled_ns: Option<u64>,
     /// A SIGCONT came: somebody let the stopped agent go on.
     pub continued: bool,
-    /// The CPU that lost most to the hypervisor, and how much, in nanoseconds, since the last reading before.
+    /// Of the CPUs that the agent slept and woke on, the one that lost more to the hypervisor, and how much, in
+    /// nanoseconds, since the end of its last turn.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub steal: Option<(u32, u64)>,
-    /// The part of all CPUs' time that was not idle, from 0 to 1, since the last reading before.
+    /// The part of all CPUs' time that was not idle, from 0 to 1, since the end of its last turn.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub busy: Option<f64>,
     /// Growth of the boot clock beyond the monotonic one (a suspend), in nanoseconds.

@@ -10,7 +10,7 @@ use lacuna_core::time::{Nanos, nanos};
 
 use crate::clock;
 use crate::host::HostFiles;
-use crate::host::stat::{Stat, TICK_NS, most_stolen, shares};
+use crate::host::stat::{CpuTime, Stat, TICK_NS, most_stolen, shares};
 use crate::shared::CpuStatus;
 
 /// The handler of SIGCONT runs on another thread; after a long stall it gets this long to have run.
@@ -29,7 +29,12 @@ pub struct OwnWatch {
     files: HostFiles,
     continued: Arc<AtomicBool>,
     timers_watched: bool,
-    machine: Machine,
+    /// At the end of the last turn: what a lateness is measured from.
+    turn: Option<Stat>,
+    /// At the last reading of the load.
+    second: Machine,
+    /// Where the thread ran last; its timer is armed there.
+    cpu: Option<u32>,
     waited_ns: Option<u64>,
     throttled_ns: Option<u64>,
     suspended: Duration,
@@ -44,7 +49,9 @@ impl OwnWatch {
             files,
             continued,
             timers_watched,
-            machine: Machine::default(),
+            turn: None,
+            second: Machine::default(),
+            cpu: None,
             waited_ns: None,
             throttled_ns: None,
             suspended: Duration::ZERO,
@@ -54,7 +61,7 @@ impl OwnWatch {
 
     /// Takes the first readings; on the driver's own thread, since it is this thread that is accounted for.
     pub fn begin(&mut self) {
-        self.machine = self.machine();
+        self.second = self.machine();
         self.throttled_ns = self.files.throttled_ns();
         self.end_of_turn();
     }
@@ -63,6 +70,10 @@ impl OwnWatch {
     pub fn end_of_turn(&mut self) {
         self.waited_ns = self.files.thread_waited_ns();
         self.suspended = clock::suspended();
+        self.turn = self.files.stat();
+        self.cpu = own_cpu();
+        // A SIGCONT that stopped nothing for long explains nothing that comes later.
+        self.continued.store(false, Ordering::Relaxed);
     }
 
     /// The agent should have run at `due` and runs only `now`: with everything that may tell why.
@@ -71,13 +82,12 @@ impl OwnWatch {
             thread::sleep(HANDLER_GRACE);
         }
         let throttled_ns = self.files.throttled_ns();
-        let machine = self.machine();
-        let delta = since(&machine, &self.machine);
+        let delta = since(self.files.stat().as_ref(), self.turn.as_ref());
         let late = AgentLate {
             waited_ns: grown(self.files.thread_waited_ns(), self.waited_ns),
             throttled_ns: grown(throttled_ns, self.throttled_ns),
             continued: self.continued.swap(false, Ordering::Relaxed),
-            steal: delta.as_deref().and_then(most_stolen),
+            steal: delta.as_deref().and_then(|delta| most_stolen(delta, &[self.cpu, own_cpu()])),
             busy: delta.as_deref().and_then(shares).map(|(busy, _)| busy),
             suspended_ns: nanos(clock::suspended().saturating_sub(self.suspended)),
             timers_watched: self.timers_watched,
@@ -89,14 +99,14 @@ impl OwnWatch {
     /// How busy the CPUs were since the last call; absent where that cannot be read.
     pub fn load(&mut self, host: &str, now: Nanos) -> Option<Evidence> {
         let machine = self.machine();
-        let delta = since(&machine, &self.machine);
-        let before = std::mem::replace(&mut self.machine, machine);
+        let delta = since(machine.stat.as_ref(), self.second.stat.as_ref());
+        let before = std::mem::replace(&mut self.second, machine);
         self.throttled_ns = self.files.throttled_ns();
         let (busy, steal) = shares(delta.as_deref()?)?;
-        let stat = self.machine.stat.as_ref()?;
+        let stat = self.second.stat.as_ref()?;
         self.cpus = stat.cpus.iter().map(|cpu| cpu_status(cpu.cpu, cpu.steal, delta.as_deref())).collect();
         let length = now.since(before.at).as_secs_f64();
-        let waited = grown(self.machine.pressure_us, before.pressure_us);
+        let waited = grown(self.second.pressure_us, before.pressure_us);
         let fact = Fact::CpuLoad(CpuLoad {
             cpus: u32::try_from(stat.cpus.len()).unwrap_or(u32::MAX),
             busy,
@@ -118,19 +128,77 @@ impl OwnWatch {
     }
 }
 
-fn since(now: &Machine, before: &Machine) -> Option<Vec<crate::host::stat::CpuTime>> {
-    Some(now.stat.as_ref()?.since(before.stat.as_ref()?))
+/// The CPU that the calling thread runs on.
+fn own_cpu() -> Option<u32> {
+    nix::sched::sched_getcpu().ok().and_then(|cpu| u32::try_from(cpu).ok())
+}
+
+fn since(now: Option<&Stat>, before: Option<&Stat>) -> Option<Vec<CpuTime>> {
+    Some(now?.since(before?))
 }
 
 fn grown(now: Option<u64>, before: Option<u64>) -> Option<u64> {
     now?.checked_sub(before?)
 }
 
-fn cpu_status(cpu: u32, steal: u64, delta: Option<&[crate::host::stat::CpuTime]>) -> CpuStatus {
+fn cpu_status(cpu: u32, steal: u64, delta: Option<&[CpuTime]>) -> CpuStatus {
     let own = delta.and_then(|delta| delta.iter().find(|time| time.cpu == cpu));
     CpuStatus {
         cpu,
         busy: own.and_then(|time| shares(std::slice::from_ref(time))).map(|(busy, _)| busy),
         steal_seconds_total: Some((steal * TICK_NS) as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn write(root: &Path, waited: u64, busy: u64, steal: u64) {
+        let cpus: String = (0..256).map(|cpu| format!("cpu{cpu} {busy} 0 0 100 0 0 0 {steal} 0 0\n")).collect();
+        let files =
+            [("stat", format!("{cpus}procs_running 5\n")), ("thread-self/schedstat", format!("7 {waited} 9\n"))];
+        for (name, text) in files {
+            let path = root.join("proc").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    fn late(watch: &mut OwnWatch) -> AgentLate {
+        let now = clock::boot();
+        match watch.late("a", now.minus(Duration::from_millis(200)), now).fact {
+            Fact::AgentLate(late) => late,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_lateness_is_told_with_what_grew_since_the_last_turn() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), 1_000, 100, 10);
+        let continued = Arc::new(AtomicBool::new(false));
+        let mut watch = OwnWatch::new(HostFiles::below(root.path()), Arc::clone(&continued), true);
+        watch.begin();
+        write(root.path(), 5_000, 120, 30);
+        continued.store(true, Ordering::Relaxed);
+        let told = late(&mut watch);
+        assert_eq!((told.waited_ns, told.busy, told.continued), (Some(4_000), Some(1.0), true));
+        assert_eq!(told.steal.map(|(_, stolen)| stolen), Some(20 * TICK_NS));
+        assert_eq!(told.throttled_ns, None, "there is no quota");
+        assert!(!late(&mut watch).continued, "a signal explains one stall only");
+    }
+
+    #[test]
+    fn a_signal_before_the_last_turn_explains_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let continued = Arc::new(AtomicBool::new(true));
+        let mut watch = OwnWatch::new(HostFiles::below(root.path()), continued, false);
+        watch.begin();
+        let told = late(&mut watch);
+        assert_eq!((told.continued, told.waited_ns, told.busy), (false, None, None));
     }
 }

@@ -85,10 +85,11 @@ pub fn shares(delta: &[CpuTime]) -> Option<(f64, f64)> {
     (total > 0.0).then(|| (1.0 - (sum(|cpu| cpu.idle) / total).min(1.0), sum(|cpu| cpu.steal) / total))
 }
 
-/// The CPU that lost most to the hypervisor, and how much, in nanoseconds.
+/// Which of `cpus` lost most to the hypervisor, and how much, in nanoseconds.
 #[must_use]
-pub fn most_stolen(delta: &[CpuTime]) -> Option<(u32, u64)> {
-    delta.iter().max_by_key(|cpu| cpu.steal).map(|cpu| (cpu.cpu, cpu.steal * TICK_NS))
+pub fn most_stolen(delta: &[CpuTime], cpus: &[Option<u32>]) -> Option<(u32, u64)> {
+    let concerned = delta.iter().filter(|time| cpus.contains(&Some(time.cpu)));
+    concerned.max_by_key(|time| time.steal).map(|time| (time.cpu, time.steal * TICK_NS))
 }
 
 #[cfg(test)]
@@ -106,7 +107,8 @@ mod tests {
         assert_eq!((before.cpus.len(), before.runnable), (2, 3));
         let delta = after.since(&before);
         assert_eq!(shares(&delta), Some((0.9, 0.4)));
-        assert_eq!(most_stolen(&delta), Some((1, 40 * TICK_NS)));
+        assert_eq!(most_stolen(&delta, &[Some(0), Some(1)]), Some((1, 40 * TICK_NS)));
+        assert_eq!(most_stolen(&delta, &[Some(0), None]), Some((0, 0)), "what another CPU lost explains nothing here");
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     };
     let share = stall.share(Some(stolen)).unwrap_or_default();
     if share < MOST {
-        return Opinion::RuledOut(format!("steal covers only {} of the stall on any CPU", percent(share)));
+        return Opinion::RuledOut(format!("steal covers only {} of the stall on the agent's CPU", percent(share)));
     }
     let subject = Subject { cpu: Some(cpu), ..host(context.me()) };
     let steal_seconds = Some(stolen as f64 / 1e9);
