@@ -70,16 +70,16 @@ impl Network {
         &self.peers
     }
 
-    /// The gateway, where there is one that can be asked.
+    /// The gateway, where there is one that can be asked; a peer of that name goes first.
     #[must_use]
     pub fn gateway(&self) -> Option<Ipv4Addr> {
-        self.gateway
+        self.gateway.filter(|_| !self.by_name.contains_key(GATEWAY))
     }
 
     /// The names that only answer echo requests.
     #[must_use]
     pub fn anchors(&self) -> Vec<String> {
-        self.gateway.iter().map(|_| GATEWAY.to_owned()).collect()
+        self.gateway().iter().map(|_| GATEWAY.to_owned()).collect()
     }
 
     /// The peer of that address.
@@ -146,8 +146,8 @@ impl Network {
     }
 
     fn receive_echoes(&mut self, now: Nanos, seen: &mut Vec<Evidence>) {
+        let (peers, gateway) = (&self.peers, self.gateway().map(IpAddr::V4));
         let Some(echo) = &mut self.echo else { return };
-        let (peers, gateway) = (&self.peers, self.gateway.map(IpAddr::V4));
         echo.drain(|reply| {
             let answers = |name: &str| Evidence::during(name, reply.sent_at, now, Fact::EchoReply);
             let named = peers.iter().filter(|(_, addr)| addr.ip() == reply.from);
@@ -169,7 +169,7 @@ impl Network {
     /// Every second, spread over the ticks; at every tick to a peer whose heartbeat is overdue.
     fn send_echoes(&mut self, engine: &Engine, now: Nanos, tick: u64) -> Vec<Evidence> {
         let ticks = u64::try_from(Duration::from_secs(1).as_nanos() / self.interval.as_nanos().max(1)).unwrap_or(1);
-        let gateway = self.gateway.map(|address| (GATEWAY, IpAddr::V4(address)));
+        let gateway = self.gateway().map(|address| (GATEWAY, IpAddr::V4(address)));
         let peers = self.peers.iter().map(|(name, addr)| (name.as_str(), addr.ip()));
         let mut sent = Vec::new();
         let Some(echo) = &mut self.echo else { return sent };
