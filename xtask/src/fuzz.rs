@@ -26,7 +26,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Feeds that target for that long; an error where it crashed.
 pub(crate) fn fuzz(target: &str, seconds: u32) -> Result<()> {
     let time = format!("-max_total_time={seconds}");
-    let fuzz = ["fuzz", "run", "--fuzz-dir", FOLDER, target, "--", &time];
+    // What is found is kept in the first folder; the second holds real packets, to begin with.
+    let (corpus, seeds) = (format!("{FOLDER}/corpus/{target}"), format!("{FOLDER}/seeds/{target}"));
+    std::fs::create_dir_all(crate::root().join(&corpus)).context(corpus.clone())?;
+    let fuzz = ["fuzz", "run", "--fuzz-dir", FOLDER, target, &corpus, &seeds, "--", &time];
     let mut command = if has_nightly() {
         let mut command = sh::command(&["cargo", "+nightly"]);
         command.args(fuzz).current_dir(crate::root());

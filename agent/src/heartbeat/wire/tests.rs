@@ -131,3 +131,23 @@ fn lists_beyond_their_limit_keep_the_newest() {
     let (_, read) = decode(&packet).unwrap();
     assert_eq!(read.stalls, beat.stalls[20 - MAX_STALLS..]);
 }
+
+/// Packets that the fuzzer begins with; `LACUNA_BLESS=1` writes them anew after a change of the format.
+#[test]
+fn the_seeds_of_the_fuzzer_are_packets_of_this_version() {
+    let stall =
+        StallReport { from: Nanos(1), to: Nanos(2), class: Class::AgentStall, state: Some(AgentState::Stopped) };
+    let view = PeerView { peer: 7, heard_age: Some(Duration::from_millis(9)), kernel_answers: Some(true) };
+    let heard = Some(Heard { incarnation: 1, seq: 2, count: 3, age: Duration::from_nanos(4) });
+    let full = Heartbeat { heard, stalls: vec![stall; 3], views: vec![view; 3], ..Heartbeat::default() };
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds/wire");
+    for (name, beat) in [("small", Heartbeat::default()), ("full", full)] {
+        let mut packet = Vec::new();
+        encode("db1", &beat, &mut packet).unwrap();
+        if std::env::var_os("LACUNA_BLESS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(name), &packet).unwrap();
+        }
+        assert_eq!(std::fs::read(folder.join(name)).unwrap(), packet, "{name}");
+    }
+}
