@@ -63,6 +63,8 @@ pub struct Gap {
     pub new_boot: Option<[u8; 16]>,
     /// The peer came back with another agent on the same boot, without a goodbye.
     pub new_incarnation: bool,
+    /// The peer came back with numbers that went back.
+    pub rewound: bool,
     /// Time in the gap that this host itself slept through.
     pub own_stall: Duration,
     /// What the incident cites.
@@ -97,6 +99,7 @@ impl Gap {
             account: None,
             new_boot: None,
             new_incarnation: false,
+            rewound: false,
             own_stall: Duration::ZERO,
             citations: Citations::default(),
             before,
@@ -119,14 +122,18 @@ impl Gap {
 
     /// A heartbeat of the peer came in during the gap.
     pub fn on_arrival(&mut self, peer: &Peer, arrival: &Arrival, at: Nanos, interval: Duration) {
-        self.heard_again = true;
         if arrival.reordered {
             self.lost_from = self.lost_from.saturating_sub(1);
             return;
         }
-        self.lost_from += arrival.missing;
+        self.heard_again = true;
+        self.lost_from = self.lost_from.saturating_add(arrival.missing);
         self.new_boot = self.new_boot.or(arrival.new_boot);
         self.new_incarnation |= arrival.new_incarnation;
+        self.rewound |= arrival.rewound;
+        if arrival.counts_anew() {
+            self.before.heard = None;
+        }
         self.note_send_hole(arrival, interval);
         self.note_account(peer);
         self.note_heard(peer);
@@ -140,7 +147,7 @@ impl Gap {
     /// The numbers say what was sent: what the hole in the send times has beyond that was not sent.
     fn note_send_hole(&mut self, arrival: &Arrival, interval: Duration) {
         let Some((before, after)) = arrival.send_hole else { return };
-        let sent = interval.saturating_mul(u32::try_from(arrival.missing + 1).unwrap_or(u32::MAX));
+        let sent = interval.saturating_mul(u32::try_from(arrival.missing).unwrap_or(u32::MAX).saturating_add(1));
         let unsent = after.since(before).saturating_sub(sent);
         if unsent > interval {
             self.unsent += unsent;

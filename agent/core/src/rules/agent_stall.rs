@@ -29,6 +29,11 @@ fn after(gap: &Gap) -> Opinion {
     if gap.new_boot.is_some() {
         return Opinion::RuledOut(format!("{peer} was booted anew as a whole"));
     }
+    if gap.rewound {
+        return Opinion::CannotTell(format!(
+            "the numbers of {peer} went back: a snapshot of it may have been restored"
+        ));
+    }
     if gap.new_incarnation {
         if gap.kernel == Kernel::Silent && !gap.port_unreachable {
             return Opinion::CannotTell(format!("the agent of {peer} was started anew, and its kernel was silent too"));

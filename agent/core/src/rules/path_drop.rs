@@ -47,6 +47,8 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
     let Some(direction) = gap.direction() else {
         let what = if gap.new_incarnation {
             return Opinion::CannotTell(format!("the agent of {} was started anew, its numbers too", gap.peer));
+        } else if gap.rewound {
+            return Opinion::CannotTell(format!("the numbers of {} went back", gap.peer));
         } else if gap.unsent.is_zero() {
             "every heartbeat arrived in the end, late".to_owned()
         } else {
