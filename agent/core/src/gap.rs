@@ -20,7 +20,7 @@ const LOSS_FLOOR: u64 = 2;
 pub struct Witness {
     /// Who says so.
     pub name: String,
-    /// Whether it heard the peer after the silence began.
+    /// Whether it heard the peer after the silence began, and still did when it last said so.
     pub hears: bool,
     /// Whether the peer's kernel answers it.
     pub kernel_answers: Option<bool>,
@@ -39,11 +39,13 @@ pub struct Gap {
     pub back: Option<Nanos>,
     /// Nothing comes in from the peer at the moment.
     pub silent: bool,
+    /// The last sign of life before the present silence, or the last one.
+    pub silent_since: Nanos,
     /// The peer does not hear us at the moment.
     pub unheard: bool,
     /// How often it came back before it could close; 1 for a single gap.
     pub occurrences: u32,
-    /// The peer was heard again at least once since the gap began.
+    /// The peer was heard again since it fell silent.
     pub heard_again: bool,
     /// Heartbeats of the peer that left it and did not arrive.
     pub lost_from: u64,
@@ -87,6 +89,7 @@ impl Gap {
             detected,
             back: None,
             silent: false,
+            silent_since: since,
             unheard: false,
             occurrences: 1,
             heard_again: false,
@@ -118,6 +121,17 @@ impl Gap {
     #[must_use]
     pub fn goes_on(&self) -> bool {
         self.silent || self.unheard
+    }
+
+    /// Nothing comes in any more after `since`. What an earlier silence showed tells nothing of this one.
+    pub fn fall_silent(&mut self, since: Nanos) {
+        self.silent = true;
+        self.silent_since = since;
+        self.heard_again = false;
+        self.echo_after = None;
+        self.kernel = Kernel::Unknown;
+        self.port_unreachable = false;
+        self.witnesses.clear();
     }
 
     /// A heartbeat of the peer came in during the gap.
@@ -182,14 +196,13 @@ impl Gap {
     /// Looks again at what changes without the peer's doing: echoes, and the word of others.
     pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos) {
         if self.silent {
-            self.kernel = peer.echo.kernel(self.since, now);
-            self.port_unreachable |=
-                peer.unreachable_at.is_some_and(|at| at > self.since && self.back.is_none_or(|back| at <= back));
+            self.kernel = peer.echo.kernel(self.silent_since, now);
+            self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
         }
         for witness in witnesses {
             match self.witnesses.iter_mut().find(|known| known.name == witness.name) {
                 Some(known) => {
-                    known.hears |= witness.hears;
+                    known.hears = witness.hears;
                     known.kernel_answers = witness.kernel_answers.or(known.kernel_answers);
                 }
                 None => self.witnesses.push(witness),
@@ -246,6 +259,18 @@ impl Gap {
             (false, true) => Some(Direction::ToPeer),
             (false, false) => None,
         }
+    }
+
+    /// What the peer says of its own stall, if it is back from it.
+    #[must_use]
+    pub fn told(&self) -> Option<StallReport> {
+        self.account.filter(|_| self.heard_again)
+    }
+
+    /// How long the present silence has lasted at `now`, without what this host slept through.
+    #[must_use]
+    pub fn silence(&self, now: Nanos) -> Duration {
+        now.since(self.silent_since).saturating_sub(self.own_stall)
     }
 
     /// How long the gap has lasted at `now`, without what this host slept through.

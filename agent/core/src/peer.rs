@@ -86,9 +86,9 @@ impl Received {
 /// Whether a peer's kernel answers echo requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// It answered one that was sent after the silence began.
+    /// It answered one that was sent after the silence began, not long ago.
     Answers,
-    /// It answered just before, and does not now.
+    /// It answered before, and does not now.
     Silent,
     /// It never answered, or was not asked often enough: its silence means nothing.
     Unknown,
@@ -105,6 +105,8 @@ pub struct EchoTrack {
     pub last_reply: Option<Nanos>,
     /// When the newest answered request had left.
     last_answered_request: Option<Nanos>,
+    /// When the first request left that is newer than every answered one.
+    unanswered_since: Option<Nanos>,
     /// When the requests left that were not answered yet, oldest first; at most a few are of interest.
     unanswered: VecDeque<Nanos>,
 }
@@ -116,10 +118,14 @@ const ECHO_MEMORY: Duration = Duration::from_secs(10);
 /// How long an answer may take before its lack counts. Private networks answer within a few milliseconds.
 const ECHO_PATIENCE: Duration = Duration::from_millis(80);
 
+/// A kernel that answered during a silence answers no more when it has not for this long.
+const ECHO_LAPSE: Duration = Duration::from_secs(2);
+
 impl EchoTrack {
     /// A request left.
     pub fn on_sent(&mut self, at: Nanos) {
         self.sent += 1;
+        self.unanswered_since = self.unanswered_since.or(Some(at));
         if self.unanswered.len() == ECHO_WINDOW {
             self.unanswered.pop_front();
         }
@@ -132,16 +138,18 @@ impl EchoTrack {
         self.last_reply = self.last_reply.max(Some(at));
         self.last_answered_request = self.last_answered_request.max(Some(sent_at));
         self.unanswered.retain(|unanswered| *unanswered > sent_at);
+        self.unanswered_since = self.unanswered.front().copied();
     }
 
     /// Whether the kernel answers requests that left after `since`, judged at `now`.
     #[must_use]
     pub fn kernel(&self, since: Nanos, now: Nanos) -> Kernel {
+        let due = self.unanswered.iter().filter(|sent| **sent > since && sent.plus(ECHO_PATIENCE) < now).count();
         if self.last_answered_request.is_some_and(|request| request > since) {
-            return Kernel::Answers;
+            let lapsed = due >= 2 && self.unanswered_since.is_some_and(|first| first.plus(ECHO_LAPSE) < now);
+            return if lapsed { Kernel::Silent } else { Kernel::Answers };
         }
         let answered_before = self.last_reply.is_some_and(|reply| reply.plus(ECHO_MEMORY) > since);
-        let due = self.unanswered.iter().filter(|sent| **sent > since && sent.plus(ECHO_PATIENCE) < now).count();
         if answered_before && due >= 2 { Kernel::Silent } else { Kernel::Unknown }
     }
 

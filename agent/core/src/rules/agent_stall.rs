@@ -61,6 +61,12 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     if !gap.silent {
         return Opinion::RuledOut(format!("{peer} sends its heartbeats on time"));
     }
+    if gap.port_unreachable && gap.kernel == Kernel::Silent {
+        let summary = format!(
+            "the agent of {peer} ended: its kernel said that nobody listens on the port; by now that is silent too"
+        );
+        return stalled(0.6, gap, summary, Some(AgentState::NotRunning));
+    }
     if gap.port_unreachable {
         let summary = format!("the agent of {peer} is not running: its kernel says that nobody listens on the port");
         return stalled(0.9, gap, summary, Some(AgentState::NotRunning));

@@ -157,12 +157,12 @@ fn host(name: &str) -> Subject {
 
 /// The peer's own account of the gap, where it is of that class.
 fn account(gap: &Gap, class: Class) -> Option<StallReport> {
-    gap.account.filter(|stall| stall.class == class)
+    gap.told().filter(|stall| stall.class == class)
 }
 
 /// What a peer's account of another class rules out.
 fn told_otherwise(gap: &Gap, class: Class) -> Option<Opinion> {
-    let told = gap.account.filter(|stall| stall.class != class && stall.class != Class::Unknown)?;
+    let told = gap.told().filter(|stall| stall.class != class && stall.class != Class::Unknown)?;
     Some(Opinion::RuledOut(format!("{} itself says {}", gap.peer, told.class.name())))
 }
 

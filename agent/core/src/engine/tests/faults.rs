@@ -11,6 +11,69 @@ use crate::settings::Settings;
 use crate::time::WallNanos;
 
 #[test]
+fn a_host_that_dies_soon_after_a_cut_is_down() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("a", "b");
+    fleet.run(0.6);
+    fleet.heal();
+    fleet.run(0.5);
+    fleet.gone("b");
+    fleet.run(10.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::HostDown, State::Open));
+    assert_eq!(incident.occurrences, 2);
+}
+
+#[test]
+fn a_host_that_dies_while_it_hears_nothing_is_down() {
+    let mut fleet = Fleet::new(3);
+    fleet.filtered.insert(("a", "b"));
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::PathDrop);
+    fleet.gone("b");
+    fleet.run(10.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::HostDown);
+}
+
+#[test]
+fn a_host_that_dies_after_its_agent_is_down() {
+    let mut fleet = Fleet::new(3);
+    fleet.kill("b");
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::AgentStall);
+    fleet.gone("b");
+    fleet.run(10.0);
+    for name in ["a", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HostDown, State::Open), "{name}");
+    }
+    fleet.start_anew("b", true);
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::Restart);
+}
+
+#[test]
+fn a_witness_that_has_lost_the_peer_too_is_believed() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("a", "b");
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::PathDrop);
+    fleet.gone("b");
+    fleet.run(10.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::HostDown);
+}
+
+#[test]
+fn a_witness_that_was_deaf_to_the_peer_before_does_not_count() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("b", "c");
+    fleet.run(60.0);
+    fleet.cut_both("a", "b");
+    fleet.run(10.0);
+    assert_eq!(fleet.host("a").classes(), BTreeSet::from(["unknown"]));
+}
+
+#[test]
 fn an_agent_that_starts_with_a_lower_incarnation_is_heard() {
     let mut fleet = Fleet::new(2);
     fleet.start_as("b", false, 1000);
