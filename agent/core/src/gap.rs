@@ -20,7 +20,7 @@ const LOSS_FLOOR: u64 = 2;
 pub struct Witness {
     /// Who says so.
     pub name: String,
-    /// Whether it heard the peer after the silence began.
+    /// Whether it heard the peer after the silence began, and still did when it last said so.
     pub hears: bool,
     /// Whether the peer's kernel answers it.
     pub kernel_answers: Option<bool>,
@@ -41,11 +41,13 @@ pub struct Gap {
     pub back: Option<Nanos>,
     /// Nothing comes in from the peer at the moment.
     pub silent: bool,
+    /// The last sign of life before the present silence, or the last one.
+    pub silent_since: Nanos,
     /// The peer does not hear us at the moment.
     pub unheard: bool,
     /// How often it came back before it could close; 1 for a single gap.
     pub occurrences: u32,
-    /// The peer was heard again at least once since the gap began.
+    /// The peer was heard again since it fell silent.
     pub heard_again: bool,
     /// Heartbeats of the peer that left it and did not arrive.
     pub lost_from: u64,
@@ -65,6 +67,8 @@ pub struct Gap {
     pub new_boot: Option<[u8; 16]>,
     /// The peer came back with another agent on the same boot, without a goodbye.
     pub new_incarnation: bool,
+    /// The peer came back with numbers that went back.
+    pub rewound: bool,
     /// Time in the gap that this host itself slept through.
     pub own_stall: Duration,
     /// What the incident cites.
@@ -89,6 +93,7 @@ impl Gap {
             detected,
             back: None,
             silent: false,
+            silent_since: since,
             unheard: false,
             occurrences: 1,
             heard_again: false,
@@ -101,6 +106,7 @@ impl Gap {
             account: None,
             new_boot: None,
             new_incarnation: false,
+            rewound: false,
             own_stall: Duration::ZERO,
             citations: Citations::default(),
             before,
@@ -115,16 +121,31 @@ impl Gap {
         self.silent || self.unheard
     }
 
+    /// Nothing comes in any more after `since`. What an earlier silence showed tells nothing of this one.
+    pub fn fall_silent(&mut self, since: Nanos) {
+        self.silent = true;
+        self.silent_since = since;
+        self.heard_again = false;
+        self.echo_after = None;
+        self.kernel = Kernel::Unknown;
+        self.port_unreachable = false;
+        self.witnesses.clear();
+    }
+
     /// A heartbeat of the peer came in during the gap.
     pub fn on_arrival(&mut self, peer: &Peer, arrival: &Arrival, at: Nanos, interval: Duration) {
-        self.heard_again = true;
         if arrival.reordered {
             self.lost_from = self.lost_from.saturating_sub(1);
             return;
         }
-        self.lost_from += arrival.missing;
+        self.heard_again = true;
+        self.lost_from = self.lost_from.saturating_add(arrival.missing);
         self.new_boot = self.new_boot.or(arrival.new_boot);
         self.new_incarnation |= arrival.new_incarnation;
+        self.rewound |= arrival.rewound;
+        if arrival.counts_anew() {
+            self.before.heard = None;
+        }
         self.note_send_hole(arrival, interval);
         self.note_account(peer);
         self.note_heard(peer);
@@ -138,7 +159,7 @@ impl Gap {
     /// The numbers say what was sent: what the hole in the send times has beyond that was not sent.
     fn note_send_hole(&mut self, arrival: &Arrival, interval: Duration) {
         let Some((before, after)) = arrival.send_hole else { return };
-        let sent = interval.saturating_mul(u32::try_from(arrival.missing + 1).unwrap_or(u32::MAX));
+        let sent = interval.saturating_mul(u32::try_from(arrival.missing).unwrap_or(u32::MAX).saturating_add(1));
         let unsent = after.since(before).saturating_sub(sent);
         if unsent > interval {
             self.unsent += unsent;
@@ -173,14 +194,13 @@ impl Gap {
     /// Looks again at what changes without the peer's doing: echoes, and the word of others.
     pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos) {
         if self.silent {
-            self.kernel = peer.echo.kernel(self.since, now);
-            self.port_unreachable |=
-                peer.unreachable_at.is_some_and(|at| at > self.since && self.back.is_none_or(|back| at <= back));
+            self.kernel = peer.echo.kernel(self.silent_since, now);
+            self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
         }
         for witness in witnesses {
             match self.witnesses.iter_mut().find(|known| known.name == witness.name) {
                 Some(known) => {
-                    known.hears |= witness.hears;
+                    known.hears = witness.hears;
                     known.kernel_answers = witness.kernel_answers.or(known.kernel_answers);
                 }
                 None => self.witnesses.push(witness),
@@ -237,6 +257,18 @@ impl Gap {
             (false, true) => Some(Direction::ToPeer),
             (false, false) => None,
         }
+    }
+
+    /// What the peer says of its own stall, if it is back from it.
+    #[must_use]
+    pub fn told(&self) -> Option<StallReport> {
+        self.account.filter(|_| self.heard_again)
+    }
+
+    /// How long the present silence has lasted at `now`, without what this host slept through.
+    #[must_use]
+    pub fn silence(&self, now: Nanos) -> Duration {
+        now.since(self.silent_since).saturating_sub(self.own_stall)
     }
 
     /// How long the gap has lasted at `now`, without what this host slept through.

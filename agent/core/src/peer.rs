@@ -29,6 +29,10 @@ pub struct LastHeard {
     pub incarnation: u64,
 }
 
+/// A lower number this long after the highest is no packet that was overtaken (private networks deliver within
+/// milliseconds): the peer counts anew. Below the shortest default gap, so that nobody is blamed in the meantime.
+const OVERTAKEN: Duration = Duration::from_millis(250);
+
 /// What a heartbeat changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
@@ -42,18 +46,49 @@ pub struct Arrival {
     pub new_boot: Option<[u8; 16]>,
     /// The peer's agent was started anew on the same boot.
     pub new_incarnation: bool,
+    /// The peer's numbers went back although its agent was not started anew: a snapshot was restored.
+    pub rewound: bool,
     /// The heartbeat is an old one that was overtaken.
     pub reordered: bool,
-    /// The heartbeat is the last one once more.
+    /// The heartbeat was received before, or it is too old to know.
     pub duplicate: bool,
+}
+
+impl Arrival {
+    /// The peer counts from the beginning: nothing that it counted before can be compared.
+    #[must_use]
+    pub fn counts_anew(&self) -> bool {
+        self.new_boot.is_some() || self.new_incarnation || self.rewound
+    }
+}
+
+/// Which of the newest numbers were received (as RFC 4303, 3.4.3, does against replays): bit n stands for the
+/// highest number less n.
+#[derive(Clone, Copy, Debug, Default)]
+struct Received(u64);
+
+impl Received {
+    /// The highest number is now higher by `by`.
+    fn advance(&mut self, by: u64) {
+        let shift = u32::try_from(by).unwrap_or(u32::MAX);
+        self.0 = self.0.checked_shl(shift).unwrap_or(0) | 1;
+    }
+
+    /// Whether the number that is `back` below the highest was missing until now.
+    fn fill(&mut self, back: u64) -> bool {
+        let bit = u32::try_from(back).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);
+        let missing = bit != 0 && self.0 & bit == 0;
+        self.0 |= bit;
+        missing
+    }
 }
 
 /// Whether a peer's kernel answers echo requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// It answered one that was sent after the silence began.
+    /// It answered one that was sent after the silence began, not long ago.
     Answers,
-    /// It answered just before, and does not now.
+    /// It answered before, and does not now.
     Silent,
     /// It never answered, or was not asked often enough: its silence means nothing.
     Unknown,
@@ -70,6 +105,8 @@ pub struct EchoTrack {
     pub last_reply: Option<Nanos>,
     /// When the newest answered request had left.
     last_answered_request: Option<Nanos>,
+    /// When the first request left that is newer than every answered one.
+    unanswered_since: Option<Nanos>,
     /// When the requests left that were not answered yet, oldest first; at most a few are of interest.
     unanswered: VecDeque<Nanos>,
 }
@@ -81,10 +118,14 @@ const ECHO_MEMORY: Duration = Duration::from_secs(10);
 /// How long an answer may take before its lack counts. Private networks answer within a few milliseconds.
 const ECHO_PATIENCE: Duration = Duration::from_millis(80);
 
+/// A kernel that answered during a silence answers no more when it has not for this long.
+const ECHO_LAPSE: Duration = Duration::from_secs(2);
+
 impl EchoTrack {
     /// A request left.
     pub fn on_sent(&mut self, at: Nanos) {
         self.sent += 1;
+        self.unanswered_since = self.unanswered_since.or(Some(at));
         if self.unanswered.len() == ECHO_WINDOW {
             self.unanswered.pop_front();
         }
@@ -97,16 +138,18 @@ impl EchoTrack {
         self.last_reply = self.last_reply.max(Some(at));
         self.last_answered_request = self.last_answered_request.max(Some(sent_at));
         self.unanswered.retain(|unanswered| *unanswered > sent_at);
+        self.unanswered_since = self.unanswered.front().copied();
     }
 
     /// Whether the kernel answers requests that left after `since`, judged at `now`.
     #[must_use]
     pub fn kernel(&self, since: Nanos, now: Nanos) -> Kernel {
+        let due = self.unanswered.iter().filter(|sent| **sent > since && sent.plus(ECHO_PATIENCE) < now).count();
         if self.last_answered_request.is_some_and(|request| request > since) {
-            return Kernel::Answers;
+            let lapsed = due >= 2 && self.unanswered_since.is_some_and(|first| first.plus(ECHO_LAPSE) < now);
+            return if lapsed { Kernel::Silent } else { Kernel::Answers };
         }
         let answered_before = self.last_reply.is_some_and(|reply| reply.plus(ECHO_MEMORY) > since);
-        let due = self.unanswered.iter().filter(|sent| **sent > since && sent.plus(ECHO_PATIENCE) < now).count();
         if answered_before && due >= 2 { Kernel::Silent } else { Kernel::Unknown }
     }
 
@@ -163,6 +206,8 @@ pub struct Peer {
     pub stalls: Vec<StallReport>,
     /// What it last saw of the others.
     pub views: Vec<PeerView>,
+    /// Which of its newest numbers came in.
+    numbers: Received,
     /// When the newest heartbeats left for it: (number, time).
     sent: VecDeque<(u64, Nanos)>,
 }
@@ -189,13 +234,15 @@ impl Peer {
             self.lost_from = self.lost_from.saturating_sub(1);
             return arrival;
         }
-        if arrival.new_incarnation || arrival.new_boot.is_some() || self.last.is_none() {
+        if arrival.counts_anew() || self.last.is_none() {
             self.received = 0;
             self.heard = None;
             self.first_heard = None;
+            self.numbers = Received::default();
         }
         self.received += 1;
-        self.lost_from += arrival.missing;
+        self.lost_from = self.lost_from.saturating_add(arrival.missing);
+        self.numbers.advance(arrival.missing.saturating_add(1));
         self.left = beat.goodbye;
         self.overflow = beat.overflow;
         self.heard = beat.heard.filter(|heard| heard.incarnation == my_incarnation);
@@ -207,20 +254,23 @@ impl Peer {
         arrival
     }
 
-    fn compare(&self, beat: &Heartbeat, at: Nanos) -> Arrival {
+    fn compare(&mut self, beat: &Heartbeat, at: Nanos) -> Arrival {
         let Some(last) = &self.last else { return Arrival::default() };
         let mut arrival = Arrival { silence: at.since(last.at), ..Arrival::default() };
         if beat.boot_id != last.boot_id {
             arrival.new_boot = Some(last.boot_id);
-        } else if beat.incarnation > last.incarnation {
+        } else if started_after(beat, last) {
             arrival.new_incarnation = true;
         } else if (beat.incarnation, beat.seq) == (last.incarnation, last.seq) {
             arrival.duplicate = true;
-        } else if (beat.incarnation, beat.seq) < (last.incarnation, last.seq) {
-            arrival.reordered = true;
-        } else {
+        } else if (beat.incarnation, beat.seq) > (last.incarnation, last.seq) {
             arrival.missing = beat.seq - last.seq - 1;
             arrival.send_hole = Some((last.sent_at, beat.sent_at));
+        } else if arrival.silence >= OVERTAKEN {
+            arrival.rewound = true;
+        } else {
+            let fills = beat.incarnation == last.incarnation && self.numbers.fill(last.seq - beat.seq);
+            (arrival.reordered, arrival.duplicate) = (fills, !fills);
         }
         arrival
     }
@@ -267,6 +317,13 @@ impl Peer {
         let (_, sent_at) = self.sent.iter().rev().find(|(seq, _)| *seq == heard.seq)?;
         at.since(*sent_at).checked_sub(heard.age)
     }
+}
+
+/// Whether the agent that sent `beat` was started after the one that was heard last, on the same boot. An incarnation
+/// is taken from the wall clock, which may have been set back; the boot clock of the sender was not.
+fn started_after(beat: &Heartbeat, last: &LastHeard) -> bool {
+    let set_back = beat.incarnation < last.incarnation && beat.sent_at > last.sent_at;
+    beat.incarnation > last.incarnation || set_back
 }
 
 /// Numbers that the peer did not receive between two of its reports: the numbers went on by more than the count.

@@ -15,6 +15,9 @@ use crate::time::Nanos;
 /// to stay one incident.
 const SETTLE_INTERVALS: u32 = 10;
 
+/// A witness that does not hear a peer must have heard it this shortly before, as with echo replies.
+const HEARD_BEFORE: Duration = Duration::from_secs(10);
+
 impl Engine {
     pub(super) fn on_heartbeat(&mut self, name: &str, beat: &Heartbeat, at: Nanos) {
         if !self.settings.peers.iter().any(|known| known == name) {
@@ -117,12 +120,12 @@ impl Engine {
 
     fn fall_silent(&mut self, name: &str, now: Nanos) {
         let Some(peer) = self.peers.get(name) else { return };
+        let since = peer.last.as_ref().map_or(now, |last| last.at);
         if !self.gaps.contains_key(name) {
-            let since = peer.last.as_ref().map_or(now, |last| last.at);
             self.open_gap(name, peer.baseline(), since, now, |_| {});
         }
         if let Some(open) = self.gaps.get_mut(name) {
-            open.gap.silent = true;
+            open.gap.fall_silent(since);
         }
         self.settle_or_resume(name, now);
     }
@@ -133,7 +136,9 @@ impl Engine {
             return self.close_gap(name, now);
         }
         let witnesses = self.witnesses(name, &open.gap);
+        let slept = self.own_overlap(open.gap.since, open.gap.back.unwrap_or(now));
         if let (Some(open), Some(peer)) = (self.gaps.get_mut(name), self.peers.get(name)) {
+            open.gap.own_stall = open.gap.own_stall.max(slept);
             open.gap.refresh(peer, witnesses, now);
         }
         self.say(name, now, false);
@@ -178,19 +183,23 @@ impl Engine {
         Some(incident(draft, judgement, &self.settings.host, &self.me.facts, self.wall))
     }
 
-    /// What the other peers say of `name` since the gap began. A heartbeat takes up to an interval to leave and
-    /// another to be told, so news counts as fresh only where it is two intervals younger than the silence.
+    /// What the other peers say of `name` since it fell silent. A heartbeat takes up to an interval to leave and
+    /// another to be told, so news counts as fresh only where it is two intervals younger than the silence. One that
+    /// was deaf to `name` long before cannot say that it fell silent.
     fn witnesses(&self, name: &str, gap: &Gap) -> Vec<Witness> {
         let Some(&hash) = self.hashes.get(name) else { return Vec::new() };
-        let fresh = gap.since.plus(self.settings.interval * 2);
+        let began = gap.silent_since;
+        let fresh = began.plus(self.settings.interval * 2);
         let until = gap.back.unwrap_or(self.now);
         let word = |(witness, peer): (&String, &Peer)| {
             let said_at = peer.last.as_ref().map(|last| last.at).filter(|at| *at <= until)?;
             let view = peer.views.iter().find(|view| view.peer == hash)?;
-            let hears = said_at.minus(view.heard_age?) > fresh;
-            let told = hears || said_at > gap.since.plus(self.settings.gap);
-            let kernel_answers = view.kernel_answers.filter(|_| said_at.since(gap.since) > Duration::from_secs(2));
-            told.then(|| Witness { name: witness.clone(), hears, kernel_answers })
+            let age = view.heard_age?;
+            let heard_at = said_at.minus(age);
+            let hears = heard_at > fresh && age < self.settings.gap * 2;
+            let lost_it = said_at > began.plus(self.settings.gap) && heard_at.plus(HEARD_BEFORE) > began;
+            let kernel_answers = view.kernel_answers.filter(|_| said_at.since(began) > Duration::from_secs(2));
+            (hears || lost_it).then(|| Witness { name: witness.clone(), hears, kernel_answers })
         };
         self.peers.iter().filter(|(witness, _)| *witness != name).filter_map(word).collect()
     }
@@ -207,7 +216,7 @@ fn changed(said: &Incident, now: &Incident) -> bool {
         |incident: &Incident| incident.evidence.iter().map(|e| std::mem::discriminant(&e.fact)).collect::<Vec<_>>();
     let classes = |incident: &Incident| incident.ruled_out.iter().map(|out| out.class).collect::<Vec<_>>();
     said.state != now.state
-        || now.duration_ms >= 2 * said.duration_ms
+        || now.duration_ms >= 2 * said.duration_ms.max(1)
         || said.verdict.class != now.verdict.class
         || said.verdict.subject != now.verdict.subject
         || said.verdict.detail != now.verdict.detail

@@ -29,6 +29,11 @@ fn after(gap: &Gap) -> Opinion {
     if gap.new_boot.is_some() {
         return Opinion::RuledOut(format!("{peer} was booted anew as a whole"));
     }
+    if gap.rewound {
+        return Opinion::CannotTell(format!(
+            "the numbers of {peer} went back: a snapshot of it may have been restored"
+        ));
+    }
     if gap.new_incarnation {
         if gap.kernel == Kernel::Silent && !gap.port_unreachable {
             return Opinion::CannotTell(format!("the agent of {peer} was started anew, and its kernel was silent too"));
@@ -55,6 +60,12 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     let peer = &gap.peer;
     if !gap.silent {
         return Opinion::RuledOut(format!("{peer} sends its heartbeats on time"));
+    }
+    if gap.port_unreachable && gap.kernel == Kernel::Silent {
+        let summary = format!(
+            "the agent of {peer} ended: its kernel said that nobody listens on the port; by now that is silent too"
+        );
+        return stalled(0.6, gap, summary, Some(AgentState::NotRunning));
     }
     if gap.port_unreachable {
         let summary = format!("the agent of {peer} is not running: its kernel says that nobody listens on the port");

@@ -22,7 +22,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         return Opinion::RuledOut(sign);
     }
     let silent_to: Vec<_> = gap.witnesses.iter().map(|witness| witness.name.as_str()).collect();
-    let length = gap.length(context.now);
+    let length = gap.silence(context.now);
     match gap.kernel {
         Kernel::Unknown => Opinion::CannotTell(format!("{} did not answer echo requests before either", gap.peer)),
         _ if silent_to.is_empty() => {
@@ -45,13 +45,13 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
 
 fn sign_of_life(gap: &Gap) -> Option<String> {
     let peer = &gap.peer;
-    if gap.new_boot.is_some() {
+    if gap.heard_again && gap.new_boot.is_some() {
         return Some(format!("{peer} is back, with a new boot"));
     }
     if gap.heard_again || !gap.silent {
         return Some(format!("{peer} is heard, with the same boot id"));
     }
-    if gap.port_unreachable {
+    if gap.port_unreachable && gap.kernel != Kernel::Silent {
         return Some(format!("the kernel of {peer} answered that nobody listens on its heartbeat port"));
     }
     if gap.kernel == Kernel::Answers {

@@ -157,18 +157,18 @@ fn host(name: &str) -> Subject {
 
 /// The peer's own account of the gap, where it is of that class.
 fn account(gap: &Gap, class: Class) -> Option<StallReport> {
-    gap.account.filter(|stall| stall.class == class)
+    gap.told().filter(|stall| stall.class == class)
 }
 
 /// What a peer's account of another class rules out.
 fn told_otherwise(gap: &Gap, class: Class) -> Option<Opinion> {
-    let told = gap.account.filter(|stall| stall.class != class && stall.class != Class::Unknown)?;
+    let told = gap.told().filter(|stall| stall.class != class && stall.class != Class::Unknown)?;
     Some(Opinion::RuledOut(format!("{} itself says {}", gap.peer, told.class.name())))
 }
 
 /// Why a peer that is heard, or sent all along, did not stall.
 fn sent_all_along(gap: &Gap) -> Option<Opinion> {
-    let heard = !gap.silent && gap.unsent.is_zero() && gap.new_boot.is_none() && !gap.new_incarnation;
+    let heard = !gap.silent && gap.unsent.is_zero() && gap.new_boot.is_none() && !gap.new_incarnation && !gap.rewound;
     heard.then(|| Opinion::RuledOut(format!("{} sent its heartbeats on time all along", gap.peer)))
 }
 

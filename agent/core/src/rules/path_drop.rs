@@ -4,7 +4,7 @@
 //! silence lasts, another host that still hears the peer. Rules out: all numbers arrived; the peer did not send;
 //! the peer's kernel answered that nobody listens.
 
-use super::{Case, Context, Opinion, holds_with, time};
+use super::{Case, Context, Finding, Opinion, holds_with, time};
 use crate::gap::Gap;
 use crate::incident::{Detail, Direction, Subject};
 
@@ -20,6 +20,9 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         }
     }
 }
+
+/// Numbers prove what was lost before; that the present silence is the same is likely, not proven.
+const SILENT_AGAIN: f64 = 0.7;
 
 /// The peer is not back: only others can say that it runs.
 fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
@@ -39,6 +42,9 @@ fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
             gap.peer
         ));
     }
+    if let (Some(_), Opinion::Holds(finding)) = (gap.direction(), by_numbers(context, gap)) {
+        return Opinion::Holds(Box::new(Finding { confidence: SILENT_AGAIN, ..*finding }));
+    }
     Opinion::CannotTell(format!("no other host hears {}, and it is not back to say what it sent", gap.peer))
 }
 
@@ -47,6 +53,8 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
     let Some(direction) = gap.direction() else {
         let what = if gap.new_incarnation {
             return Opinion::CannotTell(format!("the agent of {} was started anew, its numbers too", gap.peer));
+        } else if gap.rewound {
+            return Opinion::CannotTell(format!("the numbers of {} went back", gap.peer));
         } else if gap.unsent.is_zero() {
             "every heartbeat arrived in the end, late".to_owned()
         } else {

@@ -6,7 +6,7 @@ use super::{Case, Context, Opinion, holds, host, time};
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     let Case::Gap(gap) = case else { return Opinion::NotConcerned };
-    if gap.new_boot.is_some() {
+    if gap.new_boot.is_some() && gap.heard_again {
         let length = time(gap.length(context.now));
         return holds(0.99, host(&gap.peer), format!("{} was booted anew; it was silent for {length}", gap.peer));
     }

@@ -27,6 +27,11 @@ fn path(context: &Context<'_>, gap: &Gap) -> Subject {
 
 fn of_gap(context: &Context<'_>, gap: &Gap) -> String {
     let (me, peer, length) = (context.me(), &gap.peer, time(gap.length(context.now)));
+    if gap.rewound {
+        return format!(
+            "{peer} was not heard by {me} for {length}, then its numbers went back: a snapshot of it may have been restored"
+        );
+    }
     if !gap.silent && gap.heard_again {
         return if gap.unsent.is_zero() {
             format!("heartbeats of {peer} reached {me} late by up to {length}; none was lost")

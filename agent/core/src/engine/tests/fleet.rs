@@ -10,6 +10,8 @@ use crate::settings::Settings;
 use crate::time::{Nanos, WallNanos};
 
 const INTERVAL: Duration = Duration::from_millis(100);
+/// How long a packet takes.
+const ON_THE_WAY: Duration = Duration::from_micros(200);
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// One host of the fleet.
@@ -22,6 +24,10 @@ pub(super) struct Host {
     gone: bool,
     /// The agent's process has ended: its port is closed.
     ended: bool,
+    /// The whole machine stands still, and what is sent to it is lost.
+    paused: bool,
+    /// How far its boot clock is behind the fleet's.
+    behind: Duration,
     /// What waits in the socket buffer of a stopped agent.
     queue: Vec<Evidence>,
     boot_id: [u8; 16],
@@ -54,7 +60,8 @@ impl Fleet {
             let engine = engine(name, boot_id, 1, hosts);
             let (stopped, queue, seen) = (None, Vec::new(), Vec::new());
             let late = AgentLate { waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
-            let host = Host { engine, seen, stopped, gone: false, ended: false, queue, boot_id, incarnation: 1, late };
+            let (gone, ended, paused, behind, incarnation) = (false, false, false, Duration::ZERO, 1);
+            let host = Host { engine, seen, stopped, gone, ended, paused, behind, queue, boot_id, incarnation, late };
             (name, host)
         };
         let now = Nanos(1_000_000_000_000);
@@ -90,6 +97,26 @@ impl Fleet {
         self.host(name).stopped = Some(now.plus(INTERVAL));
     }
 
+    /// The machine stands still as a whole: its kernel neither answers nor receives.
+    pub(super) fn pause(&mut self, name: &str) {
+        self.stop(name);
+        self.host(name).paused = true;
+    }
+
+    /// The machine goes on as if no time had passed: its clock stood still with it.
+    pub(super) fn resume_where_the_clock_stopped(&mut self, name: &str) {
+        let now = self.now;
+        let host = self.host(name);
+        let since = host.stopped.take().expect("it was stopped");
+        host.paused = false;
+        host.behind += now.since(since) + INTERVAL;
+    }
+
+    /// What the boot clock of the host shows.
+    pub(super) fn clock(&self, name: &str) -> Nanos {
+        self.now.minus(self.hosts[name].behind)
+    }
+
     pub(super) fn kill(&mut self, name: &str) {
         self.host(name).ended = true;
     }
@@ -99,11 +126,12 @@ impl Fleet {
     }
 
     pub(super) fn goodbye(&mut self, name: &'static str) {
-        let now = self.now;
+        let now = self.clock(name);
         for peer in self.names().into_iter().filter(|peer| *peer != name) {
+            let at = self.clock(peer);
             let mut beat = self.host(name).engine.heartbeat(peer, now).expect("a peer");
             beat.goodbye = true;
-            self.host(peer).engine.handle(Evidence::at(name, now, Fact::Heartbeat(Box::new(beat))));
+            self.host(peer).engine.handle(Evidence::at(name, at, Fact::Heartbeat(Box::new(beat))));
         }
         self.kill(name);
     }
@@ -113,6 +141,7 @@ impl Fleet {
         let now = self.now;
         let host = self.host(name);
         let since = host.stopped.take().expect("it was stopped");
+        host.paused = false;
         host.engine.handle(Evidence::during(name, since, now, Fact::AgentLate(host.late.clone())));
         for evidence in std::mem::take(&mut host.queue) {
             host.engine.handle(evidence);
@@ -129,12 +158,25 @@ impl Fleet {
 
     /// A new agent, on the same boot or on another.
     pub(super) fn start_anew(&mut self, name: &'static str, new_boot: bool) {
+        let next = self.host(name).incarnation + 1;
+        self.start_as(name, new_boot, next);
+    }
+
+    /// A new agent with that incarnation.
+    pub(super) fn start_as(&mut self, name: &'static str, new_boot: bool, incarnation: u64) {
         let hosts = self.hosts.len();
         let host = self.host(name);
-        host.incarnation += 1;
+        host.incarnation = incarnation;
         host.boot_id[0] ^= u8::from(new_boot);
         host.engine = engine(name, host.boot_id, host.incarnation, hosts);
         (host.gone, host.ended, host.stopped) = (false, false, None);
+    }
+
+    /// A snapshot of the running machine, taken `age` ago, is restored: its clock and its numbers go back.
+    pub(super) fn restore(&mut self, name: &'static str, age: Duration) {
+        let incarnation = self.host(name).incarnation;
+        self.start_as(name, false, incarnation);
+        self.host(name).behind += age;
     }
 
     pub(super) fn run(&mut self, seconds: f64) {
@@ -152,13 +194,15 @@ impl Fleet {
         }
         let now = self.now;
         for host in self.hosts.values_mut().filter(|host| host.runs()) {
+            let now = now.minus(host.behind);
             host.engine.handle_timeout(now);
+            assert!(host.engine.next_timeout().is_none_or(|at| at > now), "the loop would spin");
             host.seen.extend(std::iter::from_fn(|| host.engine.poll()));
         }
     }
 
     fn exchange(&mut self, from: &'static str, to: &'static str) {
-        let now = self.now;
+        let now = self.clock(from);
         if !self.host(from).runs() {
             return;
         }
@@ -169,10 +213,11 @@ impl Fleet {
         sender.engine.handle(Evidence::at(to, now, Fact::EchoSent));
         let (way, back) = ((from, to), (to, from));
         let passes = !self.cut.contains(&way);
-        let answers = passes && !self.cut.contains(&back) && !self.host(to).gone;
-        let arrived = now.plus(Duration::from_micros(200));
+        let answers = passes && !self.cut.contains(&back) && !self.host(to).gone && !self.host(to).paused;
+        let arrived = now.plus(ON_THE_WAY);
         if passes && !self.filtered.contains(&way) {
-            let evidence = Evidence::at(from, arrived, Fact::Heartbeat(Box::new(beat)));
+            let at = self.clock(to).plus(ON_THE_WAY);
+            let evidence = Evidence::at(from, at, Fact::Heartbeat(Box::new(beat)));
             self.host(to).receive(evidence);
         }
         let closed = self.host(to).ended;
@@ -192,7 +237,7 @@ impl Host {
     }
 
     fn receive(&mut self, evidence: Evidence) {
-        if self.stopped.is_some() {
+        if self.stopped.is_some() && !self.paused {
             self.queue.push(evidence);
         } else if self.runs() {
             self.engine.handle(evidence);

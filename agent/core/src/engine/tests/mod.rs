@@ -1,6 +1,8 @@
 //! Stories: what happens to a fleet, and what each host must say of it.
 
+mod faults;
 mod fleet;
+mod hostile;
 
 use std::collections::BTreeSet;
 

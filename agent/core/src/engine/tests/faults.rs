@@ -1,0 +1,138 @@
+//! Stories of two things that go wrong, one after the other or at once, and of clocks and numbers that go back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::fleet::Fleet;
+use super::{assert_length, ruled_out};
+use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact};
+use crate::incident::{AgentState, Class, Direction, State};
+use crate::settings::Settings;
+use crate::time::WallNanos;
+
+#[test]
+fn a_host_that_dies_soon_after_a_cut_is_down() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("a", "b");
+    fleet.run(0.6);
+    fleet.heal();
+    fleet.run(0.5);
+    fleet.gone("b");
+    fleet.run(10.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::HostDown, State::Open));
+    assert_eq!(incident.occurrences, 2);
+}
+
+#[test]
+fn a_host_that_dies_while_it_hears_nothing_is_down() {
+    let mut fleet = Fleet::new(3);
+    fleet.filtered.insert(("a", "b"));
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::PathDrop);
+    fleet.gone("b");
+    fleet.run(10.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::HostDown);
+}
+
+#[test]
+fn a_host_that_dies_after_its_agent_is_down() {
+    let mut fleet = Fleet::new(3);
+    fleet.kill("b");
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::AgentStall);
+    fleet.gone("b");
+    fleet.run(10.0);
+    for name in ["a", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HostDown, State::Open), "{name}");
+    }
+    fleet.start_anew("b", true);
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::Restart);
+}
+
+#[test]
+fn a_witness_that_has_lost_the_peer_too_is_believed() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("a", "b");
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::PathDrop);
+    fleet.gone("b");
+    fleet.run(10.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::HostDown);
+}
+
+#[test]
+fn a_witness_that_was_deaf_to_the_peer_before_does_not_count() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("b", "c");
+    fleet.run(60.0);
+    fleet.cut_both("a", "b");
+    fleet.run(10.0);
+    assert_eq!(fleet.host("a").classes(), BTreeSet::from(["unknown"]));
+}
+
+#[test]
+fn an_agent_that_starts_with_a_lower_incarnation_is_heard() {
+    let mut fleet = Fleet::new(2);
+    fleet.start_as("b", false, 1000);
+    fleet.run(5.0);
+    fleet.host("a").seen.clear();
+    fleet.goodbye("b");
+    fleet.run(3.0);
+    fleet.start_as("b", false, 10);
+    fleet.run(5.0);
+    for name in ["a", "b"] {
+        assert_eq!(fleet.host(name).seen, [], "the wall clock was set back, nothing else");
+    }
+    fleet.gone("b");
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().state, State::Open, "it is watched again");
+}
+
+#[test]
+fn a_killed_agent_that_is_back_with_a_lower_incarnation_is_back() {
+    let mut fleet = Fleet::new(2);
+    fleet.start_as("b", false, 1000);
+    fleet.run(5.0);
+    fleet.host("a").seen.clear();
+    fleet.kill("b");
+    fleet.run(5.0);
+    fleet.start_as("b", false, 10);
+    fleet.run(3.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::AgentStall, State::Closed));
+    assert_eq!(incident.verdict.detail.state, Some(AgentState::NotRunning));
+    assert_length(&incident, 5000);
+}
+
+#[test]
+fn a_restored_snapshot_is_heard_again_and_nobody_is_blamed() {
+    let mut fleet = Fleet::new(3);
+    fleet.run(60.0);
+    fleet.restore("b", Duration::from_secs(30));
+    fleet.run(10.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::Unknown, State::Closed));
+    assert!(incident.verdict.summary.contains("went back"), "{}", incident.verdict.summary);
+    assert_eq!(fleet.host("a").classes(), BTreeSet::from(["unknown"]));
+    fleet.gone("b");
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incidents()[1].verdict.class, Class::HostDown, "it is watched again");
+}
+
+#[test]
+fn packets_that_come_twice_or_overtake_each_other_are_counted_once() {
+    let mut fleet = Fleet::new(2);
+    let (received, now) = (fleet.host("a").engine.peer("b").expect("a peer").received, fleet.now);
+    let first = fleet.host("b").engine.heartbeat("a", now).expect("a peer");
+    for (place, ahead) in (1..).zip([0, 2, 1, 2, 0, 1, 5, 5, 3, 3, 0]) {
+        let mut beat = first.clone();
+        beat.seq += ahead;
+        let at = now.plus(Duration::from_millis(place));
+        fleet.host("a").engine.handle(Evidence::at("b", at, Fact::Heartbeat(Box::new(beat))));
+    }
+    let peer = fleet.host("a").engine.peer("b").expect("a peer");
+    assert_eq!((peer.received - received, peer.lost_from), (5, 1), "0, 1, 2, 3 and 5 came, 4 did not");
+}

@@ -1,0 +1,128 @@
+//! What a broken or forged heartbeat may do: nothing that panics, spins or grows.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::fleet::Fleet;
+use crate::engine::{Engine, Me};
+use crate::evidence::{AgentLate, Evidence, Fact, Heard, Heartbeat, PeerView, StallReport, name_hash};
+use crate::incident::{Class, State};
+use crate::settings::Settings;
+use crate::time::{Nanos, WallNanos};
+
+/// Numbers as a forger likes them.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..20_u64, Just(u64::MAX), Just(u64::MAX - 1), Just(1 << 63), any::<u64>()]
+}
+
+fn beat() -> impl Strategy<Value = Heartbeat> {
+    let heard = proptest::option::of((number(), number(), number(), number()));
+    let stall = (number(), number()).prop_map(|(from, length)| {
+        let to = Nanos(from.saturating_add(length));
+        StallReport { from: Nanos(from), to, class: Class::VcpuStall, state: None }
+    });
+    let view = (any::<bool>(), proptest::option::of(number()), any::<Option<bool>>()).prop_map(
+        |(known, age, kernel_answers)| {
+            let peer = name_hash(if known { "b" } else { "c" });
+            PeerView { peer, heard_age: age.map(Duration::from_nanos), kernel_answers }
+        },
+    );
+    let lists = (proptest::collection::vec(stall, 0..3), proptest::collection::vec(view, 0..3));
+    ((number(), number(), number(), 0..3_u8, number(), any::<bool>(), number()), heard, lists).prop_map(
+        |((seq, sent_at, wall, boot, incarnation, goodbye, overflow), heard, (stalls, views))| Heartbeat {
+            seq,
+            sent_at: Nanos(sent_at),
+            sent_wall: WallNanos(wall),
+            boot_id: [boot; 16],
+            incarnation,
+            goodbye,
+            overflow,
+            heard: heard.map(|(incarnation, seq, count, age)| Heard {
+                incarnation,
+                seq,
+                count,
+                age: Duration::from_nanos(age),
+            }),
+            stalls,
+            views,
+        },
+    )
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Beat(&'static str, Box<Heartbeat>),
+    Sent(&'static str),
+    Echo(&'static str, bool),
+    Late(u64),
+    Turn(u64),
+    Configure(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = || prop_oneof![Just("b"), Just("c")];
+    prop_oneof![
+        4 => (name(), beat()).prop_map(|(name, beat)| Step::Beat(name, Box::new(beat))),
+        2 => name().prop_map(Step::Sent),
+        1 => (name(), any::<bool>()).prop_map(|(name, answered)| Step::Echo(name, answered)),
+        1 => (0..2_000_u64).prop_map(Step::Late),
+        4 => (1..1_000_u64).prop_map(Step::Turn),
+        1 => any::<bool>().prop_map(Step::Configure),
+    ]
+}
+
+fn settings(with_c: bool) -> Settings {
+    let peers = ["b", "c"][..if with_c { 2 } else { 1 }].iter().map(|name| (*name).to_owned()).collect();
+    Settings { host: "a".into(), peers, ..Settings::default() }
+}
+
+fn take(engine: &mut Engine, step: Step, now: &mut Nanos) {
+    match step {
+        Step::Beat(name, beat) => engine.handle(Evidence::at(name, *now, Fact::Heartbeat(beat))),
+        Step::Sent(name) => {
+            if let Some(seq) = engine.heartbeat(name, *now).map(|beat| beat.seq) {
+                engine.handle(Evidence::at(name, *now, Fact::HeartbeatSent { seq, error: None }));
+            }
+        }
+        Step::Echo(name, true) => engine.handle(Evidence::at(name, *now, Fact::EchoReply)),
+        Step::Echo(name, false) => engine.handle(Evidence::at(name, *now, Fact::EchoSent)),
+        Step::Late(ms) => {
+            let late = Fact::AgentLate(AgentLate::default());
+            engine.handle(Evidence::during("a", now.minus(Duration::from_millis(ms)), *now, late));
+        }
+        Step::Turn(ms) => *now = now.plus(Duration::from_millis(ms)),
+        Step::Configure(with_c) => engine.configure(settings(with_c)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_comes_in_the_loop_does_not_spin(steps in proptest::collection::vec(step(), 1..120)) {
+        let mut engine = Engine::new(settings(true), Me { incarnation: 7, ..Me::default() });
+        let mut now = Nanos(1_000_000_000_000);
+        for step in steps {
+            take(&mut engine, step, &mut now);
+            engine.handle_timeout(now);
+            prop_assert!(engine.next_timeout().is_none_or(|at| at > now));
+            let said = std::iter::from_fn(|| engine.poll()).count();
+            prop_assert!(said <= 4, "{said} documents in one turn");
+        }
+    }
+}
+
+#[test]
+fn a_forged_jump_of_the_number_does_not_shut_the_peer_out() {
+    let mut fleet = Fleet::new(2);
+    let now = fleet.now;
+    let mut forged = fleet.host("b").engine.heartbeat("a", now).expect("a peer");
+    (forged.seq, forged.incarnation) = (u64::MAX, u64::MAX);
+    fleet.host("a").engine.handle(Evidence::at("b", now, Fact::Heartbeat(Box::new(forged))));
+    fleet.run(10.0);
+    for incident in fleet.host("a").incidents() {
+        assert_eq!((incident.verdict.class, incident.state), (Class::Unknown, State::Closed));
+    }
+    assert!(!fleet.host("a").engine.is_silent("b"));
+}
