@@ -305,10 +305,17 @@ impl Peer {
         lost_between(&self.first_heard?, &self.heard?)
     }
 
+    /// How many heartbeats with a number above `seq` left for the peer after `from` and before `to`. Numbers do not
+    /// depend on clocks: what the peer calls old may be new to a host whose clock stood still.
+    #[must_use]
+    pub fn sent_beyond(&self, seq: u64, from: Nanos, to: Nanos) -> u64 {
+        self.sent.iter().filter(|(sent, at)| *sent > seq && *at > from && *at < to).count() as u64
+    }
+
     /// How many heartbeats left for the peer after `from` and before `to`.
     #[must_use]
     pub fn sent_between(&self, from: Nanos, to: Nanos) -> u64 {
-        self.sent.iter().filter(|(_, at)| *at > from && *at < to).count() as u64
+        self.sent_beyond(0, from, to)
     }
 
     /// The round trip that `heard` completes when it is received at `at`, without the time that the peer held it.

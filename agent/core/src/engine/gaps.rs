@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Engine, Tracked, concerns};
 use crate::document::{Draft, Identity, incident};
-use crate::evidence::Heartbeat;
+use crate::evidence::{Heard, Heartbeat};
 use crate::gap::{Gap, Witness};
 use crate::incident::Incident;
 use crate::peer::{Arrival, Baseline, Peer};
@@ -29,7 +29,9 @@ impl Engine {
         if !arrival.duplicate {
             self.release_adopted(name, at);
             self.follow_silence(name, before, &peer, &arrival, at);
-            self.follow_unheard(name, before, &peer, beat, at);
+            if !arrival.reordered {
+                self.follow_unheard(name, before, &peer, beat, at);
+            }
         }
         self.peers.insert(name.to_owned(), peer);
     }
@@ -49,19 +51,29 @@ impl Engine {
         self.settle_or_resume(name, at);
     }
 
-    /// The peer says how old its news of us is. It counts only where we did send in that time.
+    /// The peer says how old its news of us is. It counts only where we did send in that time, and the peer ran. One
+    /// that leaves will never say that it hears us again: what it did not hear by then is lost.
     fn follow_unheard(&mut self, name: &str, before: Baseline, peer: &Peer, beat: &Heartbeat, at: Nanos) {
-        let Some(heard) = &beat.heard else { return };
+        let heard = match beat.heard {
+            Some(heard) => heard,
+            None if beat.goodbye => Heard::default(),
+            None => return,
+        };
         let known = heard.incarnation == self.me.incarnation;
-        let since = if known { at.minus(heard.age) } else { Nanos(0) };
+        let (seq, since) = if known { (heard.seq, at.minus(heard.age)) } else { (0, Nanos(0)) };
+        let since = since.max(self.gaps.get(name).map_or(since, |open| open.gap.resumed));
         // What left within the last interval may still be on its way, or wait for the peer's next tick.
-        let sent = peer.sent_between(since.plus(self.settings.interval / 10), at.minus(self.settings.interval));
+        let interval = self.settings.interval;
+        let sent = peer.sent_beyond(seq, since.plus(interval / 10), at.minus(interval));
         let overflow = peer.overflow.saturating_sub(before.overflow);
-        let old = at.since(since) >= self.settings.gap && sent.saturating_sub(overflow) >= 2;
+        let old = !beat.goodbye && at.since(since) >= self.settings.gap && sent.saturating_sub(overflow) >= 2;
         if old && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since.max(peer.first_sent().unwrap_or(since)), at, |gap| gap.unheard = true);
         }
         if let Some(open) = self.gaps.get_mut(name) {
+            if open.gap.unheard && beat.goodbye {
+                open.gap.lost_to = open.gap.lost_to.max(Some(sent));
+            }
             open.gap.unheard = old;
         }
         self.settle_or_resume(name, at);

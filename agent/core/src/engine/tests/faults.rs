@@ -74,6 +74,77 @@ fn a_witness_that_was_deaf_to_the_peer_before_does_not_count() {
 }
 
 #[test]
+fn what_was_lost_to_a_paused_machine_is_not_the_networks_loss() {
+    let mut fleet = Fleet::new(2);
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late.steal = Some((0, 2_900_000_000));
+    fleet.resume("b");
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::VcpuStall);
+    assert!(ruled_out(&fleet.host("a").incident(), Class::PathDrop));
+    assert!(!fleet.host("a").classes().contains("path-drop"));
+    assert_eq!(fleet.host("b").classes(), BTreeSet::from(["vcpu-stall"]));
+}
+
+#[test]
+fn a_pause_that_stops_the_clock_is_not_the_networks_loss() {
+    let mut fleet = Fleet::new(3);
+    fleet.pause("b");
+    fleet.run(5.0);
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.run(3.0);
+    for name in ["a", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::Unknown, State::Closed), "{name}");
+        assert!(ruled_out(&incident, Class::PathDrop));
+        assert_length(&incident, 5000);
+    }
+    assert_eq!(fleet.host("b").seen, [], "by its clock nothing happened");
+}
+
+#[test]
+fn a_real_loss_to_a_peer_that_also_stalled_is_the_networks() {
+    let mut fleet = Fleet::new(2);
+    fleet.cut.insert(("a", "b"));
+    fleet.run(2.0);
+    fleet.stop("b");
+    fleet.run(0.6);
+    fleet.host("b").late.continued = true;
+    fleet.resume("b");
+    fleet.run(2.0);
+    fleet.heal();
+    fleet.run(3.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::PathDrop, State::Closed));
+    assert_eq!(incident.verdict.detail.direction, Some(Direction::ToPeer));
+}
+
+#[test]
+fn a_peer_that_leaves_while_it_hears_nothing_closes_its_incident() {
+    let mut fleet = Fleet::new(2);
+    fleet.cut.insert(("a", "b"));
+    fleet.run(5.0);
+    fleet.goodbye("b");
+    fleet.run(3.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::PathDrop, State::Closed));
+    assert_length(&incident, 5000);
+}
+
+#[test]
+fn a_new_agent_that_leaves_before_it_heard_anybody_closes_the_incident() {
+    let mut fleet = Fleet::new(2);
+    fleet.cut.insert(("a", "b"));
+    fleet.run(5.0);
+    fleet.start_anew("b", false);
+    fleet.run(2.0);
+    fleet.goodbye("b");
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().state, State::Closed);
+}
+
+#[test]
 fn an_agent_that_starts_with_a_lower_incarnation_is_heard() {
     let mut fleet = Fleet::new(2);
     fleet.start_as("b", false, 1000);
