@@ -104,14 +104,15 @@ impl Engine {
     }
 
     /// When the silence of a peer becomes a gap. Time that this host slept through does not count, and after it a
-    /// heartbeat gets an interval to come in.
+    /// heartbeat gets an interval to come in; one in all, or a host that is late at every tick would see nothing.
     pub(super) fn deadline(&self, peer: &Peer) -> Option<Nanos> {
         let last = peer.last.as_ref().filter(|_| !peer.left)?;
         let due = last.at.plus(self.settings.gap);
         let slept = self.own_overlap(last.at, self.now);
         let woke =
             self.own_stalls.back().filter(|(_, to)| *to > last.at).map(|(_, to)| to.plus(self.settings.interval));
-        Some(due.plus(slept).max(woke.unwrap_or_default()))
+        let due = due.plus(slept);
+        Some(due.max(woke.unwrap_or_default()).min(due.plus(self.settings.interval)))
     }
 
     pub(super) fn check_gaps(&mut self, now: Nanos) {

@@ -121,6 +121,23 @@ fn a_real_loss_to_a_peer_that_also_stalled_is_the_networks() {
 }
 
 #[test]
+fn an_agent_that_is_late_at_every_tick_still_sees_a_dead_peer() {
+    for late_ms in [60, 99, 150] {
+        let mut fleet = Fleet::new(2);
+        fleet.gone("b");
+        for _ in 0..40 {
+            let (from, to) =
+                (fleet.now.plus(Duration::from_millis(200 - late_ms)), fleet.now.plus(Duration::from_millis(200)));
+            let late = AgentLate::default();
+            fleet.host("a").engine.handle(Evidence::during("a", from, to, Fact::AgentLate(late)));
+            fleet.run(0.2);
+        }
+        let of_b = |incident: &crate::incident::Incident| incident.verdict.subject.peer.as_deref() == Some("b");
+        assert!(fleet.host("a").incidents().iter().any(of_b), "{late_ms}");
+    }
+}
+
+#[test]
 fn a_peer_that_leaves_while_it_hears_nothing_closes_its_incident() {
     let mut fleet = Fleet::new(2);
     fleet.cut.insert(("a", "b"));
