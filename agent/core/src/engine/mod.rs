@@ -118,6 +118,10 @@ impl Engine {
             self.end_gap(&name, self.now);
             self.close_gap(&name, self.now);
         }
+        let adopted: Vec<String> = self.adopted.keys().filter(|name| !known.contains(*name)).cloned().collect();
+        for name in adopted {
+            self.release_adopted(&name, self.now);
+        }
         self.peers.retain(|name, _| known.contains(name));
         self.hashes = known.iter().map(|name| (name.clone(), name_hash(name))).collect();
         for name in known {

@@ -224,3 +224,22 @@ fn packets_that_come_twice_or_overtake_each_other_are_counted_once() {
     let peer = fleet.host("a").engine.peer("b").expect("a peer");
     assert_eq!((peer.received - received, peer.lost_from), (5, 1), "0, 1, 2, 3 and 5 came, 4 did not");
 }
+
+#[test]
+fn every_adopted_incident_closes() {
+    let mut fleet = Fleet::new(3);
+    fleet.gone("b");
+    fleet.run(5.0);
+    let first = fleet.host("a").incident();
+    let second = crate::incident::Incident { id: "another".into(), ..first.clone() };
+    fleet.start_anew("a", false);
+    fleet.host("a").seen.clear();
+    let now = fleet.now;
+    fleet.host("a").engine.adopt(first, now);
+    fleet.host("a").engine.adopt(second, now);
+    let settings = Settings { host: "a".into(), peers: vec!["c".into()], ..Settings::default() };
+    fleet.host("a").engine.configure(settings);
+    fleet.run(0.1);
+    let states: Vec<State> = fleet.host("a").incidents().iter().map(|incident| incident.state).collect();
+    assert_eq!(states, [State::Closed, State::Closed]);
+}
