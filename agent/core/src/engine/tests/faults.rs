@@ -226,6 +226,24 @@ fn packets_that_come_twice_or_overtake_each_other_are_counted_once() {
 }
 
 #[test]
+fn a_peer_that_is_configured_away_and_back_hears_numbers_that_go_on() {
+    let mut fleet = Fleet::new(3);
+    fleet.run(30.0);
+    let settings = |peers: &[&str]| {
+        let peers = peers.iter().map(|name| (*name).to_owned()).collect();
+        Settings { host: "a".into(), peers, ..Settings::default() }
+    };
+    fleet.host("a").engine.configure(settings(&["c"]));
+    fleet.run(0.1);
+    fleet.host("a").engine.configure(settings(&["b", "c"]));
+    fleet.run(60.0);
+    for name in ["a", "b", "c"] {
+        assert_eq!(fleet.host(name).seen, [], "{name}");
+    }
+    assert_eq!(fleet.host("b").engine.peer("a").expect("a peer").lost_to(), Some(0));
+}
+
+#[test]
 fn every_adopted_incident_closes() {
     let mut fleet = Fleet::new(3);
     fleet.gone("b");
