@@ -189,7 +189,7 @@ impl Engine {
         let mut evidence = gap.standing_evidence(peer, sent, now);
         evidence.extend_from_slice(cited);
         let draft = Draft { identity, ended: gap.back, closed, now, occurrences: gap.occurrences, evidence, dropped };
-        Some(incident(draft, judgement, &self.settings.host, &self.me.facts, self.wall))
+        Some(incident(draft, judgement, &self.settings.host, &self.me.facts))
     }
 
     /// What the other peers say of `name` since it fell silent. A heartbeat takes up to an interval to leave and

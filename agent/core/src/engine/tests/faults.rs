@@ -261,3 +261,24 @@ fn every_adopted_incident_closes() {
     let states: Vec<State> = fleet.host("a").incidents().iter().map(|incident| incident.state).collect();
     assert_eq!(states, [State::Closed, State::Closed]);
 }
+
+#[test]
+fn a_step_of_the_wall_clock_bends_no_incident() {
+    for step in [-3_600_000_000_000_i64, 3_600_000_000_000] {
+        let mut fleet = Fleet::new(2);
+        fleet.cut_both("a", "b");
+        fleet.run(3.0);
+        let (now, elapsed) = (fleet.now, fleet.now.0 - 1_000_000_000_000);
+        let wall = WallNanos((1_800_000_000_000_000_000 + elapsed).saturating_add_signed(step));
+        fleet.host("a").engine.handle(Evidence::at("a", now, Fact::Clock { wall }));
+        fleet.run(2.0);
+        fleet.heal();
+        fleet.run(3.0);
+        let incident = fleet.host("a").incident();
+        let parse = |text: &str| humantime::parse_rfc3339(text).expect("RFC 3339");
+        let ended = incident.ended_at.clone().expect("it is closed");
+        let length = parse(&ended).duration_since(parse(&incident.started_at)).expect("it ends after it began");
+        assert!(length.as_millis().abs_diff(u128::from(incident.duration_ms)) <= 1, "{length:?}");
+        assert!(incident.evidence.iter().all(|cited| parse(&cited.to) <= parse(&ended) + Duration::from_secs(2)));
+    }
+}
