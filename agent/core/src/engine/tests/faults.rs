@@ -282,3 +282,17 @@ fn a_step_of_the_wall_clock_bends_no_incident() {
         assert!(incident.evidence.iter().all(|cited| parse(&cited.to) <= parse(&ended) + Duration::from_secs(2)));
     }
 }
+
+#[test]
+fn work_that_comes_every_third_second_is_no_saturation() {
+    let mut fleet = Fleet::new(2);
+    for second in 0..120 {
+        let (from, to) = (fleet.now, fleet.now.plus(Duration::from_secs(1)));
+        fleet.run(1.0);
+        let (busy, runnable) = if second % 3 == 0 { (1.0, 9) } else { (0.1, 1) };
+        let load = CpuLoad { cpus: 2, busy, steal: 0.0, runnable, pressure: Some(busy) };
+        fleet.host("a").engine.handle(Evidence::during("a", from, to, Fact::CpuLoad(load)));
+    }
+    fleet.run(0.1);
+    assert_eq!(fleet.host("a").seen, []);
+}
