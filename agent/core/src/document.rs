@@ -61,7 +61,7 @@ fn merge(known: &mut Evidence, more: &Evidence) -> bool {
 }
 
 /// Turns points of the boot clock into wall-clock time.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wall {
     offset_ns: i64,
 }
@@ -94,6 +94,8 @@ pub struct Identity {
     id: String,
     trace_id: String,
     started: Nanos,
+    /// The wall clock as it was then: all times of one incident are by it, or a step would bend it.
+    wall: Wall,
     started_at: String,
     detected_at: String,
 }
@@ -111,6 +113,7 @@ impl Identity {
             id: ulid(started_ms, bytes),
             trace_id: crate::gap::hex(&bytes[16..32]),
             started,
+            wall,
             started_at: wall.text(started),
             detected_at: wall.text(detected),
         }
@@ -146,8 +149,9 @@ pub struct Draft<'a> {
 
 /// Writes the document.
 #[must_use]
-pub fn incident(draft: Draft<'_>, judgement: Judgement, observer: &str, host: &HostFacts, wall: Wall) -> Incident {
+pub fn incident(draft: Draft<'_>, judgement: Judgement, observer: &str, host: &HostFacts) -> Incident {
     let Draft { identity, mut evidence, .. } = draft;
+    let wall = identity.wall;
     evidence.sort_by_key(|piece| (piece.from, piece.to));
     let overflow = evidence.len().saturating_sub(MAX_CITED) as u64;
     evidence.truncate(MAX_CITED);

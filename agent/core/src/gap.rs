@@ -55,6 +55,11 @@ pub struct Gap {
     pub lost_to: Option<u64>,
     /// For how long the peer sent nothing, beyond its interval.
     pub unsent: Duration,
+    /// For how long nothing came in of the peer although nothing is missing, by this host's clock: the peer stood
+    /// still, perhaps with its clock, or all of it was late.
+    pub quiet: Duration,
+    /// When the last such time ended.
+    pub resumed: Nanos,
     /// Whether the peer's kernel answers.
     pub kernel: Kernel,
     /// The peer's kernel said that nobody listens on the heartbeat port.
@@ -100,6 +105,8 @@ impl Gap {
             lost_from: 0,
             lost_to: None,
             unsent: Duration::ZERO,
+            quiet: Duration::ZERO,
+            resumed: Nanos(0),
             kernel: Kernel::Unknown,
             port_unreachable: false,
             witnesses: Vec::new(),
@@ -146,6 +153,7 @@ impl Gap {
         if arrival.counts_anew() {
             self.before.heard = None;
         }
+        self.note_quiet(arrival, at, interval);
         self.note_send_hole(arrival, interval);
         self.note_account(peer);
         self.note_heard(peer);
@@ -156,11 +164,18 @@ impl Gap {
         self.silent = false;
     }
 
+    fn note_quiet(&mut self, arrival: &Arrival, at: Nanos, interval: Duration) {
+        let quiet = arrival.silence.saturating_sub(times(interval, arrival.missing.saturating_add(1)));
+        if arrival.send_hole.is_some() && quiet > interval {
+            self.quiet += quiet;
+            self.resumed = at;
+        }
+    }
+
     /// The numbers say what was sent: what the hole in the send times has beyond that was not sent.
     fn note_send_hole(&mut self, arrival: &Arrival, interval: Duration) {
         let Some((before, after)) = arrival.send_hole else { return };
-        let sent = interval.saturating_mul(u32::try_from(arrival.missing).unwrap_or(u32::MAX).saturating_add(1));
-        let unsent = after.since(before).saturating_sub(sent);
+        let unsent = after.since(before).saturating_sub(times(interval, arrival.missing.saturating_add(1)));
         if unsent > interval {
             self.unsent += unsent;
             let hole = self.send_hole.get_or_insert((before, after));
@@ -246,6 +261,14 @@ impl Gap {
         all
     }
 
+    /// Whether what was lost on the way to the peer is no more than what it could not take while it stood still: the
+    /// buffers before a machine that does not run are full at once.
+    #[must_use]
+    pub fn lost_while_it_stood(&self, interval: Duration) -> bool {
+        let slack = interval * 2;
+        self.lost_to.is_some_and(|lost| times(interval, lost) <= self.quiet + slack) && !self.quiet.is_zero()
+    }
+
     /// Which way packets were lost, as far as the numbers prove it.
     #[must_use]
     pub fn direction(&self) -> Option<Direction> {
@@ -276,6 +299,11 @@ impl Gap {
     pub fn length(&self, now: Nanos) -> Duration {
         self.back.unwrap_or(now).since(self.started).saturating_sub(self.own_stall)
     }
+}
+
+/// The time that `count` intervals take.
+pub(crate) fn times(interval: Duration, count: u64) -> Duration {
+    interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Bytes in hexadecimal.

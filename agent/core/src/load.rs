@@ -10,7 +10,7 @@ use crate::time::Nanos;
 const BUSY: f64 = 0.95;
 /// Tasks must have waited for a CPU for at least this part of the time, where the kernel tells (PSI "some").
 const PRESSURE: f64 = 0.3;
-/// A state ends, or is called off, after this many readings in a row to the contrary: single ones are noise.
+/// A state ends, or is called off, when this many more readings were to the contrary: single ones are noise.
 const CALM_READINGS: u32 = 3;
 /// Readings kept for the averages.
 const WINDOW: usize = 60;
@@ -22,7 +22,7 @@ pub struct LoadTrack {
     since: Option<Nanos>,
     /// End of the last saturated reading.
     last: Nanos,
-    /// Readings in a row that were not saturated.
+    /// How many more readings were not saturated than were, of late.
     calm: u32,
     readings: VecDeque<CpuLoad>,
 }
@@ -52,10 +52,10 @@ impl LoadTrack {
         if saturated(load) {
             self.since = self.since.or(Some(from));
             self.last = to;
-            self.calm = 0;
+            self.calm = self.calm.saturating_sub(1);
             self.remember(load);
         } else {
-            self.calm += 1;
+            self.calm = self.calm.saturating_add(1);
         }
         let since = self.since?;
         let over = self.calm >= CALM_READINGS;

@@ -213,6 +213,12 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A peer to which numbers up to `sent_seq` have left before.
+    #[must_use]
+    pub fn going_on_after(sent_seq: u64) -> Self {
+        Self { sent_seq, ..Self::default() }
+    }
+
     /// A heartbeat left for the peer.
     pub fn on_sent(&mut self, seq: u64, at: Nanos) {
         self.sent_seq = seq;
@@ -245,8 +251,11 @@ impl Peer {
         self.numbers.advance(arrival.missing.saturating_add(1));
         self.left = beat.goodbye;
         self.overflow = beat.overflow;
+        let before = self.heard;
         self.heard = beat.heard.filter(|heard| heard.incarnation == my_incarnation);
-        self.first_heard = self.first_heard.or(self.heard);
+        // A peer that was told to forget this host and then to watch it again counts anew.
+        let goes_on = before.zip(self.heard).is_some_and(|(before, now)| before.count <= now.count);
+        self.first_heard = self.first_heard.filter(|_| goes_on).or(self.heard);
         self.stalls.clone_from(&beat.stalls);
         self.views.clone_from(&beat.views);
         let (seq, sent_at) = (beat.seq, beat.sent_at);
@@ -305,10 +314,17 @@ impl Peer {
         lost_between(&self.first_heard?, &self.heard?)
     }
 
+    /// How many heartbeats with a number above `seq` left for the peer after `from` and before `to`. Numbers do not
+    /// depend on clocks: what the peer calls old may be new to a host whose clock stood still.
+    #[must_use]
+    pub fn sent_beyond(&self, seq: u64, from: Nanos, to: Nanos) -> u64 {
+        self.sent.iter().filter(|(sent, at)| *sent > seq && *at > from && *at < to).count() as u64
+    }
+
     /// How many heartbeats left for the peer after `from` and before `to`.
     #[must_use]
     pub fn sent_between(&self, from: Nanos, to: Nanos) -> u64 {
-        self.sent.iter().filter(|(_, at)| *at > from && *at < to).count() as u64
+        self.sent_beyond(0, from, to)
     }
 
     /// The round trip that `heard` completes when it is received at `at`, without the time that the peer held it.

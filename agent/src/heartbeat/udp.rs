@@ -14,6 +14,8 @@ use nix::sys::socket::{
 /// Room for what comes in while the agent is stopped: about 20 s of 50 peers at ten a second, as the kernel counts
 /// (some 800 bytes for a small datagram).
 const RECEIVE_BUFFER: usize = 8 << 20;
+/// Errors in a row that may come before a datagram; each is the answer to a packet that was sent before.
+const PENDING_LIMIT: u32 = 64;
 /// Datagrams that one drain takes at most; what is left waits for the next.
 const DRAIN_LIMIT: usize = 8192;
 
@@ -79,13 +81,9 @@ impl Heartbeats {
     /// # Errors
     /// What this host's own kernel said; that a peer's kernel refused an earlier one is not an error of this one.
     pub fn send(&self, to: SocketAddr, packet: &[u8]) -> io::Result<()> {
-        match self.socket.send_to(packet, to) {
-            // The socket hands out the answer to an earlier packet once (udp(7), IP_RECVERR).
-            Err(error) if matches!(error.raw_os_error(), Some(libc_errno::ECONNREFUSED)) => {
-                self.socket.send_to(packet, to).map(|_| ())
-            }
-            other => other.map(|_| ()),
-        }
+        // Whatever came back for an earlier packet, to whomever, the socket hands out once instead of sending this one
+        // (udp(7), IP_RECVERR). What it says twice is about this one.
+        self.socket.send_to(packet, to).or_else(|_| self.socket.send_to(packet, to)).map(|_| ())
     }
 
     /// Takes what has arrived, oldest first; answers with how many datagrams the buffer had no room for since the
@@ -107,11 +105,14 @@ impl Heartbeats {
         let mut bytes = [0; super::wire::MAX_PACKET + 1];
         let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec, u32);
         let mut buffer = [IoSliceMut::new(&mut bytes)];
+        let mut pending = PENDING_LIMIT;
         let message = loop {
             let flags = MsgFlags::MSG_DONTWAIT;
             match recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags) {
                 Ok(message) => break message,
-                Err(Errno::EINTR | Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH) => {}
+                Err(Errno::EAGAIN) => return None,
+                // What came back for a packet to one peer must not hide what another one sent.
+                Err(_) if pending > 0 => pending -= 1,
                 Err(_) => return None,
             }
         };
@@ -169,11 +170,6 @@ impl AsFd for Heartbeats {
     }
 }
 
-/// The few numbers of errno(3) that std does not name.
-mod libc_errno {
-    pub(super) const ECONNREFUSED: i32 = nix::errno::Errno::ECONNREFUSED as i32;
-}
-
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = storage.as_sockaddr_in().map(|address| SocketAddr::from((address.ip(), address.port())));
     v4.or_else(|| storage.as_sockaddr_in6().map(|address| SocketAddr::from((address.ip(), address.port()))))
@@ -219,6 +215,36 @@ mod tests {
         assert_eq!(refused, [gone]);
         a.send(gone, b"still nobody").unwrap();
         a.send(gone, b"and again").unwrap();
+    }
+
+    /// Sends `to` an ICMP error (type 3) as if a router had it for a packet from `to` to `about`; RFC 792.
+    fn unreachable(code: u8, to: SocketAddr, about: SocketAddr) {
+        use socket2::{Domain, Protocol, Socket, Type};
+        let mut bytes = vec![3, code, 0, 0, 0, 0, 0, 0];
+        bytes.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]);
+        bytes.extend(to.port().to_be_bytes().into_iter().chain(about.port().to_be_bytes()).chain([0, 8, 0, 0]));
+        let sum = pnet_packet::util::checksum(&bytes, 1);
+        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+        socket.send_to(&bytes, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    }
+
+    #[test]
+    fn what_comes_back_for_one_peer_harms_no_packet_of_another() {
+        let (mut a, mut b) = (loopback(), loopback());
+        let gone = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        // Host unreachable, protocol unreachable, source route failed, host unknown, administratively prohibited.
+        for code in [1, 2, 5, 7, 13] {
+            b.send(port(&a), b"to a").unwrap();
+            unreachable(code, port(&a), gone);
+            let mut got = 0;
+            a.drain(|_| got += 1);
+            assert_eq!(got, 1, "received after code {code}");
+            unreachable(code, port(&a), gone);
+            a.send(port(&b), b"to b").unwrap();
+            b.drain(|_| got += 1);
+            assert_eq!(got, 2, "sent after code {code}");
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@ impl Engine {
         let peer = subject.peer.as_ref().or(subject.host.as_ref()).filter(|name| self.peers.contains_key(*name));
         match peer.cloned() {
             Some(name) => {
-                self.adopted.insert(name, incident);
+                if let Some(earlier) = self.adopted.insert(name, incident) {
+                    self.close_adopted(earlier, now);
+                }
             }
             None => self.close_adopted(incident, now),
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Engine, Tracked, concerns};
 use crate::document::{Draft, Identity, incident};
-use crate::evidence::Heartbeat;
+use crate::evidence::{Heard, Heartbeat};
 use crate::gap::{Gap, Witness};
 use crate::incident::Incident;
 use crate::peer::{Arrival, Baseline, Peer};
@@ -34,7 +34,7 @@ impl Engine {
                 self.follow_unheard(name, before, &peer, beat, at);
             }
             // Where only the other direction was missing, it works since the peer heard us, not since it said so.
-            let heard_age = beat.heard.as_ref().filter(|_| !was_silent).map(|heard| heard.age);
+            let heard_age = beat.heard.as_ref().filter(|_| !was_silent && !beat.goodbye).map(|heard| heard.age);
             self.settle_or_resume(name, at.minus(heard_age.unwrap_or_default()));
         }
         self.peers.insert(name.to_owned(), peer);
@@ -54,19 +54,29 @@ impl Engine {
         }
     }
 
-    /// The peer says how old its news of us is. It counts only where we did send in that time.
+    /// The peer says how old its news of us is. It counts only where we did send in that time, and the peer ran. One
+    /// that leaves will never say that it hears us again: what it did not hear by then is lost.
     fn follow_unheard(&mut self, name: &str, before: Baseline, peer: &Peer, beat: &Heartbeat, at: Nanos) {
-        let Some(heard) = &beat.heard else { return };
+        let heard = match beat.heard {
+            Some(heard) => heard,
+            None if beat.goodbye => Heard::default(),
+            None => return,
+        };
         let known = heard.incarnation == self.me.incarnation;
-        let since = if known { at.minus(heard.age) } else { Nanos(0) };
+        let (seq, since) = if known { (heard.seq, at.minus(heard.age)) } else { (0, Nanos(0)) };
+        let since = since.max(self.gaps.get(name).map_or(since, |open| open.gap.resumed));
         // What left within the last interval may still be on its way, or wait for the peer's next tick.
-        let sent = peer.sent_between(since.plus(self.settings.interval / 10), at.minus(self.settings.interval));
+        let interval = self.settings.interval;
+        let sent = peer.sent_beyond(seq, since.plus(interval / 10), at.minus(interval));
         let overflow = peer.overflow.saturating_sub(before.overflow);
-        let old = at.since(since) >= self.settings.gap && sent.saturating_sub(overflow) >= 2;
+        let old = !beat.goodbye && at.since(since) >= self.settings.gap && sent.saturating_sub(overflow) >= 2;
         if old && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since.max(peer.first_sent().unwrap_or(since)), at, |gap| gap.unheard = true);
         }
         if let Some(open) = self.gaps.get_mut(name) {
+            if open.gap.unheard && beat.goodbye {
+                open.gap.lost_to = open.gap.lost_to.max(Some(sent));
+            }
             open.gap.unheard = old;
         }
     }
@@ -96,14 +106,15 @@ impl Engine {
     }
 
     /// When the silence of a peer becomes a gap. Time that this host slept through does not count, and after it a
-    /// heartbeat gets an interval to come in.
+    /// heartbeat gets an interval to come in; one in all, or a host that is late at every tick would see nothing.
     pub(super) fn deadline(&self, peer: &Peer) -> Option<Nanos> {
         let last = peer.last.as_ref().filter(|_| !peer.left)?;
         let due = last.at.plus(self.settings.gap);
         let slept = self.own_overlap(last.at, self.now);
         let woke =
             self.own_stalls.back().filter(|(_, to)| *to > last.at).map(|(_, to)| to.plus(self.settings.interval));
-        Some(due.plus(slept).max(woke.unwrap_or_default()))
+        let due = due.plus(slept);
+        Some(due.max(woke.unwrap_or_default()).min(due.plus(self.settings.interval)))
     }
 
     pub(super) fn check_gaps(&mut self, now: Nanos) {
@@ -180,7 +191,7 @@ impl Engine {
         let mut evidence = gap.standing_evidence(peer, sent, now);
         evidence.extend_from_slice(cited);
         let draft = Draft { identity, ended: gap.back, closed, now, occurrences: gap.occurrences, evidence, dropped };
-        Some(incident(draft, judgement, &self.settings.host, &self.me.facts, self.wall))
+        Some(incident(draft, judgement, &self.settings.host, &self.me.facts))
     }
 
     /// What the other peers say of `name` since it fell silent. A heartbeat takes up to an interval to leave and

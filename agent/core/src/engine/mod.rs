@@ -38,6 +38,8 @@ const RECENT: Duration = Duration::from_secs(10);
 const MAX_RECENT: usize = 128;
 /// Own stalls that are remembered to excuse others with.
 const MAX_OWN: usize = 64;
+/// Former peers whose numbers are remembered.
+const MAX_FORMER: usize = 256;
 /// A stall is told to the peers for this long.
 const TELL_STALLS: Duration = Duration::from_secs(60);
 
@@ -68,6 +70,8 @@ pub struct Engine {
     peers: BTreeMap<String, Peer>,
     /// What the peers are called in views.
     hashes: BTreeMap<String, u64>,
+    /// The last numbers that left for peers which are configured away.
+    numbers: BTreeMap<String, u64>,
     gaps: BTreeMap<String, Tracked>,
     /// Incidents of an earlier run of the agent whose peer was not heard yet.
     adopted: BTreeMap<String, Incident>,
@@ -94,6 +98,7 @@ impl Engine {
             wall: Wall::default(),
             peers: BTreeMap::new(),
             hashes: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             gaps: BTreeMap::new(),
             adopted: BTreeMap::new(),
             own_stalls: VecDeque::new(),
@@ -118,12 +123,28 @@ impl Engine {
             self.end_gap(&name, self.now);
             self.close_gap(&name, self.now);
         }
-        self.peers.retain(|name, _| known.contains(name));
+        let adopted: Vec<String> = self.adopted.keys().filter(|name| !known.contains(*name)).cloned().collect();
+        for name in adopted {
+            self.release_adopted(&name, self.now);
+        }
+        self.forget_peers(&known);
         self.hashes = known.iter().map(|name| (name.clone(), name_hash(name))).collect();
         for name in known {
-            self.peers.entry(name).or_default();
+            let sent_seq = self.numbers.remove(&name).unwrap_or(0);
+            self.peers.entry(name).or_insert_with(|| Peer::going_on_after(sent_seq));
         }
         self.settings = settings;
+    }
+
+    /// Forgets peers that are configured away, but not how far their numbers went: this agent's incarnation is the
+    /// same if they come back, so the numbers must go on.
+    fn forget_peers(&mut self, known: &BTreeSet<String>) {
+        let numbers = self.peers.iter().filter(|(name, peer)| !known.contains(*name) && peer.sent_seq > 0);
+        self.numbers.extend(numbers.map(|(name, peer)| (name.clone(), peer.sent_seq)));
+        while self.numbers.len() > MAX_FORMER {
+            self.numbers.pop_first();
+        }
+        self.peers.retain(|name, _| known.contains(name));
     }
 
     /// Takes a piece of evidence. What is about a host that is not in the settings is ignored.

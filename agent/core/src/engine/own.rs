@@ -50,7 +50,7 @@ impl Engine {
         let ended = Some(stall.to);
         let draft =
             Draft { identity: &identity, ended, closed: true, now: stall.to, occurrences: 1, evidence, dropped: 0 };
-        self.out.push_back(incident(draft, judgement, &self.settings.host, &self.me.facts, self.wall));
+        self.out.push_back(incident(draft, judgement, &self.settings.host, &self.me.facts));
     }
 
     pub(super) fn on_load(&mut self, from: Nanos, to: Nanos, load: &CpuLoad) {
@@ -75,6 +75,6 @@ impl Engine {
         let evidence = vec![Evidence::during(&self.settings.host, found.since, found.last, fact)];
         let ended = found.over.then_some(found.last);
         let draft = Draft { identity, ended, closed: found.over, now, occurrences: 1, evidence, dropped: 0 };
-        self.out.push_back(incident(draft, judgement, &self.settings.host, &self.me.facts, self.wall));
+        self.out.push_back(incident(draft, judgement, &self.settings.host, &self.me.facts));
     }
 }

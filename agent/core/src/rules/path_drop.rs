@@ -71,8 +71,17 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
             gap.lost_from
         ));
     }
+    if direction == Direction::ToPeer && !gap.unheard && gap.lost_while_it_stood(context.settings.interval) {
+        return Opinion::RuledOut(format!(
+            "nothing came in of {} for {} and nothing of it is missing: it could not take what was sent to it",
+            gap.peer,
+            time(gap.quiet)
+        ));
+    }
     let detail = Detail { direction: Some(direction), ..Detail::default() };
-    holds_with(0.95, path(context, gap), summary(context, gap, direction), detail)
+    // Where the peer stood still as well, the loss is the longer of the two.
+    let confidence = if gap.quiet.is_zero() { 0.95 } else { 0.96 };
+    holds_with(confidence, path(context, gap), summary(context, gap, direction), detail)
 }
 
 fn summary(context: &Context<'_>, gap: &Gap, direction: Direction) -> String {

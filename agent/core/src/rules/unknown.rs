@@ -33,7 +33,12 @@ fn of_gap(context: &Context<'_>, gap: &Gap) -> String {
         );
     }
     if !gap.silent && gap.heard_again {
-        return if gap.unsent.is_zero() {
+        return if gap.unsent.is_zero() && !gap.quiet.is_zero() {
+            format!(
+                "nothing of {peer} reached {me} for {length}, and nothing of it is missing: it stood still together \
+                 with its clock, or all of it was late"
+            )
+        } else if gap.unsent.is_zero() {
             format!("heartbeats of {peer} reached {me} late by up to {length}; none was lost")
         } else {
             format!("{peer} sent nothing for {} and has not said why; nothing that it sent was lost", time(gap.unsent))

@@ -74,6 +74,94 @@ fn a_witness_that_was_deaf_to_the_peer_before_does_not_count() {
 }
 
 #[test]
+fn what_was_lost_to_a_paused_machine_is_not_the_networks_loss() {
+    let mut fleet = Fleet::new(2);
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late.steal = Some((0, 2_900_000_000));
+    fleet.resume("b");
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::VcpuStall);
+    assert!(ruled_out(&fleet.host("a").incident(), Class::PathDrop));
+    assert!(!fleet.host("a").classes().contains("path-drop"));
+    assert_eq!(fleet.host("b").classes(), BTreeSet::from(["vcpu-stall"]));
+}
+
+#[test]
+fn a_pause_that_stops_the_clock_is_not_the_networks_loss() {
+    let mut fleet = Fleet::new(3);
+    fleet.pause("b");
+    fleet.run(5.0);
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.run(3.0);
+    for name in ["a", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::Unknown, State::Closed), "{name}");
+        assert!(ruled_out(&incident, Class::PathDrop));
+        assert_length(&incident, 5000);
+    }
+    assert_eq!(fleet.host("b").seen, [], "by its clock nothing happened");
+}
+
+#[test]
+fn a_real_loss_to_a_peer_that_also_stalled_is_the_networks() {
+    let mut fleet = Fleet::new(2);
+    fleet.cut.insert(("a", "b"));
+    fleet.run(2.0);
+    fleet.stop("b");
+    fleet.run(0.6);
+    fleet.host("b").late.continued = true;
+    fleet.resume("b");
+    fleet.run(2.0);
+    fleet.heal();
+    fleet.run(3.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::PathDrop, State::Closed));
+    assert_eq!(incident.verdict.detail.direction, Some(Direction::ToPeer));
+}
+
+#[test]
+fn an_agent_that_is_late_at_every_tick_still_sees_a_dead_peer() {
+    for late_ms in [60, 99, 150] {
+        let mut fleet = Fleet::new(2);
+        fleet.gone("b");
+        for _ in 0..40 {
+            let (from, to) =
+                (fleet.now.plus(Duration::from_millis(200 - late_ms)), fleet.now.plus(Duration::from_millis(200)));
+            let late = AgentLate::default();
+            fleet.host("a").engine.handle(Evidence::during("a", from, to, Fact::AgentLate(late)));
+            fleet.run(0.2);
+        }
+        let of_b = |incident: &crate::incident::Incident| incident.verdict.subject.peer.as_deref() == Some("b");
+        assert!(fleet.host("a").incidents().iter().any(of_b), "{late_ms}");
+    }
+}
+
+#[test]
+fn a_peer_that_leaves_while_it_hears_nothing_closes_its_incident() {
+    let mut fleet = Fleet::new(2);
+    fleet.cut.insert(("a", "b"));
+    fleet.run(5.0);
+    fleet.goodbye("b");
+    fleet.run(3.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::PathDrop, State::Closed));
+    assert_length(&incident, 5000);
+}
+
+#[test]
+fn a_new_agent_that_leaves_before_it_heard_anybody_closes_the_incident() {
+    let mut fleet = Fleet::new(2);
+    fleet.cut.insert(("a", "b"));
+    fleet.run(5.0);
+    fleet.start_anew("b", false);
+    fleet.run(2.0);
+    fleet.goodbye("b");
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().state, State::Closed);
+}
+
+#[test]
 fn an_agent_that_starts_with_a_lower_incarnation_is_heard() {
     let mut fleet = Fleet::new(2);
     fleet.start_as("b", false, 1000);
@@ -135,4 +223,76 @@ fn packets_that_come_twice_or_overtake_each_other_are_counted_once() {
     }
     let peer = fleet.host("a").engine.peer("b").expect("a peer");
     assert_eq!((peer.received - received, peer.lost_from), (5, 1), "0, 1, 2, 3 and 5 came, 4 did not");
+}
+
+#[test]
+fn a_peer_that_is_configured_away_and_back_hears_numbers_that_go_on() {
+    let mut fleet = Fleet::new(3);
+    fleet.run(30.0);
+    let settings = |peers: &[&str]| {
+        let peers = peers.iter().map(|name| (*name).to_owned()).collect();
+        Settings { host: "a".into(), peers, ..Settings::default() }
+    };
+    fleet.host("a").engine.configure(settings(&["c"]));
+    fleet.run(0.1);
+    fleet.host("a").engine.configure(settings(&["b", "c"]));
+    fleet.run(60.0);
+    for name in ["a", "b", "c"] {
+        assert_eq!(fleet.host(name).seen, [], "{name}");
+    }
+    assert_eq!(fleet.host("b").engine.peer("a").expect("a peer").lost_to(), Some(0));
+}
+
+#[test]
+fn every_adopted_incident_closes() {
+    let mut fleet = Fleet::new(3);
+    fleet.gone("b");
+    fleet.run(5.0);
+    let first = fleet.host("a").incident();
+    let second = crate::incident::Incident { id: "another".into(), ..first.clone() };
+    fleet.start_anew("a", false);
+    fleet.host("a").seen.clear();
+    let now = fleet.now;
+    fleet.host("a").engine.adopt(first, now);
+    fleet.host("a").engine.adopt(second, now);
+    let settings = Settings { host: "a".into(), peers: vec!["c".into()], ..Settings::default() };
+    fleet.host("a").engine.configure(settings);
+    fleet.run(0.1);
+    let states: Vec<State> = fleet.host("a").incidents().iter().map(|incident| incident.state).collect();
+    assert_eq!(states, [State::Closed, State::Closed]);
+}
+
+#[test]
+fn a_step_of_the_wall_clock_bends_no_incident() {
+    for step in [-3_600_000_000_000_i64, 3_600_000_000_000] {
+        let mut fleet = Fleet::new(2);
+        fleet.cut_both("a", "b");
+        fleet.run(3.0);
+        let (now, elapsed) = (fleet.now, fleet.now.0 - 1_000_000_000_000);
+        let wall = WallNanos((1_800_000_000_000_000_000 + elapsed).saturating_add_signed(step));
+        fleet.host("a").engine.handle(Evidence::at("a", now, Fact::Clock { wall }));
+        fleet.run(2.0);
+        fleet.heal();
+        fleet.run(3.0);
+        let incident = fleet.host("a").incident();
+        let parse = |text: &str| humantime::parse_rfc3339(text).expect("RFC 3339");
+        let ended = incident.ended_at.clone().expect("it is closed");
+        let length = parse(&ended).duration_since(parse(&incident.started_at)).expect("it ends after it began");
+        assert!(length.as_millis().abs_diff(u128::from(incident.duration_ms)) <= 1, "{length:?}");
+        assert!(incident.evidence.iter().all(|cited| parse(&cited.to) <= parse(&ended) + Duration::from_secs(2)));
+    }
+}
+
+#[test]
+fn work_that_comes_every_third_second_is_no_saturation() {
+    let mut fleet = Fleet::new(2);
+    for second in 0..120 {
+        let (from, to) = (fleet.now, fleet.now.plus(Duration::from_secs(1)));
+        fleet.run(1.0);
+        let (busy, runnable) = if second % 3 == 0 { (1.0, 9) } else { (0.1, 1) };
+        let load = CpuLoad { cpus: 2, busy, steal: 0.0, runnable, pressure: Some(busy) };
+        fleet.host("a").engine.handle(Evidence::during("a", from, to, Fact::CpuLoad(load)));
+    }
+    fleet.run(0.1);
+    assert_eq!(fleet.host("a").seen, []);
 }
