@@ -17,6 +17,9 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// Datagrams that one drain takes at most; what is left waits for the next.
 const DRAIN_LIMIT: usize = 8192;
 
+/// Further attempts at a packet: one after the answer to an earlier packet, one where another came in between.
+const SEND_AGAIN: usize = 2;
+
 /// A socket that could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum UdpError {
@@ -77,15 +80,19 @@ impl Heartbeats {
     /// Sends one packet.
     ///
     /// # Errors
-    /// What this host's own kernel said; that a peer's kernel refused an earlier one is not an error of this one.
+    /// What this host's own kernel said; that a peer's kernel or a router refused an earlier one, to whomever it
+    /// went, is not an error of this one.
     pub fn send(&self, to: SocketAddr, packet: &[u8]) -> io::Result<()> {
-        match self.socket.send_to(packet, to) {
-            // The socket hands out the answer to an earlier packet once (udp(7), IP_RECVERR).
-            Err(error) if matches!(error.raw_os_error(), Some(libc_errno::ECONNREFUSED)) => {
-                self.socket.send_to(packet, to).map(|_| ())
+        let mut sent = self.socket.send_to(packet, to);
+        for _ in 0..SEND_AGAIN {
+            // The socket hands out the answer to an earlier packet once, whichever it is, and then this one was not
+            // sent (udp(7), IP_RECVERR). An error of this one comes again.
+            if sent.is_ok() {
+                break;
             }
-            other => other.map(|_| ()),
+            sent = self.socket.send_to(packet, to);
         }
+        sent.map(|_| ())
     }
 
     /// Takes what has arrived, oldest first; answers with how many datagrams the buffer had no room for since the
@@ -93,7 +100,12 @@ impl Heartbeats {
     pub fn drain(&mut self, mut each: impl FnMut(Datagram)) -> u64 {
         let mut lost = 0;
         for _ in 0..DRAIN_LIMIT {
-            let Some((datagram, overflow)) = self.receive() else { break };
+            let (datagram, overflow) = match self.receive() {
+                Ok(received) => received,
+                Err(Errno::EAGAIN) => break,
+                // The answer to a packet that was sent: it says nothing about what waits behind it.
+                Err(_) => continue,
+            };
             if let Some(count) = overflow {
                 lost += u64::from(count.wrapping_sub(self.overflow));
                 self.overflow = count;
@@ -103,21 +115,15 @@ impl Heartbeats {
         lost
     }
 
-    fn receive(&self) -> Option<(Datagram, Option<u32>)> {
+    fn receive(&self) -> Result<(Datagram, Option<u32>), Errno> {
         let mut bytes = [0; super::wire::MAX_PACKET + 1];
         let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec, u32);
         let mut buffer = [IoSliceMut::new(&mut bytes)];
-        let message = loop {
-            let flags = MsgFlags::MSG_DONTWAIT;
-            match recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags) {
-                Ok(message) => break message,
-                Err(Errno::EINTR | Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH) => {}
-                Err(_) => return None,
-            }
-        };
-        let from = address(message.address.as_ref()?)?;
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags)?;
+        let from = message.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
         let (mut stamp, mut overflow) = (None, None);
-        for control in message.cmsgs().ok()? {
+        for control in message.cmsgs()? {
             match control {
                 ControlMessageOwned::ScmTimestampns(time) => stamp = wall(time.tv_sec(), time.tv_nsec()),
                 ControlMessageOwned::RxqOvfl(count) => overflow = Some(count),
@@ -125,7 +131,7 @@ impl Heartbeats {
             }
         }
         let length = message.bytes;
-        Some((Datagram { from, stamp, bytes: bytes[..length].to_vec() }, overflow))
+        Ok((Datagram { from, stamp, bytes: bytes[..length].to_vec() }, overflow))
     }
 
     /// Takes the errors that came back: the addresses whose own kernel said that nobody listens on the port.
@@ -167,11 +173,6 @@ impl AsFd for Heartbeats {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// The few numbers of errno(3) that std does not name.
-mod libc_errno {
-    pub(super) const ECONNREFUSED: i32 = nix::errno::Errno::ECONNREFUSED as i32;
 }
 
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
@@ -219,6 +220,57 @@ mod tests {
         assert_eq!(refused, [gone]);
         a.send(gone, b"still nobody").unwrap();
         a.send(gone, b"and again").unwrap();
+    }
+
+    /// Tells the socket, as a router would, that a packet it sent to 192.0.2.1 was not delivered (RFC 792).
+    fn unreachable(socket: &Heartbeats, code: u8) {
+        let port = port(socket).port().to_be_bytes();
+        let mut packet = [0; 36];
+        packet[..2].copy_from_slice(&[3, code]);
+        // The packet that it is about: IPv4 and UDP, from 127.0.0.1 to 192.0.2.1, port 9.
+        packet[8..18].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17]);
+        packet[20..28].copy_from_slice(&[127, 0, 0, 1, 192, 0, 2, 1]);
+        packet[28..32].copy_from_slice(&[port[0], port[1], 0, 9]);
+        let sum = pnet_packet::util::checksum(&packet, 1).to_be_bytes();
+        packet[2..4].copy_from_slice(&sum);
+        let raw = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(socket2::Protocol::ICMPV4));
+        raw.unwrap().send_to(&packet, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    }
+
+    /// Codes of RFC 792 and RFC 1812 and what Linux makes of them: network, host, protocol and port unreachable,
+    /// fragmentation needed, forbidden by an administrator.
+    const CODES: [u8; 6] = [0, 1, 2, 3, 4, 13];
+
+    #[test]
+    fn an_answer_about_one_peer_does_not_swallow_the_packet_to_the_next() {
+        for code in CODES {
+            let (a, mut b) = (loopback(), loopback());
+            unreachable(&a, code);
+            assert!(a.socket.take_error().unwrap().is_some(), "code {code} does not reach the socket");
+            unreachable(&a, code);
+            a.send(port(&b), b"hello").unwrap();
+            let mut got = 0;
+            b.drain(|_| got += 1);
+            assert_eq!(got, 1, "code {code}");
+        }
+    }
+
+    #[test]
+    fn an_answer_about_one_peer_does_not_hold_up_what_others_sent() {
+        for code in CODES {
+            let (a, mut b) = (loopback(), loopback());
+            a.send(port(&b), b"hello").unwrap();
+            unreachable(&b, code);
+            let mut got = 0;
+            b.drain(|_| got += 1);
+            assert_eq!(got, 1, "code {code}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_this_host_cannot_send_is_an_error() {
+        let a = loopback();
+        assert!(a.send(port(&a), &[0; 70_000]).is_err());
     }
 
     #[test]
