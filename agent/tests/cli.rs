@@ -170,6 +170,10 @@ fn a_store_that_is_not_there_and_an_agent_that_does_not_run_are_exit_1() {
     let absent = lacuna(&["status", "--agent", &format!("http://127.0.0.1:{port}")]);
     assert_eq!(code(&absent), Some(1));
     assert!(err(&absent).contains("no agent answers at http://127.0.0.1"), "{}", err(&absent));
+    // Longer ago than 1970.
+    let ages = lacuna(&["incidents", "--since", "100y", "--agent", &format!("http://127.0.0.1:{port}")]);
+    assert_eq!(code(&ages), Some(1), "{}", err(&ages));
+    assert!(err(&ages).contains("no agent answers at http://127.0.0.1"), "{}", err(&ages));
 }
 
 #[test]

@@ -254,6 +254,7 @@ fn reload(args: &Args, running: &Config) -> Result<Config> {
     let new = Config::load(&args.config)?;
     let fixed = [
         ("host", new.host == running.host),
+        ("labels", new.labels == running.labels),
         ("heartbeat.listen", new.heartbeat.listen == running.heartbeat.listen),
         ("http.listen", new.http.listen == running.http.listen),
         ("store", new.store == running.store),

@@ -14,10 +14,11 @@ use nix::sys::socket::{
 /// Room for what comes in while the agent is stopped: about 20 s of 50 peers at ten a second, as the kernel counts
 /// (some 800 bytes for a small datagram).
 const RECEIVE_BUFFER: usize = 8 << 20;
-/// Errors in a row that may come before a datagram; each is the answer to a packet that was sent before.
-const PENDING_LIMIT: u32 = 64;
 /// Datagrams that one drain takes at most; what is left waits for the next.
 const DRAIN_LIMIT: usize = 8192;
+
+/// Further attempts at a packet: one after the answer to an earlier packet, one where another came in between.
+const SEND_AGAIN: usize = 2;
 
 /// A socket that could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -79,11 +80,19 @@ impl Heartbeats {
     /// Sends one packet.
     ///
     /// # Errors
-    /// What this host's own kernel said; that a peer's kernel refused an earlier one is not an error of this one.
+    /// What this host's own kernel said; that a peer's kernel or a router refused an earlier one, to whomever it
+    /// went, is not an error of this one.
     pub fn send(&self, to: SocketAddr, packet: &[u8]) -> io::Result<()> {
-        // Whatever came back for an earlier packet, to whomever, the socket hands out once instead of sending this one
-        // (udp(7), IP_RECVERR). What it says twice is about this one.
-        self.socket.send_to(packet, to).or_else(|_| self.socket.send_to(packet, to)).map(|_| ())
+        let mut sent = self.socket.send_to(packet, to);
+        for _ in 0..SEND_AGAIN {
+            // The socket hands out the answer to an earlier packet once, whichever it is, and then this one was not
+            // sent (udp(7), IP_RECVERR). An error of this one comes again.
+            if sent.is_ok() {
+                break;
+            }
+            sent = self.socket.send_to(packet, to);
+        }
+        sent.map(|_| ())
     }
 
     /// Takes what has arrived, oldest first; answers with how many datagrams the buffer had no room for since the
@@ -91,7 +100,12 @@ impl Heartbeats {
     pub fn drain(&mut self, mut each: impl FnMut(Datagram)) -> u64 {
         let mut lost = 0;
         for _ in 0..DRAIN_LIMIT {
-            let Some((datagram, overflow)) = self.receive() else { break };
+            let (datagram, overflow) = match self.receive() {
+                Ok(received) => received,
+                Err(Errno::EAGAIN) => break,
+                // The answer to a packet that was sent: it says nothing about what waits behind it.
+                Err(_) => continue,
+            };
             if let Some(count) = overflow {
                 lost += u64::from(count.wrapping_sub(self.overflow));
                 self.overflow = count;
@@ -101,24 +115,15 @@ impl Heartbeats {
         lost
     }
 
-    fn receive(&self) -> Option<(Datagram, Option<u32>)> {
+    fn receive(&self) -> Result<(Datagram, Option<u32>), Errno> {
         let mut bytes = [0; super::wire::MAX_PACKET + 1];
         let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec, u32);
         let mut buffer = [IoSliceMut::new(&mut bytes)];
-        let mut pending = PENDING_LIMIT;
-        let message = loop {
-            let flags = MsgFlags::MSG_DONTWAIT;
-            match recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags) {
-                Ok(message) => break message,
-                Err(Errno::EAGAIN) => return None,
-                // What came back for a packet to one peer must not hide what another one sent.
-                Err(_) if pending > 0 => pending -= 1,
-                Err(_) => return None,
-            }
-        };
-        let from = address(message.address.as_ref()?)?;
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags)?;
+        let from = message.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
         let (mut stamp, mut overflow) = (None, None);
-        for control in message.cmsgs().ok()? {
+        for control in message.cmsgs()? {
             match control {
                 ControlMessageOwned::ScmTimestampns(time) => stamp = wall(time.tv_sec(), time.tv_nsec()),
                 ControlMessageOwned::RxqOvfl(count) => overflow = Some(count),
@@ -126,7 +131,7 @@ impl Heartbeats {
             }
         }
         let length = message.bytes;
-        Some((Datagram { from, stamp, bytes: bytes[..length].to_vec() }, overflow))
+        Ok((Datagram { from, stamp, bytes: bytes[..length].to_vec() }, overflow))
     }
 
     /// Takes the errors that came back: the addresses whose own kernel said that nobody listens on the port.
@@ -217,34 +222,55 @@ mod tests {
         a.send(gone, b"and again").unwrap();
     }
 
-    /// Sends `to` an ICMP error (type 3) as if a router had it for a packet from `to` to `about`; RFC 792.
-    fn unreachable(code: u8, to: SocketAddr, about: SocketAddr) {
-        use socket2::{Domain, Protocol, Socket, Type};
-        let mut bytes = vec![3, code, 0, 0, 0, 0, 0, 0];
-        bytes.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]);
-        bytes.extend(to.port().to_be_bytes().into_iter().chain(about.port().to_be_bytes()).chain([0, 8, 0, 0]));
-        let sum = pnet_packet::util::checksum(&bytes, 1);
-        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
-        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
-        socket.send_to(&bytes, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    /// Tells the socket, as a router would, that a packet it sent to 192.0.2.1 was not delivered (RFC 792).
+    fn unreachable(socket: &Heartbeats, code: u8) {
+        let port = port(socket).port().to_be_bytes();
+        let mut packet = [0; 36];
+        packet[..2].copy_from_slice(&[3, code]);
+        // The packet that it is about: IPv4 and UDP, from 127.0.0.1 to 192.0.2.1, port 9.
+        packet[8..18].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17]);
+        packet[20..28].copy_from_slice(&[127, 0, 0, 1, 192, 0, 2, 1]);
+        packet[28..32].copy_from_slice(&[port[0], port[1], 0, 9]);
+        let sum = pnet_packet::util::checksum(&packet, 1).to_be_bytes();
+        packet[2..4].copy_from_slice(&sum);
+        let raw = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(socket2::Protocol::ICMPV4));
+        raw.unwrap().send_to(&packet, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    }
+
+    /// Codes of RFC 792 and RFC 1812 and what Linux makes of them: network, host, protocol and port unreachable,
+    /// fragmentation needed, forbidden by an administrator.
+    const CODES: [u8; 6] = [0, 1, 2, 3, 4, 13];
+
+    #[test]
+    fn an_answer_about_one_peer_does_not_swallow_the_packet_to_the_next() {
+        for code in CODES {
+            let (a, mut b) = (loopback(), loopback());
+            unreachable(&a, code);
+            assert!(a.socket.take_error().unwrap().is_some(), "code {code} does not reach the socket");
+            unreachable(&a, code);
+            a.send(port(&b), b"hello").unwrap();
+            let mut got = 0;
+            b.drain(|_| got += 1);
+            assert_eq!(got, 1, "code {code}");
+        }
     }
 
     #[test]
-    fn what_comes_back_for_one_peer_harms_no_packet_of_another() {
-        let (mut a, mut b) = (loopback(), loopback());
-        let gone = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
-        // Host unreachable, protocol unreachable, source route failed, host unknown, administratively prohibited.
-        for code in [1, 2, 5, 7, 13] {
-            b.send(port(&a), b"to a").unwrap();
-            unreachable(code, port(&a), gone);
+    fn an_answer_about_one_peer_does_not_hold_up_what_others_sent() {
+        for code in CODES {
+            let (a, mut b) = (loopback(), loopback());
+            a.send(port(&b), b"hello").unwrap();
+            unreachable(&b, code);
             let mut got = 0;
-            a.drain(|_| got += 1);
-            assert_eq!(got, 1, "received after code {code}");
-            unreachable(code, port(&a), gone);
-            a.send(port(&b), b"to b").unwrap();
             b.drain(|_| got += 1);
-            assert_eq!(got, 2, "sent after code {code}");
+            assert_eq!(got, 1, "code {code}");
         }
+    }
+
+    #[test]
+    fn a_packet_that_this_host_cannot_send_is_an_error() {
+        let a = loopback();
+        assert!(a.send(port(&a), &[0; 70_000]).is_err());
     }
 
     #[test]

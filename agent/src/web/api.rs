@@ -139,7 +139,8 @@ pub(crate) fn since(value: &str, now: SystemTime) -> Result<SystemTime, String> 
         return Ok(time);
     }
     let ago: Option<Duration> = humantime::parse_duration(value).ok();
-    ago.and_then(|ago| now.checked_sub(ago)).ok_or_else(|| {
+    // RFC 3339 as this agent writes it begins in 1970, and so does everything there is to find.
+    ago.and_then(|ago| now.checked_sub(ago)).map(|time| time.max(SystemTime::UNIX_EPOCH)).ok_or_else(|| {
         format!(
             "since: \"{}\" is neither a time nor a length; allowed: RFC 3339 in UTC such as 2026-11-22T21:36:04Z, or how long ago such as 2h",
             value.escape_debug()

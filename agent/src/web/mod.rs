@@ -31,6 +31,9 @@ pub(crate) use api::{class, since};
 
 /// Connections that are served at once; more wait in the socket's own queue.
 pub const MAX_CONNECTIONS: usize = 128;
+/// A connection over which nothing goes for so long gives its place to others; nginx has the same default. Streams
+/// are kept open by their keep-alive lines.
+const IDLE: Duration = Duration::from_secs(75);
 /// Listeners to `/api/v1/incidents/stream`.
 pub const MAX_STREAMS: usize = 32;
 /// Questions to the store that run at once.
@@ -63,7 +66,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let listener = Bounded::new(TcpListener::from_std(listener)?, MAX_CONNECTIONS);
+    let listener = Bounded::new(TcpListener::from_std(listener)?, MAX_CONNECTIONS, IDLE);
     let (end, ended) = watch::channel(false);
     let app = router(shared, store, ended.clone());
     let serving = axum::serve(listener, app).with_graceful_shutdown(over(ended));
