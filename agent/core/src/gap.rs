@@ -49,8 +49,10 @@ pub struct Gap {
     pub occurrences: u32,
     /// The peer was heard again since it fell silent.
     pub heard_again: bool,
-    /// Heartbeats of the peer that left it and did not arrive.
+    /// Heartbeats of the peer that left it and did not arrive, though this host ran.
     pub lost_from: u64,
+    /// Heartbeats of the peer that did not arrive while this host itself stood still.
+    pub missed: u64,
     /// Heartbeats to the peer that did not arrive, by its account; absent while it has given none.
     pub lost_to: Option<u64>,
     /// For how long the peer sent nothing, beyond its interval.
@@ -58,8 +60,6 @@ pub struct Gap {
     /// For how long nothing came in of the peer although nothing is missing, by this host's clock: the peer stood
     /// still, perhaps with its clock, or all of it was late.
     pub quiet: Duration,
-    /// When the last such time ended.
-    pub resumed: Nanos,
     /// Whether the peer's kernel answers.
     pub kernel: Kernel,
     /// The peer's kernel said that nobody listens on the heartbeat port.
@@ -103,10 +103,10 @@ impl Gap {
             occurrences: 1,
             heard_again: false,
             lost_from: 0,
+            missed: 0,
             lost_to: None,
             unsent: Duration::ZERO,
             quiet: Duration::ZERO,
-            resumed: Nanos(0),
             kernel: Kernel::Unknown,
             port_unreachable: false,
             witnesses: Vec::new(),
@@ -139,21 +139,24 @@ impl Gap {
         self.witnesses.clear();
     }
 
-    /// A heartbeat of the peer came in during the gap.
-    pub fn on_arrival(&mut self, peer: &Peer, arrival: &Arrival, at: Nanos, interval: Duration) {
+    /// A heartbeat of the peer came in during the gap. This host itself slept for `slept` of the time since the one
+    /// before: what is missing from that time is nobody else's loss.
+    pub fn on_arrival(&mut self, peer: &Peer, arrival: &Arrival, at: Nanos, slept: Duration, interval: Duration) {
         if arrival.reordered {
             self.lost_from = self.lost_from.saturating_sub(1);
             return;
         }
         self.heard_again = true;
-        self.lost_from = self.lost_from.saturating_add(arrival.missing);
+        let missed = arrival.missing.min(intervals(slept.saturating_add(clock_stood(arrival, interval)), interval));
+        self.missed = self.missed.saturating_add(missed);
+        self.lost_from = self.lost_from.saturating_add(arrival.missing - missed);
         self.new_boot = self.new_boot.or(arrival.new_boot);
         self.new_incarnation |= arrival.new_incarnation;
         self.rewound |= arrival.rewound;
         if arrival.counts_anew() {
             self.before.heard = None;
         }
-        self.note_quiet(arrival, at, interval);
+        self.quiet += quiet(arrival, interval);
         self.note_send_hole(arrival, interval);
         self.note_account(peer);
         self.note_heard(peer);
@@ -162,14 +165,6 @@ impl Gap {
             self.echo_after = Some((peer.echo.sent, peer.echo.answered));
         }
         self.silent = false;
-    }
-
-    fn note_quiet(&mut self, arrival: &Arrival, at: Nanos, interval: Duration) {
-        let quiet = arrival.silence.saturating_sub(times(interval, arrival.missing.saturating_add(1)));
-        if arrival.send_hole.is_some() && quiet > interval {
-            self.quiet += quiet;
-            self.resumed = at;
-        }
     }
 
     /// The numbers say what was sent: what the hole in the send times has beyond that was not sent.
@@ -299,6 +294,28 @@ impl Gap {
     pub fn length(&self, now: Nanos) -> Duration {
         self.back.unwrap_or(now).since(self.started).saturating_sub(self.own_stall)
     }
+}
+
+/// How many heartbeats leave a peer in `slept`, at most; a stall begins up to an interval before it is noticed.
+fn intervals(slept: Duration, interval: Duration) -> u64 {
+    let whole = u64::try_from(slept.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u64::MAX);
+    if slept.is_zero() { 0 } else { whole.saturating_add(2) }
+}
+
+/// For how long the peer sent nothing before it was heard again, by what is missing and this host's clock; zero for
+/// less than an interval.
+pub(crate) fn quiet(arrival: &Arrival, interval: Duration) -> Duration {
+    let passed = arrival.silence.saturating_add(clock_stood(arrival, interval));
+    let quiet = passed.saturating_sub(times(interval, arrival.missing.saturating_add(1)));
+    if arrival.send_hole.is_some() && quiet > interval { quiet } else { Duration::ZERO }
+}
+
+/// For how long this host's clock stood still: more time passed between two heartbeats for the peer than for us. A
+/// heartbeat that was late explains an interval.
+fn clock_stood(arrival: &Arrival, interval: Duration) -> Duration {
+    let passed_there = arrival.send_hole.map_or(Duration::ZERO, |(before, after)| after.since(before));
+    let stood = passed_there.saturating_sub(arrival.silence);
+    if stood > interval { stood } else { Duration::ZERO }
 }
 
 /// The time that `count` intervals take.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Engine, Tracked, concerns};
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
-use crate::gap::{Gap, Witness};
+use crate::gap::{Gap, Witness, quiet};
 use crate::incident::Incident;
 use crate::peer::{Arrival, Baseline, Peer};
 use crate::rules::{Case, Context, judge};
@@ -26,6 +26,9 @@ impl Engine {
         let Some(mut peer) = self.peers.remove(name) else { return };
         let before = peer.baseline();
         let arrival = peer.on_heartbeat(beat, at, self.me.incarnation);
+        if !quiet(&arrival, self.settings.interval).is_zero() {
+            peer.resumed = at;
+        }
         if !arrival.duplicate {
             self.release_adopted(name, at);
             let was_silent = self.is_silent(name);
@@ -48,9 +51,9 @@ impl Engine {
         if unexplained && !arrival.reordered && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since, at, |gap| gap.silent = true);
         }
-        let interval = self.settings.interval;
+        let (slept, interval) = (self.own_overlap(since, at), self.settings.interval);
         if let Some(open) = self.gaps.get_mut(name) {
-            open.gap.on_arrival(peer, arrival, at, interval);
+            open.gap.on_arrival(peer, arrival, at, slept, interval);
         }
     }
 
@@ -64,7 +67,7 @@ impl Engine {
         };
         let known = heard.incarnation == self.me.incarnation;
         let (seq, since) = if known { (heard.seq, at.minus(heard.age)) } else { (0, Nanos(0)) };
-        let since = since.max(self.gaps.get(name).map_or(since, |open| open.gap.resumed));
+        let since = since.max(peer.resumed);
         // What left within the last interval may still be on its way, or wait for the peer's next tick.
         let interval = self.settings.interval;
         let sent = peer.sent_beyond(seq, since.plus(interval / 10), at.minus(interval));

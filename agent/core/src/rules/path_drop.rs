@@ -55,6 +55,8 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
             return Opinion::CannotTell(format!("the agent of {} was started anew, its numbers too", gap.peer));
         } else if gap.rewound {
             return Opinion::CannotTell(format!("the numbers of {} went back", gap.peer));
+        } else if gap.missed > 0 {
+            format!("the heartbeats of {} that are missing fell into a stall of {}", gap.peer, context.me())
         } else if gap.unsent.is_zero() {
             "every heartbeat arrived in the end, late".to_owned()
         } else {

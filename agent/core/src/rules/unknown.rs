@@ -33,7 +33,12 @@ fn of_gap(context: &Context<'_>, gap: &Gap) -> String {
         );
     }
     if !gap.silent && gap.heard_again {
-        return if gap.unsent.is_zero() && !gap.quiet.is_zero() {
+        return if gap.missed > 0 {
+            format!(
+                "{me} did not hear {peer} for {length}, and stood still itself while {} heartbeats came",
+                gap.missed
+            )
+        } else if gap.unsent.is_zero() && !gap.quiet.is_zero() {
             format!(
                 "nothing of {peer} reached {me} for {length}, and nothing of it is missing: it stood still together \
                  with its clock, or all of it was late"

@@ -131,16 +131,18 @@ impl Fleet {
             let at = self.clock(peer);
             let mut beat = self.host(name).engine.heartbeat(peer, now).expect("a peer");
             beat.goodbye = true;
-            self.host(peer).engine.handle(Evidence::at(name, at, Fact::Heartbeat(Box::new(beat))));
+            if !self.cut.contains(&(name, peer)) && !self.filtered.contains(&(name, peer)) {
+                self.host(peer).receive(Evidence::at(name, at, Fact::Heartbeat(Box::new(beat))));
+            }
         }
         self.kill(name);
     }
 
     /// The agent goes on where it was stopped: first it notices that, then it reads what waits.
     pub(super) fn resume(&mut self, name: &'static str) {
-        let now = self.now;
+        let now = self.clock(name);
         let host = self.host(name);
-        let since = host.stopped.take().expect("it was stopped");
+        let since = host.stopped.take().expect("it was stopped").minus(host.behind);
         host.paused = false;
         host.engine.handle(Evidence::during(name, since, now, Fact::AgentLate(host.late.clone())));
         for evidence in std::mem::take(&mut host.queue) {
@@ -237,7 +239,10 @@ impl Host {
     }
 
     fn receive(&mut self, evidence: Evidence) {
-        if self.stopped.is_some() && !self.paused {
+        if self.paused {
+            return;
+        }
+        if self.stopped.is_some() {
             self.queue.push(evidence);
         } else if self.runs() {
             self.engine.handle(evidence);

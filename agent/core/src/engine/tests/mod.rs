@@ -1,5 +1,6 @@
 //! Stories: what happens to a fleet, and what each host must say of it.
 
+mod chaos;
 mod faults;
 mod fleet;
 mod hostile;
