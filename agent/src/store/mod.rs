@@ -7,7 +7,8 @@ mod schema;
 mod tests;
 mod writer;
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lacuna_core::incident::{Incident, State};
@@ -30,7 +31,16 @@ const EARLIER_EVIDENCE: u32 = 1000;
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// The file that is open, whatever stands at `path` by now; absent where that could not be told.
+    file: Option<FileId>,
     retention: Duration,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Store {
@@ -39,11 +49,20 @@ impl Store {
     /// # Errors
     /// It cannot be made, is read-only, full, of a newer version or not a store at all.
     pub fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        Ok(Self {
-            connection: schema::open(settings)?,
-            path: schema::file(&settings.path),
-            retention: settings.retention,
-        })
+        let connection = schema::open(settings)?;
+        let path = schema::file(&settings.path);
+        Ok(Self { connection, file: file_id(&path), path, retention: settings.retention })
+    }
+
+    /// SQLite goes on writing to a file that was deleted or moved away, where nobody finds it.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] where the open file is not the one at the store's path any more.
+    pub fn check_in_place(&self) -> Result<(), StoreError> {
+        if self.file.is_some() && file_id(&self.path) != self.file {
+            return Err(StoreError::Moved { path: self.path.clone() });
+        }
+        Ok(())
     }
 
     /// Writes a version of an incident; once this returns, it survives the end of the process and of the host.

@@ -276,6 +276,25 @@ fn the_writer_says_what_is_wrong_and_takes_it_back_once_it_works_again() {
 }
 
 #[test]
+fn a_database_that_was_deleted_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let shared = samples::shared();
+    let opened = Store::open(&settings(&place));
+    let writer = spawn_writer(settings(&place), opened, Arc::clone(&shared)).unwrap();
+    writer.put(Arc::new(samples::numbered(0)));
+    wait_until("the first is written", || find(&place, &Query::default()).incidents.len() == 1);
+    std::fs::remove_dir_all(&place).unwrap();
+    writer.put(Arc::new(samples::numbered(1)));
+    wait_until("said", || shared.degraded.read().get("store").is_some_and(|said| said.contains("deleted or moved")));
+    wait_until("the second is written", || {
+        StoreReader::new(&place).find(&Query::default()).is_ok_and(|found| ids(&found) == ["id-000001"])
+    });
+    wait_until("degraded again empty", || shared.degraded.read().is_empty());
+    assert!(writer.finish());
+}
+
+#[test]
 fn a_writer_that_cannot_write_is_bounded_and_counts() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("store");
