@@ -93,8 +93,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn open_incidents(&self) -> Result<Found, StoreError> {
-        let query = Query { state: Some(State::Open), limit: MAX_LIMIT, ..Query::default() };
-        query::find(&self.connection, &query).map_err(|error| self.of(error))
+        query::find(&self.connection, &Query::open()).map_err(|error| self.of(error))
     }
 
     /// Removes closed incidents that are older than the retention; the answer is how many.
