@@ -24,7 +24,7 @@ use crate::host::HostFiles;
 use crate::probes::{self, Probes};
 use crate::recorder::Recorder;
 use crate::shared::{Identity, Shared};
-use crate::store::{Found, Store, StoreReader, Writer, spawn_writer};
+use crate::store::{Found, Store, StoreError, StoreReader, Writer, spawn_writer};
 use crate::web;
 
 /// Commands that may wait for the loop.
@@ -164,6 +164,8 @@ fn open_store(config: &Config, shared: &Arc<Shared>) -> Result<Writer> {
     let opened = Store::open(&config.store);
     let found = match &opened {
         Ok(store) => store.open_incidents(),
+        // Those are of the other agent.
+        Err(StoreError::InUse { .. }) => Ok(Found::default()),
         // One that cannot be written can often be read; why it cannot is said by the store's thread, which tries again.
         Err(_) => StoreReader::new(&config.store.path).open_incidents().or_else(|_| Ok(Found::default())),
     };

@@ -57,6 +57,12 @@ pub enum StoreError {
         /// The database file.
         path: PathBuf,
     },
+    /// Another agent writes to this store.
+    #[error("{}: another agent keeps its incidents here; set store.path to a directory of this agent's own", path.display())]
+    InUse {
+        /// The store's directory.
+        path: PathBuf,
+    },
     /// The database was deleted or moved away while it was open.
     #[error("{}: the database was deleted or moved away while the agent ran; a new one is made", path.display())]
     Moved {

@@ -162,6 +162,17 @@ fn a_newer_version_a_foreign_file_and_a_missing_one_are_told_apart() {
 }
 
 #[test]
+fn a_store_has_one_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Store::open(&settings(dir.path())).unwrap();
+    let error = Store::open(&settings(dir.path())).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    assert!(find(dir.path(), &Query::default()).incidents.is_empty(), "anybody may read");
+    drop(first);
+    Store::open(&settings(dir.path())).unwrap();
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let error = Store::open(&settings(Path::new("/proc/lacuna"))).unwrap_err();
     assert!(error.to_string().starts_with("/proc/lacuna: cannot make the store's directory"), "{error}");
