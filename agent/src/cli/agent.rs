@@ -24,7 +24,7 @@ use crate::host::HostFiles;
 use crate::probes::{self, Probes};
 use crate::recorder::Recorder;
 use crate::shared::{Identity, Shared};
-use crate::store::{Store, StoreReader, Writer, spawn_writer};
+use crate::store::{Found, Store, StoreError, StoreReader, Writer, spawn_writer};
 use crate::web;
 
 /// Commands that may wait for the loop.
@@ -162,11 +162,16 @@ fn open_echo(shared: &Shared) -> Option<Echo> {
 /// A store that cannot be used is told in `/healthz`; the agent watches all the same.
 fn open_store(config: &Config, shared: &Arc<Shared>) -> Result<Writer> {
     let opened = Store::open(&config.store);
-    match opened.as_ref().map(Store::open_incidents) {
-        Ok(Ok(found)) => found.incidents.into_iter().for_each(|old| shared.incidents.write().put(Arc::new(old))),
-        Ok(Err(error)) => tracing::error!("incidents of an earlier run stay open: {error}"),
-        // The store's thread says so, and tries again.
-        Err(_) => {}
+    let found = match &opened {
+        Ok(store) => store.open_incidents(),
+        // Those are of the other agent.
+        Err(StoreError::InUse { .. }) => Ok(Found::default()),
+        // One that cannot be written can often be read; why it cannot is said by the store's thread, which tries again.
+        Err(_) => StoreReader::new(&config.store.path).open_incidents().or_else(|_| Ok(Found::default())),
+    };
+    match found {
+        Ok(found) => found.incidents.into_iter().for_each(|old| shared.incidents.write().put(Arc::new(old))),
+        Err(error) => tracing::error!("incidents of an earlier run stay open: {error}"),
     }
     spawn_writer(config.store.clone(), opened, Arc::clone(shared)).context("cannot start the store's thread")
 }

@@ -57,6 +57,18 @@ pub enum StoreError {
         /// The database file.
         path: PathBuf,
     },
+    /// Another agent writes to this store.
+    #[error("{}: another agent keeps its incidents here; set store.path to a directory of this agent's own", path.display())]
+    InUse {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// The database was deleted or moved away while it was open.
+    #[error("{}: the database was deleted or moved away while the agent ran; a new one is made", path.display())]
+    Moved {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// There is no room, and no closed incident left that could go.
     #[error("{}: the store is full and holds no closed incident that could go; raise store.max_size or make room on the disk", path.display())]
     Full {

@@ -7,7 +7,9 @@ mod schema;
 mod tests;
 mod writer;
 
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lacuna_core::incident::{Incident, State};
@@ -18,6 +20,8 @@ pub use error::StoreError;
 pub use query::{DEFAULT_LIMIT, Found, MAX_LIMIT, Query, StoreReader, state_name};
 pub use writer::{QUEUE, Writer, spawn_writer};
 
+/// The file in the store's directory that the agent which writes to it holds locked.
+const LOCK: &str = "agent.lock";
 /// Closed incidents that go at once when room is needed.
 const EVICTED_AT_ONCE: u32 = 16;
 /// How often room is made for one incident before the store says that it is full.
@@ -30,20 +34,54 @@ const EARLIER_EVIDENCE: u32 = 1000;
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// The file that is open, whatever stands at `path` by now; absent where that could not be told.
+    file: Option<FileId>,
     retention: Duration,
+    /// Held as long as the store is open.
+    _lock: Option<File>,
+}
+
+/// Two agents on one store would take over each other's open incidents. The kernel lets go of the lock when the
+/// process ends, however it ends; where the file system has no locks there is none.
+fn lock(directory: &Path) -> Result<Option<File>, StoreError> {
+    let Ok(file) = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK)) else {
+        return Ok(None);
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Store {
     /// Opens the store; makes the directory and the database where they are missing.
     ///
     /// # Errors
-    /// It cannot be made, is read-only, full, of a newer version or not a store at all.
+    /// It cannot be made, is read-only, full, of a newer version, of another agent that runs or not a store at all.
     pub fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        Ok(Self {
-            connection: schema::open(settings)?,
-            path: schema::file(&settings.path),
-            retention: settings.retention,
-        })
+        let connection = schema::open(settings)?;
+        let lock = lock(&settings.path)?;
+        let path = schema::file(&settings.path);
+        Ok(Self { connection, file: file_id(&path), path, retention: settings.retention, _lock: lock })
+    }
+
+    /// SQLite goes on writing to a file that was deleted or moved away, where nobody finds it.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] where the open file is not the one at the store's path any more.
+    pub fn check_in_place(&self) -> Result<(), StoreError> {
+        if self.file.is_some() && file_id(&self.path) != self.file {
+            return Err(StoreError::Moved { path: self.path.clone() });
+        }
+        Ok(())
     }
 
     /// Writes a version of an incident; once this returns, it survives the end of the process and of the host.
@@ -74,8 +112,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn open_incidents(&self) -> Result<Found, StoreError> {
-        let query = Query { state: Some(State::Open), limit: MAX_LIMIT, ..Query::default() };
-        query::find(&self.connection, &query).map_err(|error| self.of(error))
+        query::find(&self.connection, &Query::open()).map_err(|error| self.of(error))
     }
 
     /// Removes closed incidents that are older than the retention; the answer is how many.

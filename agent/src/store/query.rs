@@ -36,6 +36,11 @@ impl Default for Query {
 }
 
 impl Query {
+    /// All that were open when they were last written.
+    pub(super) fn open() -> Self {
+        Self { state: Some(State::Open), limit: MAX_LIMIT, ..Self::default() }
+    }
+
     /// Whether the incident is one of those asked for, as the store would say.
     #[must_use]
     pub fn wants(&self, incident: &Incident) -> bool {
@@ -83,6 +88,14 @@ impl StoreReader {
     pub fn find(&self, query: &Query) -> Result<Found, StoreError> {
         let connection = schema::open_to_read(&self.directory)?;
         find(&connection, query).map_err(|error| self.of(error))
+    }
+
+    /// As [`super::Store::open_incidents`], of a store that cannot be written.
+    ///
+    /// # Errors
+    /// As [`StoreReader::find`].
+    pub fn open_incidents(&self) -> Result<Found, StoreError> {
+        self.find(&Query::open())
     }
 
     /// Evidence that earlier versions of an incident cited and its last one does not any more.

@@ -162,6 +162,17 @@ fn a_newer_version_a_foreign_file_and_a_missing_one_are_told_apart() {
 }
 
 #[test]
+fn a_store_has_one_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Store::open(&settings(dir.path())).unwrap();
+    let error = Store::open(&settings(dir.path())).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    assert!(find(dir.path(), &Query::default()).incidents.is_empty(), "anybody may read");
+    drop(first);
+    Store::open(&settings(dir.path())).unwrap();
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let error = Store::open(&settings(Path::new("/proc/lacuna"))).unwrap_err();
     assert!(error.to_string().starts_with("/proc/lacuna: cannot make the store's directory"), "{error}");
@@ -222,7 +233,9 @@ fn child_in_a_read_only_place() {
     let error = Store::open(&settings(Path::new(&directory))).unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
     let found = find(Path::new(&directory), &Query::default());
-    assert_eq!(found.incidents, [samples::path_drop()]);
+    assert_eq!(found.incidents, [samples::path_drop(), samples::host_down()]);
+    let open = StoreReader::new(Path::new(&directory)).open_incidents().unwrap();
+    assert_eq!(open.incidents, [samples::host_down()], "what a restarted agent goes on with");
     println!("\nread {}", found.incidents.len());
 }
 
@@ -231,6 +244,7 @@ fn a_read_only_store_says_so_and_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(&settings(dir.path())).unwrap();
     store.put(&samples::path_drop()).unwrap();
+    store.put(&samples::host_down()).unwrap();
     drop(store);
     let path = dir.path().to_str().unwrap();
     let mount = format!("mount --bind {path} {path} && mount -o remount,bind,ro {path} && exec \"$@\"");
@@ -238,7 +252,7 @@ fn a_read_only_store_says_so_and_can_be_read() {
     let test = "store::tests::child_in_a_read_only_place";
     let output = child(test, dir.path(), &before).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("\nread 1"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("\nread 2"), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -272,6 +286,25 @@ fn the_writer_says_what_is_wrong_and_takes_it_back_once_it_works_again() {
     std::fs::remove_file(&place).unwrap();
     wait_until("degraded again empty", || shared.degraded.read().is_empty());
     assert_eq!(find(&place, &Query::default()).incidents, [newer], "the newest version");
+    assert!(writer.finish());
+}
+
+#[test]
+fn a_database_that_was_deleted_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    let shared = samples::shared();
+    let opened = Store::open(&settings(&place));
+    let writer = spawn_writer(settings(&place), opened, Arc::clone(&shared)).unwrap();
+    writer.put(Arc::new(samples::numbered(0)));
+    wait_until("the first is written", || find(&place, &Query::default()).incidents.len() == 1);
+    std::fs::remove_dir_all(&place).unwrap();
+    writer.put(Arc::new(samples::numbered(1)));
+    wait_until("said", || shared.degraded.read().get("store").is_some_and(|said| said.contains("deleted or moved")));
+    wait_until("the second is written", || {
+        StoreReader::new(&place).find(&Query::default()).is_ok_and(|found| ids(&found) == ["id-000001"])
+    });
+    wait_until("degraded again empty", || shared.degraded.read().is_empty());
     assert!(writer.finish());
 }
 

@@ -174,6 +174,7 @@ impl Work {
             Some(store) => store,
             none => none.insert(Store::open(&self.settings)?),
         };
+        store.check_in_place()?;
         while let Some(next) = self.pending.first_entry() {
             match store.put(next.get()) {
                 Ok(evicted) => note_evicted(&self.shared, evicted),
