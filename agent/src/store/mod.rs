@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lacuna_core::incident::{Incident, State};
+use lacuna_core::incident::Incident;
 use rusqlite::{Connection, Transaction, params};
 
 pub use crate::config::Store as StoreSettings;
