@@ -16,7 +16,7 @@ use lacuna_core::recording::Line;
 use lacuna_core::time::Nanos;
 
 use crate::clock::{self, Reading};
-use crate::config::Config;
+use crate::config::{Config, Peer};
 use crate::probes::ProbeEvents;
 use crate::recorder::Recorder;
 use crate::shared::Shared;
@@ -217,6 +217,7 @@ impl Driver {
 
     /// Peers and thresholds change while it runs; what needs a new socket or store waits for a restart.
     fn reload(&mut self, config: Config) {
+        self.say_goodbye(&config.peers);
         self.parts.network.set_peers(&config);
         let settings = config.settings(self.parts.network.anchors());
         self.record(|| Line::Configure(settings.clone()));
@@ -227,11 +228,15 @@ impl Driver {
     }
 
     /// A goodbye that is lost would look like a stall, so it is said more than once.
-    fn end(&mut self) {
+    fn say_goodbye(&mut self, stay: &[Peer]) {
         let now = clock::boot();
         for _ in 0..3 {
-            self.parts.network.say_goodbye(&self.parts.engine, now);
+            self.parts.network.say_goodbye(&self.parts.engine, now, stay);
         }
+    }
+
+    fn end(&mut self) {
+        self.say_goodbye(&[]);
         self.publish();
         if let Some(recorder) = &mut self.parts.recorder {
             recorder.flush();

@@ -9,7 +9,7 @@ use lacuna_core::evidence::{Evidence, Fact};
 use lacuna_core::time::{Nanos, WallNanos};
 
 use crate::clock::Reading;
-use crate::config::Config;
+use crate::config::{Config, Peer};
 use crate::heartbeat::icmp::Echo;
 use crate::heartbeat::udp::{Datagram, Heartbeats};
 use crate::heartbeat::wire;
@@ -183,10 +183,13 @@ impl Network {
         sent
     }
 
-    /// Tells every peer that this agent ends on purpose.
-    pub fn say_goodbye(&mut self, engine: &Engine, now: Nanos) {
+    /// Tells every peer but those that `stay` that this agent sends it nothing more, on purpose.
+    pub fn say_goodbye(&mut self, engine: &Engine, now: Nanos, stay: &[Peer]) {
         let Some(socket) = &self.heartbeats else { return };
         for (name, addr) in &self.peers {
+            if stay.iter().any(|peer| peer.name == *name) {
+                continue;
+            }
             let Some(mut beat) = engine.heartbeat(name, now) else { continue };
             beat.goodbye = true;
             if wire::encode(&self.host, &beat, &mut self.packet).is_ok() {
@@ -216,4 +219,35 @@ fn overdue(engine: &Engine, name: &str, now: Nanos, interval: Duration) -> bool 
     let Some(peer) = engine.peer(name).filter(|peer| !peer.left) else { return false };
     let silence = peer.last.as_ref().map(|last| now.since(last.at));
     silence.is_some_and(|silence| silence > interval * 3 / 2 && silence < ASK_OFTEN_FOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use lacuna_core::engine::Me;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_configured_away_is_told_and_the_others_are_not() {
+        let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let mut config = Config::without_file("a");
+        config.peers = ["b", "c"]
+            .into_iter()
+            .zip(&sockets)
+            .map(|(name, socket)| Peer { name: name.to_owned(), addr: socket.local_addr().unwrap() })
+            .collect();
+        let heartbeats = Heartbeats::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let mut network = Network::new(&config, Some(heartbeats), None, None);
+        let engine = Engine::new(config.settings(Vec::new()), Me::default());
+        network.say_goodbye(&engine, Nanos(1), &config.peers[1..]);
+        let got = sockets.map(|socket| {
+            socket.set_nonblocking(true).unwrap();
+            let mut packet = [0; wire::MAX_PACKET];
+            let length = socket.recv(&mut packet).ok()?;
+            Some(wire::decode(&packet[..length]).unwrap().1.goodbye)
+        });
+        assert_eq!(got, [Some(true), None]);
+    }
 }
