@@ -198,7 +198,7 @@ pub struct Peer {
     first_heard: Option<Heard>,
     /// Its count of datagrams that its receive buffer had no room for.
     pub overflow: u64,
-    /// When it was last heard again after it had sent nothing: before that it could not hear either.
+    /// When it was first heard, or heard again after it had sent nothing: before that it could not hear either.
     pub resumed: Nanos,
     /// When its kernel last said that nobody listens.
     pub unreachable_at: Option<Nanos>,

@@ -26,7 +26,8 @@ impl Engine {
         let Some(mut peer) = self.peers.remove(name) else { return };
         let before = peer.baseline();
         let arrival = peer.on_heartbeat(beat, at, self.me.incarnation);
-        if !quiet(&arrival, self.settings.interval).is_zero() {
+        let first = peer.received_total == 1 || arrival.counts_anew();
+        if first || !quiet(&arrival, self.settings.interval).is_zero() {
             peer.resumed = at;
         }
         if !arrival.duplicate {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::fleet::Fleet;
 use crate::incident::{Class, State};
@@ -136,7 +137,13 @@ fn verdicts(fleet: &mut Fleet, all_closed: bool) -> Result<BTreeSet<Class>, Test
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 50, ..ProptestConfig::default() })]
+    // The same stories every time; PROPTEST_CASES=5000 and PROPTEST_RNG_SEED=N look for others.
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        cases: 50,
+        rng_seed: RngSeed::Fixed(20_261_122),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn faults_of_the_network_are_blamed_on_no_host(story in story(network())) {

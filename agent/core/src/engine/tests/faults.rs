@@ -296,3 +296,16 @@ fn work_that_comes_every_third_second_is_no_saturation() {
     fleet.run(0.1);
     assert_eq!(fleet.host("a").seen, []);
 }
+
+#[test]
+fn an_agent_that_starts_while_its_peer_is_paused_blames_no_network() {
+    let mut fleet = Fleet::new(3);
+    fleet.kill("c");
+    fleet.pause("b");
+    fleet.run(0.3);
+    fleet.start_anew("c", false);
+    fleet.run(0.4);
+    fleet.resume("b");
+    fleet.run(3.0);
+    assert_eq!(fleet.host("c").seen, [], "it began to listen when b stood still");
+}
