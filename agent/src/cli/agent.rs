@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use lacuna_core::engine::{Engine, Me};
 use lacuna_core::gap::hex;
 use lacuna_core::recording::{self, Line};
-use lacuna_core::time::nanos;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::Config;
@@ -82,13 +82,18 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     let driver = Driver::new(parts, config.clone());
     let (commands, inbox) = sync_channel(INBOX);
     let (ended, end) = mpsc::channel();
-    let work = move || ended.send(prioritised(driver, &inbox));
+    let (alive, gone) = oneshot::channel();
+    let work = move || {
+        let _alive: oneshot::Sender<()> = alive;
+        ended.send(prioritised(driver, &inbox))
+    };
     thread::Builder::new().name("lacuna-driver".into()).spawn(work).context("cannot start the driver's thread")?;
     *shared.ready.write() = true;
-    serve(args, &config, shared, http, &commands)?;
-    // Nothing was lost where the loop is gone already: it ends only by this command, or by a panic that was logged.
+    serve(args, &config, shared, http, &commands, gone)?;
+    // A loop that is gone already panicked: then there is nobody to tell, and the next line says so.
     let _ = commands.send(Command::Stop);
-    if let Some(writer) = end.recv_timeout(Duration::from_secs(5)).context("the driver's thread did not end")? {
+    let finished = end.recv_timeout(Duration::from_secs(5));
+    if let Some(writer) = finished.context("the driver's thread panicked, or did not end within 5 s")? {
         let _ = writer.finish();
     }
     tracing::info!("ended; the peers were told");
@@ -214,21 +219,27 @@ fn prioritised(driver: Driver, inbox: &mpsc::Receiver<Command>) -> Option<Writer
     driver.run(inbox)
 }
 
-/// The web page and the signals, until the agent is to end.
+/// The web page and the signals, until the agent is to end or its loop is gone: nobody would watch then.
 fn serve(
     args: &Args,
     config: &Config,
     shared: Arc<Shared>,
     http: TcpListener,
     commands: &SyncSender<Command>,
+    gone: oneshot::Receiver<()>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let reader = StoreReader::new(&config.store.path);
     let outcome = runtime.block_on(async {
-        let stop = watch_signals(args, config, commands.clone());
+        let stop = async {
+            tokio::select! {
+                () = watch_signals(args, config, commands.clone()) => {}
+                _ = gone => {}
+            }
+        };
         web::serve(shared, Some(reader), http, stop).await
     });
-    runtime.shutdown_timeout(Duration::from_millis(nanos(Duration::from_millis(500)) / 1_000_000));
+    runtime.shutdown_timeout(Duration::from_millis(500));
     outcome.context("the web page failed")
 }
 

@@ -9,6 +9,10 @@ use lacuna_core::time::Nanos;
 use super::Network;
 use crate::probes::ProbeMetrics;
 
+/// The kernel gives every echo reply to the raw socket and then drops its own copy for this reason, so it counts what
+/// the agent itself asks for (`ping_rcv`, Linux 6.18). It stays in the metrics, and is no evidence.
+const OWN_ECHOES: &str = "NO_SOCKET";
+
 /// See the module's documentation.
 pub(super) struct KernelCounters {
     metrics: Option<Arc<dyn ProbeMetrics>>,
@@ -33,7 +37,7 @@ impl KernelCounters {
         for (reason, count) in metrics.drops().unwrap_or_default() {
             let before = self.drops.insert(reason.clone(), count).unwrap_or(0);
             let count = grown(before, count);
-            if let Some(from) = from.filter(|_| count > 0) {
+            if let Some(from) = from.filter(|_| count > 0 && reason != OWN_ECHOES) {
                 seen.push(Evidence::during(host, from, now, Fact::Drops { reason, count }));
             }
         }

@@ -43,6 +43,8 @@ fn of_gap(context: &Context<'_>, gap: &Gap) -> String {
                 "nothing of {peer} reached {me} for {length}, and nothing of it is missing: it stood still together \
                  with its clock, or all of it was late"
             )
+        } else if gap.unsent.is_zero() && (gap.new_incarnation || gap.lost_to.is_none()) {
+            format!("{me} and {peer} missed each other for {length}; the numbers do not say what was lost")
         } else if gap.unsent.is_zero() {
             format!("heartbeats of {peer} reached {me} late by up to {length}; none was lost")
         } else {
