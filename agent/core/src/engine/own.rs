@@ -37,7 +37,7 @@ impl Engine {
         }
     }
 
-    /// Late timers and long waits for a CPU that overlap the stall.
+    /// Late timers that overlap the stall.
     fn late_timers(&self, stall: &OwnStall) -> Vec<Evidence> {
         let late = |piece: &&Evidence| matches!(piece.fact, Fact::TimerLate { .. });
         let overlaps = |piece: &&Evidence| piece.to > stall.from && piece.from < stall.to;
