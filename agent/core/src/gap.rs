@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::document::Citations;
 use crate::evidence::{Evidence, Fact, StallReport};
-use crate::incident::Direction;
+use crate::incident::{Class, Direction};
 use crate::peer::{Arrival, Baseline, Kernel, Peer, lost_between};
 use crate::time::{Nanos, nanos};
 
@@ -24,6 +24,49 @@ pub struct Witness {
     pub hears: bool,
     /// Whether the peer's kernel answers it.
     pub kernel_answers: Option<bool>,
+}
+
+/// What a peer says of its own stall, and when that was on this host's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its words.
+    pub report: StallReport,
+    /// Begin, on this host's boot clock.
+    pub from: Nanos,
+    /// End, or how far it has gone, on this host's boot clock.
+    pub to: Nanos,
+}
+
+/// How far a peer's account may be off on this host's clock.
+const ACCOUNT_SLACK: Duration = Duration::from_millis(500);
+
+impl Account {
+    /// The report as `peer`, whose last heartbeat carried it, and this host's clock have it.
+    #[must_use]
+    pub fn of(peer: &Peer, report: StallReport) -> Option<Self> {
+        Some(Self { report, from: peer.on_own_clock(report.from)?, to: peer.on_own_clock(report.to)? })
+    }
+
+    /// Whether it is of what that host's kernel or hypervisor did, which is worth an incident also where the host
+    /// went on sending.
+    #[must_use]
+    pub fn is_of_the_host(&self) -> bool {
+        let StallReport { class, cpu, .. } = self.report;
+        let of_the_host = [
+            Class::TimerLockup,
+            Class::CpuLockup,
+            Class::SchedulerStall,
+            Class::VcpuStall,
+            Class::VmPause,
+            Class::HypervisorStall,
+            Class::IoStall,
+        ];
+        of_the_host.contains(&class) || class == Class::Unknown && cpu.is_some()
+    }
+
+    fn touches(&self, from: Nanos, to: Nanos) -> bool {
+        self.from <= to.plus(ACCOUNT_SLACK) && self.to.plus(ACCOUNT_SLACK) >= from
+    }
 }
 
 /// The facts of one gap, as the rules see them.
@@ -67,7 +110,13 @@ pub struct Gap {
     /// What others say.
     pub witnesses: Vec<Witness>,
     /// What the peer says of its own stall in this gap.
-    pub account: Option<StallReport>,
+    pub account: Option<Account>,
+    /// By how much the peer's clock has fallen behind this host's since; packets that are all late look the same.
+    pub peer_behind: Duration,
+    /// Other hosts of the peer's hypervisor that stood still at the same time, by their own accounts.
+    pub neighbours: Vec<String>,
+    /// When silence and deafness of this gap last ended.
+    pub resumed: Nanos,
     /// The peer came back with another boot: its boot id before.
     pub new_boot: Option<[u8; 16]>,
     /// The peer came back with another agent on the same boot, without a goodbye.
@@ -111,6 +160,9 @@ impl Gap {
             port_unreachable: false,
             witnesses: Vec::new(),
             account: None,
+            peer_behind: Duration::ZERO,
+            neighbours: Vec::new(),
+            resumed: since,
             new_boot: None,
             new_incarnation: false,
             rewound: false,
@@ -122,10 +174,17 @@ impl Gap {
         }
     }
 
-    /// True while one of the directions does not work.
+    /// True while one of the directions does not work, or the peer says that it still stands still.
     #[must_use]
     pub fn goes_on(&self) -> bool {
-        self.silent || self.unheard
+        self.silent || self.unheard || self.account.is_some_and(|account| account.report.open)
+    }
+
+    /// When it ended, once nothing of it goes on.
+    #[must_use]
+    pub fn ended(&self) -> Nanos {
+        let told = self.account.filter(|account| account.is_of_the_host()).map(|account| account.to);
+        self.resumed.max(told.unwrap_or_default()).max(self.since)
     }
 
     /// Nothing comes in any more after `since`. What an earlier silence showed tells nothing of this one.
@@ -158,9 +217,11 @@ impl Gap {
         }
         self.quiet += quiet(arrival, interval);
         self.note_send_hole(arrival, interval);
-        self.note_account(peer);
+        self.note_account(peer, at);
         self.note_heard(peer);
+        self.peer_behind = peer.clock.peer_behind();
         if self.silent {
+            self.resumed = at;
             self.cite_silence(arrival, at);
             self.echo_after = Some((peer.echo.sent, peer.echo.answered));
         }
@@ -178,12 +239,22 @@ impl Gap {
         }
     }
 
-    /// The peer's own account counts where it covers at least half of what was not sent. Both are on its clock.
-    fn note_account(&mut self, peer: &Peer) {
-        let Some((from, to)) = self.send_hole else { return };
-        let overlap = |stall: &StallReport| stall.to.min(to).since(stall.from.max(from));
-        let longest = peer.stalls.iter().copied().max_by_key(overlap);
-        self.account = longest.filter(|stall| overlap(stall) * 2 >= self.unsent).or(self.account);
+    /// The peer's own account counts where it covers at least half of what was not sent, both on its clock; or where
+    /// it is of that host's kernel or hypervisor, at the time of the gap.
+    fn note_account(&mut self, peer: &Peer, at: Nanos) {
+        let accounts = peer.stalls.iter().filter_map(|report| Account::of(peer, *report));
+        let counts = accounts.filter(|account| {
+            let of_the_host = account.is_of_the_host() && account.touches(self.since, self.back.unwrap_or(at));
+            of_the_host || self.covers_the_hole(&account.report)
+        });
+        let best = counts.max_by_key(|account| (account.is_of_the_host(), account.to.since(account.from)));
+        let ended = |account: Account| Account { report: StallReport { open: false, ..account.report }, ..account };
+        self.account = best.or(self.account.map(ended));
+    }
+
+    fn covers_the_hole(&self, report: &StallReport) -> bool {
+        let Some((from, to)) = self.send_hole else { return false };
+        report.to.min(to).since(report.from.max(from)) * 2 >= self.unsent
     }
 
     /// What the peer's own buffer had no room for was not lost on the way.
@@ -246,7 +317,9 @@ impl Gap {
             let (hears, kernel_answers) = (witness.hears, witness.kernel_answers);
             during(Fact::View { witness: witness.name.clone(), hears, kernel_answers })
         }));
-        all.extend(self.account.map(|stall| during(Fact::Account(stall))));
+        all.extend(
+            self.account.map(|told| Evidence::during(&self.peer, told.from, told.to, Fact::Account(told.report))),
+        );
         all.extend(self.direction().map(|direction| during(Fact::Lost { direction })));
         all.extend(self.new_incarnation.then(|| Evidence::at(&self.peer, until, Fact::NewIncarnation)));
         if let (Some(before), Some(last)) = (self.new_boot, &peer.last) {
@@ -264,6 +337,15 @@ impl Gap {
         self.lost_to.is_some_and(|lost| times(interval, lost) <= self.quiet + slack) && !self.quiet.is_zero()
     }
 
+    /// Whether what was lost on the way to the peer is no more than what left while it may have been deaf, by its own
+    /// account.
+    #[must_use]
+    pub fn lost_while_deaf(&self, interval: Duration, now: Nanos) -> bool {
+        let deaf = self.told().is_some_and(|report| report.deaf);
+        let longest = self.told_length(now).saturating_add(ACCOUNT_SLACK);
+        deaf && self.lost_to.is_none_or(|lost| times(interval, lost) <= longest)
+    }
+
     /// Which way packets were lost, as far as the numbers prove it.
     #[must_use]
     pub fn direction(&self) -> Option<Direction> {
@@ -277,10 +359,17 @@ impl Gap {
         }
     }
 
-    /// What the peer says of its own stall, if it is back from it.
+    /// What the peer says of its own stall, if it was heard since.
     #[must_use]
     pub fn told(&self) -> Option<StallReport> {
-        self.account.filter(|_| self.heard_again)
+        self.account.filter(|_| self.heard_again).map(|account| account.report)
+    }
+
+    /// How long the stall was that the peer tells of: by its own clock, unless that stood still as well.
+    #[must_use]
+    pub fn told_length(&self, now: Nanos) -> Duration {
+        let length = self.account.map(|account| account.to.since(account.from)).unwrap_or_default();
+        if length.is_zero() { self.length(now) } else { length }
     }
 
     /// How long the present silence has lasted at `now`, without what this host slept through.

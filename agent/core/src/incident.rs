@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::Fact;
 
 /// Every verdict class of the contract. The text form is the kebab-case name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the classes are defined, a sentence each, by `Class::meaning`")]
 pub enum Class {
@@ -33,6 +33,7 @@ pub enum Class {
     Restart,
     RestartStorm,
     AgentStall,
+    #[default]
     Unknown,
 }
 
@@ -105,6 +106,9 @@ pub struct Subject {
     /// The CPU of `host`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cpu: Option<u32>,
+    /// Several hosts that it happened to together, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hosts: Vec<String>,
 }
 
 /// Which way packets were lost, as seen by the host that says so.
@@ -131,6 +135,16 @@ pub enum AgentState {
     NotRunning,
 }
 
+/// What the clock of a virtual machine did while the machine stood still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockState {
+    /// It stood still as well, so the machine itself sees no time pass (kvmclock in a QMP `stop`).
+    Stopped,
+    /// It went on, and the machine sees that it is late.
+    RanOn,
+}
+
 /// What a verdict says beyond its class; only the members that apply and were measured are there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
@@ -140,6 +154,21 @@ pub struct Detail {
     /// `agent-stall`: in which way the agent did not run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<AgentState>,
+    /// `vm-pause`, `hypervisor-stall`: what the clock did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub clock: Option<ClockState>,
+    /// `cpu-lockup`: the kernel's functions that the CPU was in, innermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stack: Vec<String>,
+    /// `cpu-lockup`: the interrupt handler that held the CPU.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub handler: Option<String>,
+    /// `scheduler-stall`: the thread that kept the CPU, with its policy.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub running: Option<String>,
+    /// `scheduler-stall`, `io-stall`: the tasks that waited.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub waiting: Vec<String>,
     /// Time that the hypervisor gave to others, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub steal_seconds: Option<f64>,

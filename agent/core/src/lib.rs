@@ -3,11 +3,14 @@
 //! This crate has no senses: no clock, no socket, no thread, no async; its `Cargo.toml` is the proof. Live
 //! operation, replay and the tests are drivers of the same [`engine::Engine`].
 
+pub mod clock_track;
+pub mod cpu;
 pub mod document;
 pub mod engine;
 pub mod evidence;
 pub mod gap;
 pub mod incident;
+pub mod io;
 pub mod load;
 pub mod own;
 pub mod peer;

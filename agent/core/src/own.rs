@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::cpu::CpuCase;
 use crate::evidence::{AgentLate, Evidence, Fact};
-use crate::time::Nanos;
+use crate::time::{Nanos, nanos};
 
 /// The facts of one stall of this host, as the rules see them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct OwnStall {
     /// When the agent should have run.
     pub from: Nanos,
@@ -16,13 +17,54 @@ pub struct OwnStall {
     pub agent: AgentLate,
     /// Timers that were late in that time, as evidence.
     pub late_timers: Vec<Evidence>,
+    /// CPUs that stood still in that time, where it was all that have a sentinel.
+    pub cpus: Vec<CpuCase>,
+    /// By how much this host's clock fell behind those of its peers, where that is the stall: then `from` and `to` are
+    /// the same moment of it.
+    pub behind: Option<Behind>,
+    /// Other hosts of the same hypervisor that stood still at the same time.
+    pub neighbours: Vec<String>,
+    /// How often it was before the incident could close.
+    pub occurrences: u32,
+    /// Begin of the first of them.
+    pub since: Nanos,
+}
+
+/// A clock that fell behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// By how much.
+    pub length: Duration,
+    /// The peers whose clocks went on.
+    pub peers: Vec<String>,
 }
 
 impl OwnStall {
+    /// A lateness of the agent.
+    #[must_use]
+    pub fn late(from: Nanos, to: Nanos, agent: AgentLate) -> Self {
+        let (late_timers, cpus, neighbours) = (Vec::new(), Vec::new(), Vec::new());
+        Self { from, to, agent, late_timers, cpus, behind: None, neighbours, occurrences: 1, since: from }
+    }
+
+    /// A clock that stood still at `at`.
+    #[must_use]
+    pub fn clock_stood(at: Nanos, behind: Behind) -> Self {
+        Self { behind: Some(behind), ..Self::late(at, at, AgentLate::default()) }
+    }
+
     /// How long it was.
     #[must_use]
     pub fn length(&self) -> Duration {
-        self.to.since(self.from)
+        self.behind.as_ref().map_or(self.to.since(self.from), |behind| behind.length)
+    }
+
+    /// Whether no CPU of this host took a timer interrupt in that time; absent where that was not measured.
+    #[must_use]
+    pub fn all_timers_dead(&self) -> Option<bool> {
+        let dead: Option<Vec<bool>> = self.cpus.iter().map(CpuCase::timer_dead).collect();
+        let dead = dead.filter(|dead| !dead.is_empty())?;
+        Some(dead.into_iter().all(|dead| dead))
     }
 
     /// The part of the stall that `nanoseconds` explain, from 0 to 1; absent where they were not measured.
@@ -43,11 +85,21 @@ impl OwnStall {
     /// All of it as evidence about `host`.
     #[must_use]
     pub fn evidence(&self, host: &str) -> Vec<Evidence> {
-        let mut all = vec![Evidence::during(host, self.from, self.to, Fact::AgentLate(self.agent.clone()))];
+        let mut all = Vec::new();
+        if self.behind.is_none() {
+            all.push(Evidence::during(host, self.from, self.to, Fact::AgentLate(self.agent.clone())));
+        }
         if let Some((cpu, stolen_ns)) = self.agent.steal.filter(|(_, stolen)| *stolen > 0) {
             all.push(Evidence::during(host, self.from, self.to, Fact::Steal { cpu, stolen_ns }));
         }
         all.extend(self.late_timers.iter().cloned());
+        for case in &self.cpus {
+            all.extend(case.evidence(host, self.to));
+        }
+        if let Some(Behind { length, peers }) = &self.behind {
+            let fact = Fact::ClockStood { behind_ns: nanos(*length) };
+            all.extend(peers.iter().map(|peer| Evidence::at(peer, self.to, fact.clone())));
+        }
         all
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::clock_track::ClockTrack;
 use crate::evidence::{Heard, Heartbeat, PeerView, StallReport};
 use crate::time::Nanos;
 
@@ -208,6 +209,10 @@ pub struct Peer {
     pub stalls: Vec<StallReport>,
     /// What it last saw of the others.
     pub views: Vec<PeerView>,
+    /// Its label `hypervisor`, by its hash.
+    pub hypervisor: Option<u64>,
+    /// How its boot clock moves against this host's.
+    pub clock: ClockTrack,
     /// Which of its newest numbers came in.
     numbers: Received,
     /// When the newest heartbeats left for it: (number, time).
@@ -247,6 +252,7 @@ impl Peer {
             self.heard = None;
             self.first_heard = None;
             self.numbers = Received::default();
+            self.clock = ClockTrack::default();
         }
         self.received += 1;
         self.lost_from = self.lost_from.saturating_add(arrival.missing);
@@ -260,6 +266,8 @@ impl Peer {
         self.first_heard = self.first_heard.filter(|_| goes_on).or(self.heard);
         self.stalls.clone_from(&beat.stalls);
         self.views.clone_from(&beat.views);
+        self.hypervisor = beat.hypervisor;
+        self.clock.on_heartbeat(beat.sent_at, at);
         let (seq, sent_at) = (beat.seq, beat.sent_at);
         self.last = Some(LastHeard { at, seq, sent_at, boot_id: beat.boot_id, incarnation: beat.incarnation });
         arrival
@@ -314,6 +322,14 @@ impl Peer {
     #[must_use]
     pub fn lost_to(&self) -> Option<u64> {
         lost_between(&self.first_heard?, &self.heard?)
+    }
+
+    /// A point of the peer's boot clock on this host's, by when its last heartbeat left and came in: off by the time
+    /// on the way, and by what its clock stood still since.
+    #[must_use]
+    pub fn on_own_clock(&self, at: Nanos) -> Option<Nanos> {
+        let last = self.last.as_ref()?;
+        Some(last.at.minus(last.sent_at.since(at)))
     }
 
     /// How many heartbeats with a number above `seq` left for the peer after `from` and before `to`. Numbers do not

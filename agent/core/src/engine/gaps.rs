@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Engine, Tracked, concerns};
+use super::{Engine, SETTLE, Tracked, concerns};
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
-use crate::gap::{Gap, Witness, quiet};
+use crate::gap::{Account, Gap, Witness, quiet};
 use crate::incident::Incident;
 use crate::peer::{Arrival, Baseline, Peer};
 use crate::rules::{Case, Context, judge};
@@ -14,6 +14,12 @@ use crate::time::Nanos;
 /// A gap closes after this many quiet intervals: time for the peer's account to arrive, and for a path that flaps
 /// to stay one incident.
 const SETTLE_INTERVALS: u32 = 10;
+
+/// For how long the last word of a peer about its own stall may be on its way.
+const TELL: Duration = Duration::from_millis(500);
+
+/// An account that is older is history, such as what a peer tells an agent that was just started.
+const NEWS: Duration = Duration::from_secs(5);
 
 /// A witness that does not hear a peer must have heard it this shortly before, as with echo replies.
 const HEARD_BEFORE: Duration = Duration::from_secs(10);
@@ -32,14 +38,15 @@ impl Engine {
         }
         if !arrival.duplicate {
             self.release_adopted(name, at);
-            let was_silent = self.is_silent(name);
+            if arrival.new_boot.is_some() {
+                self.told.remove(name);
+            }
             self.follow_silence(name, before, &peer, &arrival, at);
             if !arrival.reordered {
                 self.follow_unheard(name, before, &peer, beat, at);
+                self.follow_account(name, before, &peer, at);
             }
-            // Where only the other direction was missing, it works since the peer heard us, not since it said so.
-            let heard_age = beat.heard.as_ref().filter(|_| !was_silent && !beat.goodbye).map(|heard| heard.age);
-            self.settle_or_resume(name, at.minus(heard_age.unwrap_or_default()));
+            self.settle_or_resume(name);
         }
         self.peers.insert(name.to_owned(), peer);
     }
@@ -81,15 +88,47 @@ impl Engine {
             if open.gap.unheard && beat.goodbye {
                 open.gap.lost_to = open.gap.lost_to.max(Some(sent));
             }
+            if open.gap.unheard && !old {
+                // It works since the peer heard us, not since it said so.
+                let heard_at = if beat.goodbye { at } else { since.min(at) };
+                open.gap.resumed = open.gap.resumed.max(heard_at);
+            }
             open.gap.unheard = old;
         }
     }
 
+    /// A host that goes on sending may tell of a stall of its kernel or hypervisor all the same. It opens a case of its
+    /// own, once, unless this host stood still with it.
+    fn follow_account(&mut self, name: &str, before: Baseline, peer: &Peer, at: Nanos) {
+        if self.gaps.contains_key(name) {
+            return;
+        }
+        let accounts = peer.stalls.iter().filter_map(|report| Account::of(peer, *report));
+        let news = accounts.filter(|told| told.is_of_the_host() && self.is_news(name, told, at));
+        let Some(told) = news.max_by_key(|told| told.to.since(told.from)) else { return };
+        if self.stood_still_with(&told) {
+            self.told.insert(name.to_owned(), told.report.from);
+            return;
+        }
+        let since = told.from.minus(self.settings.interval);
+        self.open_gap(name, before, since, at, |gap| {
+            gap.heard_again = true;
+            gap.resumed = gap.since;
+            gap.account = Some(told);
+        });
+    }
+
+    /// Whether an account is of now, and not told before.
+    fn is_news(&self, name: &str, told: &Account, at: Nanos) -> bool {
+        let known = self.told.get(name).is_some_and(|until| told.report.from <= *until);
+        told.to.plus(NEWS) > at && !known
+    }
+
     /// A gap whose directions both work is back; one that fails again is not, and counts once more.
-    fn settle_or_resume(&mut self, name: &str, at: Nanos) {
+    fn settle_or_resume(&mut self, name: &str) {
         let Some(Tracked { gap, .. }) = self.gaps.get_mut(name) else { return };
         match (gap.goes_on(), gap.back) {
-            (false, None) => gap.back = Some(at.max(gap.since)),
+            (false, None) => gap.back = Some(gap.ended()),
             (true, Some(_)) => {
                 gap.back = None;
                 gap.occurrences += 1;
@@ -142,7 +181,7 @@ impl Engine {
         if let Some(open) = self.gaps.get_mut(name) {
             open.gap.fall_silent(since);
         }
-        self.settle_or_resume(name, now);
+        self.settle_or_resume(name);
     }
 
     fn refresh_gap(&mut self, name: &str, now: Nanos) {
@@ -151,9 +190,11 @@ impl Engine {
             return self.close_gap(name, now);
         }
         let witnesses = self.witnesses(name, &open.gap);
+        let neighbours = self.neighbours_in(name, &open.gap);
         let slept = self.own_overlap(open.gap.since, open.gap.back.unwrap_or(now));
         if let (Some(open), Some(peer)) = (self.gaps.get_mut(name), self.peers.get(name)) {
             open.gap.own_stall = open.gap.own_stall.max(slept);
+            open.gap.neighbours = neighbours;
             open.gap.refresh(peer, witnesses, now);
         }
         self.say(name, now, false);
@@ -161,7 +202,10 @@ impl Engine {
 
     /// When a gap that is back will be closed.
     pub(super) fn closes_at(&self, gap: &Gap) -> Option<Nanos> {
-        Some(gap.back?.plus(self.settings.interval * SETTLE_INTERVALS))
+        let back = gap.back?;
+        // A peer follows its own stall for longer, in case it comes back, and both shall say the same.
+        let told = gap.account.is_some_and(|account| account.is_of_the_host());
+        Some(back.plus(if told { SETTLE + TELL } else { self.settings.interval * SETTLE_INTERVALS }))
     }
 
     /// The gap ends whatever its state, since the peer is not watched any more.
@@ -173,7 +217,15 @@ impl Engine {
 
     pub(super) fn close_gap(&mut self, name: &str, now: Nanos) {
         self.say(name, now, true);
-        self.gaps.remove(name);
+        let account = self.gaps.remove(name).and_then(|open| open.gap.account);
+        let Some(peer) = self.peers.get_mut(name) else { return };
+        // What was told up to now belongs to this gap, also what it did not take.
+        let over = peer.stalls.iter().filter(|report| !report.open).map(|report| report.from);
+        let told = over.chain(account.map(|told| told.report.from)).max();
+        peer.clock.settle();
+        if let Some(until) = told {
+            self.told.insert(name.to_owned(), until);
+        }
     }
 
     /// Judges the gap anew and puts the document out, if it says anything else than before.
@@ -219,14 +271,30 @@ impl Engine {
         self.peers.iter().filter(|(witness, _)| *witness != name).filter_map(word).collect()
     }
 
-    /// The part of an interval in which this host itself stood still.
+    /// Other hosts of the peer's hypervisor that stood still together with it, by their own accounts.
+    fn neighbours_in(&self, name: &str, gap: &Gap) -> Vec<String> {
+        let hypervisor = self.peers.get(name).and_then(|peer| peer.hypervisor);
+        let until = gap.back.unwrap_or(self.now);
+        hypervisor.map(|label| self.neighbours(label, name, gap.since, until)).unwrap_or_default()
+    }
+
+    /// The part of an interval in which this host itself stood still, or a CPU of it that made it deaf.
     pub(super) fn own_overlap(&self, from: Nanos, to: Nanos) -> Duration {
-        self.own_stalls.iter().map(|stall| stall.1.min(to).since(stall.0.max(from))).sum()
+        let deaf = self.cpus.values().filter(|tracked| tracked.case.deaf());
+        let deaf = deaf.map(|tracked| (tracked.case.from, tracked.case.to.unwrap_or(self.now)));
+        let mut stalls: Vec<_> = self.own_stalls.iter().copied().chain(deaf).collect();
+        stalls.sort_unstable();
+        let (mut sum, mut counted) = (Duration::ZERO, from);
+        for (begin, end) in stalls {
+            sum += end.min(to).since(begin.max(counted));
+            counted = counted.max(end);
+        }
+        sum
     }
 }
 
 /// Whether a reader learns anything new. A length goes on by itself, so it is said again only once it has doubled.
-fn changed(said: &Incident, now: &Incident) -> bool {
+pub(super) fn changed(said: &Incident, now: &Incident) -> bool {
     let kinds =
         |incident: &Incident| incident.evidence.iter().map(|e| std::mem::discriminant(&e.fact)).collect::<Vec<_>>();
     let classes = |incident: &Incident| incident.ruled_out.iter().map(|out| out.class).collect::<Vec<_>>();

@@ -20,13 +20,17 @@ use crate::document::{Identity, Wall};
 use crate::evidence::{Evidence, Fact, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, StallReport, name_hash};
 use crate::gap::Gap;
 use crate::incident::{HostFacts, Incident};
+use crate::io::IoTrack;
 use crate::load::LoadTrack;
 use crate::own::OwnStall;
 use crate::peer::Peer;
 use crate::settings::Settings;
 use crate::time::Nanos;
+use cpus::TrackedCpu;
+use own::TrackedOwn;
 
 mod adopt;
+mod cpus;
 mod gaps;
 mod own;
 #[cfg(test)]
@@ -36,6 +40,8 @@ mod tests;
 const RECENT: Duration = Duration::from_secs(10);
 /// Pieces of such evidence that are kept.
 const MAX_RECENT: usize = 128;
+/// A stall of this host is closed when it did not come back for this long: an on and off of a second is one incident.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Own stalls that are remembered to excuse others with.
 const MAX_OWN: usize = 64;
 /// Former peers whose numbers are remembered.
@@ -73,15 +79,25 @@ pub struct Engine {
     /// The last numbers that left for peers which are configured away.
     numbers: BTreeMap<String, u64>,
     gaps: BTreeMap<String, Tracked>,
+    /// Which of its own stalls each peer has told that a case was made of: all that began until then, on its clock.
+    told: BTreeMap<String, Nanos>,
     /// Incidents of an earlier run of the agent whose peer was not heard yet.
     adopted: BTreeMap<String, Incident>,
     /// When this host itself stood still.
     own_stalls: VecDeque<(Nanos, Nanos)>,
     /// Own stalls that are not judged yet.
     pending: Vec<OwnStall>,
+    /// A stall of this host as a whole that is over, and may come back or be explained better.
+    own: Option<TrackedOwn>,
+    /// CPUs of this host that stand still, or did not long ago.
+    cpus: BTreeMap<u32, TrackedCpu>,
+    /// By how much each peer's clock seems to have gone on while this host's stood still, and since when.
+    clock_step: Option<(Nanos, BTreeMap<String, Duration>)>,
     reports: VecDeque<StallReport>,
     load: LoadTrack,
     load_identity: Option<Identity>,
+    io: IoTrack,
+    io_identity: Option<Identity>,
     recent: VecDeque<Evidence>,
     overflow: u64,
     now: Nanos,
@@ -100,12 +116,18 @@ impl Engine {
             hashes: BTreeMap::new(),
             numbers: BTreeMap::new(),
             gaps: BTreeMap::new(),
+            told: BTreeMap::new(),
             adopted: BTreeMap::new(),
             own_stalls: VecDeque::new(),
             pending: Vec::new(),
+            own: None,
+            cpus: BTreeMap::new(),
+            clock_step: None,
             reports: VecDeque::new(),
             load: LoadTrack::default(),
             load_identity: None,
+            io: IoTrack::default(),
+            io_identity: None,
             recent: VecDeque::new(),
             overflow: 0,
             now: Nanos(0),
@@ -145,6 +167,7 @@ impl Engine {
             self.numbers.pop_first();
         }
         self.peers.retain(|name, _| known.contains(name));
+        self.told.retain(|name, _| known.contains(name));
     }
 
     /// Takes a piece of evidence. What is about a host that is not in the settings is ignored.
@@ -159,7 +182,9 @@ impl Engine {
             Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
             Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
             Fact::AgentLate(late) => self.on_agent_late(from, to, late.clone()),
+            Fact::CpuStall(stall) => self.on_cpu_stall(from, to, (**stall).clone()),
             Fact::CpuLoad(load) => self.on_load(from, to, load),
+            Fact::IoLoad(load) => self.on_io(from, to, load),
             Fact::SocketOverflow { count } => {
                 self.overflow += count;
                 self.remember(evidence);
@@ -171,7 +196,9 @@ impl Engine {
     /// Time has passed; everything that had arrived by `now` was handled.
     pub fn handle_timeout(&mut self, now: Nanos) {
         self.now = self.now.max(now);
-        self.judge_own();
+        self.check_clocks(now);
+        self.judge_own(now);
+        self.check_cpus(now);
         self.check_gaps(now);
     }
 
@@ -211,9 +238,21 @@ impl Engine {
             goodbye: false,
             heard: to.heard_for(now),
             overflow: self.overflow,
-            stalls: self.reports.iter().copied().filter(|stall| stall.to.plus(TELL_STALLS) > now).collect(),
+            stalls: self.stalls(now),
             views: self.views(peer, now),
+            hypervisor: self.hypervisor(),
         })
+    }
+
+    /// What this host tells of its own stalls; what is open goes on until now.
+    fn stalls(&self, now: Nanos) -> Vec<StallReport> {
+        let until_now = |stall: &StallReport| StallReport { to: if stall.open { now } else { stall.to }, ..*stall };
+        self.reports.iter().map(until_now).filter(|stall| stall.to.plus(TELL_STALLS) > now).collect()
+    }
+
+    /// The hypervisor that this host runs on, by the hash of its label.
+    fn hypervisor(&self) -> Option<u64> {
+        self.settings.labels.get("hypervisor").map(|label| name_hash(label))
     }
 
     /// What this host sees of the peers other than `except`.
@@ -272,10 +311,12 @@ impl Engine {
         self.recent.push_back(evidence);
     }
 
-    /// Takes a stall of this host into what the peers are told.
+    /// Takes a stall of this host into what the peers are told; a newer version of a report takes its place.
     fn report(&mut self, report: StallReport) {
+        self.reports.retain(|old| (old.from, old.cpu) != (report.from, report.cpu));
         if self.reports.len() == MAX_STALLS {
-            self.reports.pop_front();
+            let closed = self.reports.iter().position(|old| !old.open).unwrap_or(0);
+            self.reports.remove(closed);
         }
         self.reports.push_back(report);
     }
@@ -286,6 +327,7 @@ fn concerns(evidence: &Evidence, peer: &str) -> bool {
     match evidence.fact {
         Fact::Retransmits { .. } | Fact::SendRefused { .. } => evidence.host == peer,
         Fact::Drops { .. } | Fact::SocketOverflow { .. } | Fact::EventsLost { .. } => true,
+        Fact::KernelMessage(ref message) => message.about == "netdev-watchdog",
         _ => false,
     }
 }

@@ -1,40 +1,152 @@
 //! Stalls and load of this host itself.
 
-use super::{Engine, MAX_OWN};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Engine, MAX_OWN, SETTLE};
+use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
-use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, StallReport};
-use crate::load::Saturation;
-use crate::own::OwnStall;
+use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, IoLoad, StallReport};
+use crate::gap::Account;
+use crate::incident::{Class, Incident};
+use crate::own::{Behind, OwnStall};
+use crate::peer::Peer;
 use crate::rules::{Case, Context, Judgement, judge};
 use crate::time::Nanos;
+
+/// A sentinel whose CPU goes on together with the agent has told so after this time.
+const SENTINELS_TELL: Duration = Duration::from_millis(80);
+/// A step of the clock is as long as the longest that shows in this time: what waited comes in one burst.
+const BURST: Duration = Duration::from_millis(150);
+/// How far the ends of stalls of several hosts may lie apart that are one, heartbeats being an interval apart.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// Tasks that wait for storage for longer are an incident; a disk that is merely slow answers in between.
+const IO_STALL: Duration = Duration::from_secs(2);
+
+/// A stall of this host as a whole, and the incident that it became.
+pub(super) struct TrackedOwn {
+    stall: OwnStall,
+    identity: Identity,
+    said: Option<Incident>,
+}
+
+impl TrackedOwn {
+    /// The CPUs that stood still with the host.
+    pub(super) fn cpus(&mut self) -> &mut [CpuCase] {
+        &mut self.stall.cpus
+    }
+}
 
 impl Engine {
     /// A tick that came late by an interval or more is a stall to be judged; a shorter one only excuses others.
     pub(super) fn on_agent_late(&mut self, from: Nanos, to: Nanos, agent: AgentLate) {
+        self.excuse(from, to);
+        if to.since(from) >= self.settings.interval {
+            self.pending.push(OwnStall::late(from, to, agent));
+        }
+    }
+
+    /// Notes that this host cannot blame anybody for that interval.
+    pub(super) fn excuse(&mut self, from: Nanos, to: Nanos) {
         if self.own_stalls.len() == MAX_OWN {
             self.own_stalls.pop_front();
         }
         self.own_stalls.push_back((from, to));
-        if to.since(from) >= self.settings.interval {
-            self.pending.push(OwnStall { from, to, agent, late_timers: Vec::new() });
+    }
+
+    /// Judges what stalled this host since the last turns; a long stall is an incident that is over already.
+    pub(super) fn judge_own(&mut self, now: Nanos) {
+        let told = |stall: &OwnStall| stall.agent.cpus_watched == 0 || stall.to.plus(SENTINELS_TELL) <= now;
+        let (ripe, pending) = std::mem::take(&mut self.pending).into_iter().partition(told);
+        self.pending = pending;
+        for stall in ripe {
+            self.judge_stall(stall);
+        }
+        self.follow_own(now);
+    }
+
+    fn judge_stall(&mut self, mut stall: OwnStall) {
+        stall.late_timers = self.late_timers(&stall);
+        let stalled = self.cpus_in(stall.from, stall.to);
+        if self.is_of_all_cpus(&stall, &stalled) {
+            stall.cpus = stalled.iter().filter_map(|cpu| self.take_cpu(*cpu)).collect();
+        } else if !stalled.is_empty() {
+            // The agent stood still since its CPU did, until it was moved: the CPU is the incident.
+            return;
+        }
+        let long = stall.length() >= self.settings.gap.min(self.settings.cpu_stall);
+        if !long {
+            let judgement = judge(&self.context(), Case::Own(&stall));
+            return self.report_own(&stall, &judgement);
+        }
+        self.take_own(stall);
+    }
+
+    /// A stall that comes back before the one before could close is the same incident, unless it is of another kind.
+    fn take_own(&mut self, stall: OwnStall) {
+        let class = |engine: &Self, stall: &OwnStall| judge(&engine.context(), Case::Own(stall)).verdict.class;
+        if let Some(mut known) = self.own.take() {
+            if class(self, &known.stall) == class(self, &stall) && stall.behind.is_none() {
+                let (since, occurrences) = (known.stall.since, known.stall.occurrences + 1);
+                known.stall = OwnStall { since, occurrences, ..stall };
+                self.own = Some(known);
+                return;
+            }
+            self.say_own(&mut known, true);
+        }
+        let identity = Identity::new(&self.settings.host, stall.from, self.now, self.wall);
+        self.own = Some(TrackedOwn { stall, identity, said: None });
+    }
+
+    /// Says what is new of the stall, with what others tell meanwhile, and closes it in the end.
+    fn follow_own(&mut self, now: Nanos) {
+        let Some(mut known) = self.own.take() else { return };
+        let (from, to) = (known.stall.from, known.stall.to);
+        known.stall.neighbours =
+            self.hypervisor().map(|label| self.neighbours(label, "", from, to)).unwrap_or_default();
+        let closed = to.plus(SETTLE) <= now;
+        self.say_own(&mut known, closed);
+        if !closed {
+            self.own = Some(known);
         }
     }
 
-    /// Judges what stalled this host since the last turn; a long stall is an incident, over already.
-    pub(super) fn judge_own(&mut self) {
-        for mut stall in std::mem::take(&mut self.pending) {
-            stall.late_timers = self.late_timers(&stall);
-            let judgement = judge(&Context { settings: &self.settings, now: self.now }, Case::Own(&stall));
-            self.report(StallReport {
-                from: stall.from,
-                to: stall.to,
-                class: judgement.verdict.class,
-                state: judgement.verdict.detail.state,
-            });
-            if stall.length() >= self.settings.gap.min(self.settings.cpu_stall) {
-                self.say_own(&stall, judgement);
-            }
+    fn say_own(&mut self, known: &mut TrackedOwn, closed: bool) {
+        let stall = &known.stall;
+        let judgement = judge(&self.context(), Case::Own(stall));
+        self.report_own(stall, &judgement);
+        let evidence = stall.evidence(&self.settings.host);
+        let ended = match &stall.behind {
+            // By this host's own clock no time passed.
+            Some(behind) => stall.to.plus(behind.length),
+            None => stall.to,
+        };
+        let (occurrences, now) = (stall.occurrences, self.now);
+        let draft =
+            Draft { identity: &known.identity, ended: Some(ended), closed, now, occurrences, evidence, dropped: 0 };
+        let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
+        if known.said.as_ref().is_none_or(|said| super::gaps::changed(said, &document)) {
+            known.said = Some(document.clone());
+            self.out.push_back(document);
         }
+    }
+
+    fn report_own(&mut self, stall: &OwnStall, judgement: &Judgement) {
+        let verdict = &judgement.verdict;
+        self.report(StallReport {
+            from: stall.since,
+            to: stall.to,
+            class: verdict.class,
+            state: verdict.detail.state,
+            cpu: verdict.subject.cpu,
+            clock: verdict.detail.clock,
+            open: false,
+            deaf: true,
+        });
+    }
+
+    pub(super) fn context(&self) -> Context<'_> {
+        Context { settings: &self.settings, now: self.now }
     }
 
     /// Late timers that overlap the stall.
@@ -44,37 +156,107 @@ impl Engine {
         self.recent.iter().filter(late).filter(overlaps).cloned().collect()
     }
 
-    fn say_own(&mut self, stall: &OwnStall, judgement: Judgement) {
-        let identity = Identity::new(&self.settings.host, stall.from, stall.to, self.wall);
-        let evidence = stall.evidence(&self.settings.host);
-        let ended = Some(stall.to);
-        let draft =
-            Draft { identity: &identity, ended, closed: true, now: stall.to, occurrences: 1, evidence, dropped: 0 };
-        self.out.push_back(incident(draft, judgement, &self.settings.host, &self.me.facts));
+    /// Looks whether the clock of this host stood still while those of its peers went on, which is a stall that no
+    /// clock of this host shows. Peers that disagree are right: then it was the other peer's clock that leapt.
+    pub(super) fn check_clocks(&mut self, now: Nanos) {
+        let behind = |(name, peer): (&String, &Peer)| {
+            let behind = peer.clock.behind();
+            (behind >= self.settings.cpu_stall).then(|| (name.clone(), behind))
+        };
+        let seen: Vec<_> = self.peers.iter().filter_map(behind).collect();
+        if let (None, false) = (&self.clock_step, seen.is_empty()) {
+            self.clock_step = Some((now, BTreeMap::new()));
+        }
+        let Some((since, mut steps)) = self.clock_step.take() else { return };
+        for (name, behind) in seen {
+            let known = steps.entry(name).or_default();
+            *known = behind.max(*known);
+        }
+        if since.plus(BURST) > now {
+            self.clock_step = Some((since, steps));
+            return;
+        }
+        self.conclude_step(since, &steps);
+    }
+
+    fn conclude_step(&mut self, at: Nanos, steps: &BTreeMap<String, Duration>) {
+        let heard = |peer: &Peer| peer.last.as_ref().is_some_and(|last| last.at >= at);
+        // A machine of the same hypervisor may have stood still as well: its clock agrees with this one's either way.
+        let hypervisor = self.hypervisor();
+        let elsewhere = |peer: &Peer| hypervisor.is_none() || peer.hypervisor != hypervisor;
+        let disagrees = |name: &String, peer| heard(peer) && elsewhere(peer) && !steps.contains_key(name);
+        let disagree = self.peers.iter().any(|(name, peer)| disagrees(name, peer));
+        for peer in self.peers.values_mut() {
+            peer.clock.settle();
+        }
+        let Some(length) = steps.values().max().copied().filter(|_| !disagree) else { return };
+        let peers = steps.keys().cloned().collect();
+        self.take_own(OwnStall::clock_stood(at, Behind { length, peers }));
+    }
+
+    /// Peers of that hypervisor, other than `except`, that tell of a pause of their own at that time.
+    pub(super) fn neighbours(&self, hypervisor: u64, except: &str, from: Nanos, to: Nanos) -> Vec<String> {
+        let paused = |class: Class| matches!(class, Class::VmPause | Class::HypervisorStall);
+        let together = |account: Account| account.from <= to.plus(TOGETHER) && account.to.plus(TOGETHER) >= from;
+        let stood = |peer: &Peer| {
+            let mut pauses = peer.stalls.iter().filter(|report| paused(report.class));
+            pauses.any(|report| Account::of(peer, *report).is_some_and(together))
+        };
+        let peers = self.peers.iter().filter(|(name, peer)| *name != except && peer.hypervisor == Some(hypervisor));
+        peers.filter(|(_, peer)| stood(peer)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether this host stood still as well while the peer did, so that it cannot say more than that.
+    pub(super) fn stood_still_with(&self, told: &Account) -> bool {
+        let (from, to) = (told.from, told.to);
+        let own = self.own.as_ref().map(|known| (known.stall.from, known.stall.to));
+        let together = own.is_some_and(|(begin, end)| begin <= to.plus(TOGETHER) && end.plus(TOGETHER) >= from);
+        together || self.own_overlap(from, to) * 2 > to.since(from)
     }
 
     pub(super) fn on_load(&mut self, from: Nanos, to: Nanos, load: &CpuLoad) {
         let Some(found) = self.load.on_reading(from, to, load, self.settings.saturation) else { return };
-        let context = Context { settings: &self.settings, now: to };
-        let judgement = judge(&context, Case::Load(&found));
-        let is_new = self.load_identity.is_none();
-        let identity = self
-            .load_identity
-            .get_or_insert_with(|| Identity::new(&self.settings.host, found.since, to, self.wall))
-            .clone();
-        if is_new || found.over {
-            self.say_load(&identity, &found, judgement, to);
-        }
-        if found.over {
-            self.load_identity = None;
-        }
+        let fact = Fact::CpuLoad(found.load.clone());
+        let lasting = Lasting { since: found.since, last: found.last, over: found.over, fact };
+        let identity = self.load_identity.take();
+        self.load_identity = self.say_lasting(identity, lasting, Case::Load(&found), to);
     }
 
-    fn say_load(&mut self, identity: &Identity, found: &Saturation, judgement: Judgement, now: Nanos) {
-        let fact = Fact::CpuLoad(found.load.clone());
-        let evidence = vec![Evidence::during(&self.settings.host, found.since, found.last, fact)];
-        let ended = found.over.then_some(found.last);
-        let draft = Draft { identity, ended, closed: found.over, now, occurrences: 1, evidence, dropped: 0 };
-        self.out.push_back(incident(draft, judgement, &self.settings.host, &self.me.facts));
+    pub(super) fn on_io(&mut self, from: Nanos, to: Nanos, load: &IoLoad) {
+        let Some(found) = self.io.on_reading(from, to, load, IO_STALL) else { return };
+        let fact = Fact::IoLoad(found.load.clone());
+        let lasting = Lasting { since: found.since, last: found.last, over: found.over, fact };
+        self.report(StallReport {
+            from: found.since,
+            to: found.last,
+            class: Class::IoStall,
+            open: !found.over,
+            ..StallReport::default()
+        });
+        let identity = self.io_identity.take();
+        self.io_identity = self.say_lasting(identity, lasting, Case::Io(&found), to);
     }
+
+    /// A state that lasts is said when it is found and when it is over; the identity is handed back while it goes on.
+    fn say_lasting(&mut self, known: Option<Identity>, of: Lasting, case: Case<'_>, now: Nanos) -> Option<Identity> {
+        let is_new = known.is_none();
+        let identity = known.unwrap_or_else(|| Identity::new(&self.settings.host, of.since, now, self.wall));
+        if is_new || of.over {
+            let judgement = judge(&self.context(), case);
+            let evidence = vec![Evidence::during(&self.settings.host, of.since, of.last, of.fact)];
+            let ended = of.over.then_some(of.last);
+            let draft =
+                Draft { identity: &identity, ended, closed: of.over, now, occurrences: 1, evidence, dropped: 0 };
+            self.out.push_back(incident(draft, judgement, &self.settings.host, &self.me.facts));
+        }
+        (!of.over).then_some(identity)
+    }
+}
+
+/// A state of this host that lasts, as its incident shows it.
+struct Lasting {
+    since: Nanos,
+    last: Nanos,
+    over: bool,
+    fact: Fact,
 }

@@ -7,6 +7,7 @@
 //! to the hypervisor while the kernel's timers were on time. Rules out: steal, late timers, waiting for a CPU.
 
 use super::{Case, Context, Opinion, account, holds_with, host, percent, sent_all_along, time, told_otherwise};
+use crate::cpu::CpuCase;
 use crate::gap::Gap;
 use crate::incident::{AgentState, Class, Detail};
 use crate::own::OwnStall;
@@ -20,7 +21,8 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         Case::Gap(gap) if gap.heard_again => after(gap),
         Case::Gap(gap) => during(context, gap),
         Case::Own(stall) => own(context, stall),
-        Case::Load(_) => Opinion::NotConcerned,
+        Case::Cpu(case) => one_cpu(context, case),
+        Case::Load(_) | Case::Io(_) => Opinion::NotConcerned,
     }
 }
 
@@ -102,7 +104,25 @@ fn describe(state: AgentState) -> &'static str {
     }
 }
 
+/// A quota is counted for each CPU: it may keep the agent's thread from one of them only.
+fn one_cpu(context: &Context<'_>, case: &CpuCase) -> Opinion {
+    let throttled = case.share(|look| look.throttled_ns, context.now).filter(|share| *share >= MOST);
+    let Some(share) = throttled.filter(|_| case.timer_dead() == Some(false)) else {
+        return Opinion::RuledOut(format!("the agent ran on other CPUs; its thread on CPU {} did not", case.cpu));
+    };
+    let me = context.me();
+    let summary = format!(
+        "the agent of {me} was throttled by its CPU quota on CPU {} ({} of the time)",
+        case.cpu,
+        percent(share)
+    );
+    holds_with(0.9, host(me), summary, Detail { state: Some(AgentState::Throttled), ..Detail::default() })
+}
+
 fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
+    if stall.behind.is_some() {
+        return Opinion::RuledOut("the clock of the whole host stood still".into());
+    }
     let length = time(stall.length());
     let of_me = |confidence, how: &str, state| {
         let summary = format!("the agent of {} {how} for {length}", context.me());
@@ -132,6 +152,7 @@ fn not_the_agent(stall: &OwnStall) -> Option<Opinion> {
     let (_, stolen) = stall.agent.steal.unwrap_or_default();
     let causes = [
         (stall.share(Some(stolen)), "the hypervisor ran something else"),
+        (stall.all_timers_dead().map(f64::from), "no CPU took a timer interrupt"),
         (stall.timers_late(), "timers were late as well"),
         (stall.share(stall.agent.waited_ns), "the agent was runnable and waited for a CPU"),
         (stall.share(Some(stall.agent.suspended_ns)), "the host was suspended"),

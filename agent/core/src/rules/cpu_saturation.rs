@@ -19,6 +19,8 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         Case::Load(load) => saturated(context, load),
         Case::Own(stall) => starved(context, stall),
         Case::Gap(gap) => peer(gap),
+        Case::Cpu(case) => Opinion::RuledOut(format!("CPU {} did not go from task to task", case.cpu)),
+        Case::Io(_) => Opinion::RuledOut("the CPUs had room".into()),
     }
 }
 

@@ -11,8 +11,9 @@ use super::{Case, Context, Opinion, holds, host, time};
 use crate::gap::Gap;
 use crate::peer::Kernel;
 
-/// A shorter silence of everything is also what a live migration or a short pause looks like.
-const DOWN_AFTER: Duration = Duration::from_secs(2);
+/// A shorter silence of everything is also what a machine looks like that is paused: for a snapshot, a live migration, or
+/// by a hypervisor that is itself held up for seconds. Until then it is `unknown`, with the same evidence.
+const DOWN_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     let Case::Gap(gap) = case else {

@@ -8,31 +8,43 @@
 
 use std::time::Duration;
 
+use crate::cpu::CpuCase;
 use crate::evidence::StallReport;
 use crate::gap::Gap;
 use crate::incident::{Class, Detail, RuledOut, Subject, Verdict};
+use crate::io::IoWait;
 use crate::load::Saturation;
 use crate::own::OwnStall;
 use crate::settings::Settings;
 use crate::time::Nanos;
 
 mod agent_stall;
+mod cpu_lockup;
 mod cpu_saturation;
 mod host_down;
+mod hypervisor_stall;
+mod io_stall;
 mod path_drop;
 mod restart;
+mod scheduler_stall;
 #[cfg(test)]
 mod tests;
+mod timer_lockup;
 mod unknown;
 mod vcpu_stall;
+mod vm_pause;
 
 /// What is judged.
 #[derive(Clone, Copy)]
 pub enum Case<'a> {
     /// A gap between this host and a peer.
     Gap(&'a Gap),
-    /// A stall of this host's own agent.
+    /// A stall of this host as a whole, or of its agent.
     Own(&'a OwnStall),
+    /// A CPU of this host that stands still.
+    Cpu(&'a CpuCase),
+    /// Tasks of this host that wait for storage.
+    Io(&'a IoWait),
     /// More work than CPUs on this host.
     Load(&'a Saturation),
 }
@@ -96,10 +108,16 @@ pub struct Judgement {
 type Rule = fn(&Context<'_>, Case<'_>) -> Opinion;
 
 /// Every rule; the order decides between equals.
-const RULES: [(Class, Rule); 6] = [
+const RULES: [(Class, Rule); 12] = [
     (Class::Restart, restart::judge),
     (Class::AgentStall, agent_stall::judge),
+    (Class::TimerLockup, timer_lockup::judge),
+    (Class::CpuLockup, cpu_lockup::judge),
+    (Class::SchedulerStall, scheduler_stall::judge),
     (Class::VcpuStall, vcpu_stall::judge),
+    (Class::HypervisorStall, hypervisor_stall::judge),
+    (Class::VmPause, vm_pause::judge),
+    (Class::IoStall, io_stall::judge),
     (Class::CpuSaturation, cpu_saturation::judge),
     (Class::HostDown, host_down::judge),
     (Class::PathDrop, path_drop::judge),
@@ -129,7 +147,7 @@ pub fn judge(context: &Context<'_>, case: Case<'_>) -> Judgement {
     let Finding { confidence, subject, summary, detail } = finding;
     Judgement {
         verdict: Verdict { class, subject, confidence, summary, detail },
-        provisional: matches!(case, Case::Gap(_)),
+        provisional: matches!(case, Case::Gap(_) | Case::Cpu(_) | Case::Own(_)),
         ruled_out,
         missing,
         witnesses: witnesses(case),
@@ -139,7 +157,8 @@ pub fn judge(context: &Context<'_>, case: Case<'_>) -> Judgement {
 fn witnesses(case: Case<'_>) -> Vec<String> {
     match case {
         Case::Gap(gap) => gap.witnesses.iter().map(|witness| witness.name.clone()).collect(),
-        Case::Own(_) | Case::Load(_) => Vec::new(),
+        Case::Own(stall) => stall.neighbours.clone(),
+        Case::Cpu(_) | Case::Io(_) | Case::Load(_) => Vec::new(),
     }
 }
 
@@ -153,6 +172,29 @@ fn holds_with(confidence: f64, subject: Subject, summary: String, detail: Detail
 
 fn host(name: &str) -> Subject {
     Subject { host: Some(name.to_owned()), ..Subject::default() }
+}
+
+fn cpu_of(name: &str, cpu: u32) -> Subject {
+    Subject { cpu: Some(cpu), ..host(name) }
+}
+
+/// A CPU in words.
+fn of_cpu(name: &str, cpu: u32) -> String {
+    format!("CPU {cpu} of {name}")
+}
+
+/// What a rule about kernels and hypervisors says of a peer: its own account holds, or rules out, or is missing.
+fn by_account(context: &Context<'_>, gap: &Gap, class: Class, what: &str) -> Opinion {
+    if let Some(report) = account(gap, class) {
+        let place = report.cpu.map_or_else(|| gap.peer.clone(), |cpu| of_cpu(&gap.peer, cpu));
+        let length = time(gap.told_length(context.now));
+        let summary = format!("{place} {what} for {length}, by the account of {}", gap.peer);
+        let subject = Subject { cpu: report.cpu, ..host(&gap.peer) };
+        return holds_with(0.93, subject, summary, Detail { clock: report.clock, ..Detail::default() });
+    }
+    told_otherwise(gap, class)
+        .or_else(|| sent_all_along(gap))
+        .unwrap_or_else(|| Opinion::CannotTell(format!("{} has not said what it did", gap.peer)))
 }
 
 /// The peer's own account of the gap, where it is of that class.

@@ -4,6 +4,8 @@
 //! silence lasts, another host that still hears the peer. Rules out: all numbers arrived; the peer did not send;
 //! the peer's kernel answered that nobody listens.
 
+use std::time::Duration;
+
 use super::{Case, Context, Finding, Opinion, holds_with, time};
 use crate::gap::Gap;
 use crate::incident::{Detail, Direction, Subject};
@@ -15,11 +17,16 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         }
         Case::Gap(gap) if gap.silent && !gap.heard_again => while_silent(context, gap),
         Case::Gap(gap) => by_numbers(context, gap),
-        Case::Own(_) | Case::Load(_) => {
+        Case::Io(_) => Opinion::NotConcerned,
+        Case::Own(_) | Case::Cpu(_) | Case::Load(_) => {
             Opinion::RuledOut("it is this host itself that stood still, whatever it did not hear".into())
         }
     }
 }
+
+/// A host that sends and does not hear may have lost the CPU that its network card interrupts. It notices that within a
+/// second: half of one for the threshold, a few ticks to look.
+const ACCOUNT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Numbers prove what was lost before; that the present silence is the same is likely, not proven.
 const SILENT_AGAIN: f64 = 0.7;
@@ -78,6 +85,15 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
             "nothing came in of {} for {} and nothing of it is missing: it could not take what was sent to it",
             gap.peer,
             time(gap.quiet)
+        ));
+    }
+    if direction == Direction::ToPeer && gap.lost_while_deaf(context.settings.interval, context.now) {
+        return Opinion::RuledOut(format!("{} itself says that it stood still and may have been deaf", gap.peer));
+    }
+    if direction == Direction::ToPeer && context.now.since(gap.started) < ACCOUNT_PATIENCE {
+        return Opinion::CannotTell(format!(
+            "{} may have been deaf for reasons of its own, and may still say so",
+            gap.peer
         ));
     }
     let detail = Detail { direction: Some(direction), ..Detail::default() };

@@ -1,13 +1,16 @@
 //! `unknown`: a stall that the evidence cannot tell. It says what can be known, and never guesses.
 
-use super::{Case, Context, Finding, host, time};
+use super::{Case, Context, Finding, cpu_of, host, of_cpu, time};
 use crate::gap::Gap;
 use crate::incident::{Detail, Subject};
 use crate::peer::Kernel;
 
 pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
     let (subject, summary) = match case {
-        Case::Gap(gap) => (path(context, gap), of_gap(context, gap)),
+        Case::Gap(gap) => match gap.told().and_then(|report| report.cpu) {
+            Some(cpu) => (cpu_of(&gap.peer, cpu), of_account(context, gap, cpu)),
+            None => (path(context, gap), of_gap(context, gap)),
+        },
         Case::Own(stall) => {
             let summary = format!(
                 "the agent of {} did not run for {}, and nothing that was measured accounts for it",
@@ -16,13 +19,32 @@ pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
             );
             (host(context.me()), summary)
         }
+        Case::Cpu(case) => {
+            let length = time(case.length(context.now));
+            let what = match case.alive() {
+                Some(false) => "did nothing at all",
+                _ => "did not run what was due",
+            };
+            (cpu_of(context.me(), case.cpu), format!("{} {what} for {length}", of_cpu(context.me(), case.cpu)))
+        }
         Case::Load(_) => (host(context.me()), format!("{} was busy", context.me())),
+        Case::Io(_) => (host(context.me()), format!("tasks of {} waited for storage", context.me())),
     };
     Finding { confidence: 0.0, subject, summary, detail: Detail::default() }
 }
 
 fn path(context: &Context<'_>, gap: &Gap) -> Subject {
     Subject { host: Some(context.me().to_owned()), peer: Some(gap.peer.clone()), ..Subject::default() }
+}
+
+/// The peer knows that a CPU of it stands still, and not why.
+fn of_account(context: &Context<'_>, gap: &Gap, cpu: u32) -> String {
+    let length = time(gap.told_length(context.now));
+    format!(
+        "{} stands still for {length} by the account of {}, which cannot tell why",
+        of_cpu(&gap.peer, cpu),
+        gap.peer
+    )
 }
 
 fn of_gap(context: &Context<'_>, gap: &Gap) -> String {

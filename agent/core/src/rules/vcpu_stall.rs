@@ -1,10 +1,13 @@
 //! `vcpu-stall`: the hypervisor did not run one or more of the vCPUs.
 //!
-//! Confirms: the steal time of one CPU covers most of the stall. Rules out: steal that does not. A hypervisor that
-//! reports no steal leaves this open.
+//! Confirms: the steal time of that CPU covers most of the stall; or, where the hypervisor reports none, the CPU did
+//! nothing at all and went on where interrupts were not masked: in user mode, in the idle loop, or in the middle of
+//! kernel code. Rules out: other interrupts that it took, an end just after interrupts were enabled, steal that does not
+//! cover it where there is any.
 
-use super::{Case, Context, Opinion, account, holds, holds_with, host, percent, sent_all_along, time, told_otherwise};
-use crate::gap::Gap;
+use super::{Case, Context, Opinion, by_account, cpu_of, holds_with, of_cpu, percent, time};
+use crate::cpu::CpuCase;
+use crate::evidence::Place;
 use crate::incident::{Class, Detail, Subject};
 use crate::own::OwnStall;
 
@@ -13,13 +16,54 @@ const MOST: f64 = 0.5;
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
+        Case::Cpu(case) => cpu(context, case),
         Case::Own(stall) => own(context, stall),
-        Case::Gap(gap) => peer(gap),
-        Case::Load(_) => Opinion::NotConcerned,
+        Case::Gap(gap) => by_account(context, gap, Class::VcpuStall, "was not run by the hypervisor"),
+        Case::Load(_) | Case::Io(_) => Opinion::NotConcerned,
     }
 }
 
+fn cpu(context: &Context<'_>, case: &CpuCase) -> Opinion {
+    let place = of_cpu(context.me(), case.cpu);
+    let stolen = case.share(|look| look.stolen_ns, context.now).unwrap_or_default();
+    let length = case.length(context.now);
+    if stolen >= MOST {
+        let steal_seconds = Some(stolen * case.last_length(context.now).as_secs_f64());
+        let summary =
+            format!("the hypervisor did not run {place} for {}: steal covers {}", time(length), percent(stolen));
+        let detail = Detail { steal_seconds, ..Detail::default() };
+        return holds_with(0.95, cpu_of(context.me(), case.cpu), summary, detail);
+    }
+    match (case.timer_dead(), case.alive()) {
+        (Some(false), _) => return Opinion::RuledOut(format!("{place} went on taking timer interrupts")),
+        (_, Some(true)) => return Opinion::RuledOut(format!("{place} still took interrupts and switched tasks")),
+        _ => {}
+    }
+    if let Some(handler) = case.handler() {
+        return Opinion::RuledOut(format!("{place} was in the interrupt handler {handler}"));
+    }
+    let Some(landed) = case.landed() else {
+        let what = if case.to.is_some() { "what ended it was not seen" } else { "it still lasts" };
+        return Opinion::CannotTell(format!("{place} did nothing at all, and no steal is reported; {what}"));
+    };
+    let (confidence, went_on) = match (landed.place, landed.just_enabled) {
+        (Place::User, _) => (0.92, "in user mode, which cannot mask interrupts"),
+        (Place::Idle, _) => (0.9, "in the idle loop, long after its timer was due"),
+        (Place::Kernel, Some(false)) => (0.8, "in kernel code that had interrupts on"),
+        (Place::Kernel, Some(true)) => return Opinion::RuledOut(format!("{place} had its interrupts off")),
+        (Place::Kernel | Place::Unknown, _) => {
+            return Opinion::CannotTell(format!("where {place} went on could not be read"));
+        }
+    };
+    let summary =
+        format!("the hypervisor did not run {place} for {} and reports no steal; it went on {went_on}", time(length));
+    holds_with(confidence, cpu_of(context.me(), case.cpu), summary, Detail::default())
+}
+
 fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
+    if stall.behind.is_some() || stall.all_timers_dead() == Some(true) && stall.cpus.len() > 1 {
+        return Opinion::RuledOut("every CPU stood still at once, not one of them".into());
+    }
     let Some((cpu, stolen)) = stall.agent.steal else {
         return Opinion::CannotTell("the hypervisor's steal time was not readable".into());
     };
@@ -27,7 +71,7 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     if share < MOST {
         return Opinion::RuledOut(format!("steal covers only {} of the stall on the agent's CPU", percent(share)));
     }
-    let subject = Subject { cpu: Some(cpu), ..host(context.me()) };
+    let subject = Subject { cpu: Some(cpu), ..cpu_of(context.me(), cpu) };
     let steal_seconds = Some(stolen as f64 / 1e9);
     let summary = format!(
         "the hypervisor did not run CPU {cpu} of {} for {:.2} s of a stall of {}",
@@ -36,15 +80,4 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
         time(stall.length())
     );
     holds_with(0.85, subject, summary, Detail { steal_seconds, ..Detail::default() })
-}
-
-fn peer(gap: &Gap) -> Opinion {
-    if let Some(stall) = account(gap, Class::VcpuStall) {
-        let length = time(stall.to.since(stall.from));
-        let summary = format!("the hypervisor did not run {} for {length}, by the account of {}", gap.peer, gap.peer);
-        return holds(0.9, host(&gap.peer), summary);
-    }
-    told_otherwise(gap, Class::VcpuStall)
-        .or_else(|| sent_all_along(gap))
-        .unwrap_or_else(|| Opinion::CannotTell(format!("{} has not told its steal time", gap.peer)))
 }

@@ -75,6 +75,19 @@ impl Fleet {
         fleet
     }
 
+    /// The same, where these hosts run on one hypervisor.
+    pub(super) fn with_hypervisor(hosts: usize, guests: &[&str], label: &str) -> Self {
+        let mut fleet = Self::new(hosts);
+        for name in guests {
+            let peers = NAMES[..hosts].iter().filter(|peer| *peer != name).map(|peer| (*peer).to_owned()).collect();
+            let labels = [("hypervisor".to_owned(), label.to_owned())].into();
+            let settings = Settings { host: (*name).to_owned(), peers, labels, ..Settings::default() };
+            fleet.host(name).engine.configure(settings);
+        }
+        fleet.run(1.0);
+        fleet
+    }
+
     fn names(&self) -> Vec<&'static str> {
         self.hosts.keys().copied().collect()
     }

@@ -18,9 +18,12 @@ fn number() -> impl Strategy<Value = u64> {
 
 fn beat() -> impl Strategy<Value = Heartbeat> {
     let heard = proptest::option::of((number(), number(), number(), number()));
-    let stall = (number(), number()).prop_map(|(from, length)| {
+    let class =
+        prop_oneof![Just(Class::VcpuStall), Just(Class::VmPause), Just(Class::AgentStall), Just(Class::Unknown)];
+    let cpu = proptest::option::of(0..4_u32);
+    let stall = (number(), number(), class, any::<bool>(), cpu).prop_map(|(from, length, class, open, cpu)| {
         let to = Nanos(from.saturating_add(length));
-        StallReport { from: Nanos(from), to, class: Class::VcpuStall, state: None }
+        StallReport { from: Nanos(from), to, class, open, deaf: open, cpu, ..StallReport::default() }
     });
     let view = (any::<bool>(), proptest::option::of(number()), any::<Option<bool>>()).prop_map(
         |(known, age, kernel_answers)| {
@@ -46,6 +49,7 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
             }),
             stalls,
             views,
+            hypervisor: None,
         },
     )
 }

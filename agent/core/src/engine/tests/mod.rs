@@ -1,6 +1,7 @@
 //! Stories: what happens to a fleet, and what each host must say of it.
 
 mod chaos;
+mod cpus;
 mod faults;
 mod fleet;
 mod hostile;
@@ -138,7 +139,7 @@ fn a_killed_agent_is_not_running_and_its_host_is_not_down() {
 fn a_host_that_is_gone_for_all_is_down_and_then_restarted() {
     let mut fleet = Fleet::new(3);
     fleet.gone("b");
-    fleet.run(10.0);
+    fleet.run(15.0);
     for name in ["a", "c"] {
         let incident = fleet.host(name).incident();
         assert_eq!((incident.verdict.class, incident.state), (Class::HostDown, State::Open));

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::incident::{AgentState, Class, Direction};
+use crate::incident::{AgentState, Class, ClockState, Direction};
 use crate::time::{Nanos, WallNanos};
+
+mod cpu;
+pub use cpu::{CpuStall, Handler, Landed, Place, Poke, Running};
 
 /// One observation: what was seen, of which host, in which interval of this host's boot clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,8 +87,38 @@ pub enum Fact {
         /// Its name, at most 15 bytes.
         comm: String,
     },
+    /// A CPU of this host stands still, or did: due at `from`, overdue (or running again) at `to`.
+    CpuStall(Box<CpuStall>),
     /// How busy this host's CPUs were.
     CpuLoad(CpuLoad),
+    /// How long tasks of this host waited for storage.
+    IoLoad(IoLoad),
+    /// The kernel of this host said so in its log.
+    KernelMessage(KernelMessage),
+    /// A softirq of this host was raised at `from` and ran at `to`.
+    SoftirqDelay {
+        /// The CPU.
+        cpu: u32,
+        /// Which one, such as `NET_RX`.
+        softirq: String,
+    },
+    /// The kernel of this host reports a stall of its RCU grace periods.
+    RcuStall {
+        /// Its own words.
+        detail: String,
+    },
+    /// The kernel's detector of hung tasks reports one.
+    TaskHung {
+        /// Its thread id.
+        pid: u32,
+        /// Its name, at most 15 bytes.
+        comm: String,
+    },
+    /// Derived: the clock of this host stood still while `host` went on; by how much, in nanoseconds.
+    ClockStood {
+        /// How much more time passed for `host` than for this host.
+        behind_ns: u64,
+    },
     /// What the hypervisor took from a CPU of this host.
     Steal {
         /// The CPU.
@@ -194,6 +227,9 @@ pub struct Heartbeat {
     pub stalls: Vec<StallReport>,
     /// What the sender sees of the others, at most [`MAX_VIEWS`].
     pub views: Vec<PeerView>,
+    /// [`name_hash`] of the sender's label `hypervisor`; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hypervisor: Option<u64>,
 }
 
 /// Most stall reports that a heartbeat carries.
@@ -215,17 +251,29 @@ pub struct Heard {
 }
 
 /// A stall that a host noticed of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StallReport {
     /// Begin, on the boot clock of the host that stalled.
     pub from: Nanos,
-    /// End, on the boot clock of the host that stalled.
+    /// End, on the boot clock of the host that stalled; the time of the report while it goes on.
     pub to: Nanos,
     /// Its own verdict.
     pub class: Class,
     /// With `agent-stall`: in which way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<AgentState>,
+    /// The CPU that stalled, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cpu: Option<u32>,
+    /// With `vm-pause`: what the clock did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub clock: Option<ClockState>,
+    /// It goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub open: bool,
+    /// The host may not have heard others meanwhile, nor been able to send.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub deaf: bool,
 }
 
 /// What a host sees of one of its peers.
@@ -269,6 +317,44 @@ pub struct AgentLate {
     pub suspended_ns: u64,
     /// Whether the timer probe was attached, so that the absence of late timers means something.
     pub timers_watched: bool,
+    /// How many CPUs have a sentinel that tells of their stalls.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub cpus_watched: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// How long tasks of a host waited for storage, in an interval.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IoLoad {
+    /// For how long some task waited (`/proc/pressure/io`, some), in nanoseconds.
+    pub some_ns: u64,
+    /// For how long no task ran since all waited (`/proc/pressure/io`, full), in nanoseconds.
+    pub full_ns: u64,
+    /// Tasks that were blocked on storage at its end (`procs_blocked`); absent where not readable.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub blocked: Option<u32>,
+    /// The part of all CPUs' time that was not idle, from 0 to 1; absent where not readable.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub busy: Option<f64>,
+    /// Names of tasks that were blocked at its end, with the kernel function that they wait in; a few.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tasks: Vec<String>,
+}
+
+/// What a kernel said in its log of a lock-up, a stall or a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelMessage {
+    /// What it is about, such as `soft-lockup`.
+    pub about: String,
+    /// The CPU that it names.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cpu: Option<u32>,
+    /// The kernel's own words, at most one line.
+    pub text: String,
 }
 
 /// How busy a host's CPUs were in an interval.

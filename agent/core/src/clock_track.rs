@@ -1,0 +1,129 @@
+//! How the clocks of a peer and of this host move against each other, by its heartbeats.
+//!
+//! The difference between this host's receive time and the peer's send time is the time on the way plus an offset that
+//! nobody needs to know. A packet can only be late, so the *least* difference is the offset: it does not fall unless
+//! this host's clock stood still while the peer's went on, and it does not rise for good unless the peer's did. That is
+//! how a pause shows that stops the clock of a machine, which no clock inside of it can show.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::time::{Nanos, nanos};
+
+/// Differences that are compared; a burst after a pause of a minute at ten a second fits.
+const WINDOW: usize = 640;
+/// What came within this time may be one burst: the last of it counts.
+const BURST: Duration = Duration::from_millis(300);
+/// By how much clocks may drift apart: 500 parts in a million, the most that NTP slews (RFC 5905, 10).
+const DRIFT: f64 = 0.0005;
+
+/// See the module's documentation.
+#[derive(Clone, Debug, Default)]
+pub struct ClockTrack {
+    /// The least difference before the window, in nanoseconds, and when it last counted.
+    floor: Option<(Nanos, i128)>,
+    /// (received, difference) of the newest heartbeats.
+    recent: VecDeque<(Nanos, i128)>,
+}
+
+impl ClockTrack {
+    /// A heartbeat that left at `sent`, by the peer's boot clock, came in at `at`.
+    pub fn on_heartbeat(&mut self, sent: Nanos, at: Nanos) {
+        while self.recent.len() == WINDOW || self.recent.front().is_some_and(|old| old.0.plus(BURST) < at) {
+            self.retire();
+        }
+        self.recent.push_back((at, i128::from(at.0) - i128::from(sent.0)));
+    }
+
+    /// The oldest one joins those that the newest are compared with.
+    fn retire(&mut self) {
+        let Some((at, difference)) = self.recent.pop_front() else { return };
+        let drifted = |(since, floor): (Nanos, i128)| floor + (nanos(at.since(since)) as f64 * DRIFT) as i128;
+        let least = self.floor.map_or(difference, |floor| drifted(floor).min(difference));
+        self.floor = Some((at, least));
+    }
+
+    /// By how much this host's clock fell behind the peer's of late; zero where it did not.
+    #[must_use]
+    pub fn behind(&self) -> Duration {
+        self.shift().map_or(Duration::ZERO, |shift| duration(-shift))
+    }
+
+    /// By how much the peer's clock fell behind this host's; zero where it did not. Packets that are all late look the
+    /// same, until one is not.
+    #[must_use]
+    pub fn peer_behind(&self) -> Duration {
+        self.shift().map_or(Duration::ZERO, duration)
+    }
+
+    fn shift(&self) -> Option<i128> {
+        Some(self.least()?.1 - self.floor?.1)
+    }
+
+    fn least(&self) -> Option<(Nanos, i128)> {
+        self.recent.iter().min_by_key(|(_, difference)| *difference).copied()
+    }
+
+    /// What is so now is what later differences are compared with.
+    pub fn settle(&mut self) {
+        self.floor = self.least().or(self.floor);
+    }
+}
+
+fn duration(nanoseconds: i128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanoseconds.max(0)).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// Ten heartbeats a second from `from` on, each `late_ns` on its way, received by a clock that is `ahead_ns` ahead.
+    fn feed(track: &mut ClockTrack, from: u64, count: u64, late_ns: u64, ahead_ns: u64) {
+        for number in 0..count {
+            let sent = from + number * SECOND / 10;
+            track.on_heartbeat(Nanos(sent), Nanos(sent + late_ns + ahead_ns));
+        }
+    }
+
+    #[test]
+    fn a_steady_peer_shows_nothing() {
+        let mut track = ClockTrack::default();
+        feed(&mut track, SECOND, 600, 200_000, 7 * SECOND);
+        assert_eq!((track.behind(), track.peer_behind()), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn this_hosts_clock_stood_while_a_burst_waited() {
+        let mut track = ClockTrack::default();
+        feed(&mut track, SECOND, 100, 200_000, 7 * SECOND);
+        let resumed = Nanos(18 * SECOND);
+        for number in 0..50 {
+            track.on_heartbeat(Nanos(11 * SECOND + number * SECOND / 10), resumed);
+        }
+        assert_eq!(track.behind().as_millis(), 4_900);
+        track.settle();
+        assert_eq!(track.behind(), Duration::ZERO);
+    }
+
+    #[test]
+    fn packets_that_were_late_for_a_while_are_no_step_of_a_clock() {
+        let mut track = ClockTrack::default();
+        feed(&mut track, SECOND, 100, 200_000, 0);
+        feed(&mut track, 11 * SECOND, 300, 800_000_000, 0);
+        assert!(track.peer_behind() > Duration::from_millis(600), "all are late: it might be the peer's clock");
+        feed(&mut track, 41 * SECOND, 50, 200_000, 0);
+        assert!(track.behind() < Duration::from_millis(50), "only what the clocks may have drifted");
+        assert_eq!(track.peer_behind().as_millis(), 0);
+    }
+
+    #[test]
+    fn a_peer_whose_clock_stood_stays_behind() {
+        let mut track = ClockTrack::default();
+        feed(&mut track, SECOND, 100, 200_000, 0);
+        feed(&mut track, 11 * SECOND, 10, 200_000, 5 * SECOND);
+        assert!(track.peer_behind().abs_diff(Duration::from_secs(5)) < Duration::from_millis(50));
+    }
+}

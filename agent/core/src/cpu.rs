@@ -1,0 +1,224 @@
+//! A CPU of this host that stands still, from the first look at it to its end. It collects; the rules judge.
+//!
+//! Two looks tell it apart: what another CPU sees *while* it stands still (its timer, its other interrupts, whether it
+//! answers when it is poked), and what the CPU itself tells *afterwards* (what the interrupt that ended it landed in).
+
+use std::time::Duration;
+
+use crate::document::Citations;
+use crate::evidence::{CpuStall, Evidence, Fact, Landed, Poke, Running};
+use crate::time::Nanos;
+
+/// A timer interrupt this shortly after the sentinel was due is the one before: both clocks are read one after another.
+const SAME_MOMENT: Duration = Duration::from_millis(10);
+/// More switches a second than this are a CPU that is shared out; a stall has next to none.
+const SHARED_OUT: f64 = 10.0;
+/// A late timer explains a stall where it was late for this part of it.
+const MOST_OF_IT: f64 = 0.8;
+
+/// The facts of one stalled CPU, as the rules see them.
+#[derive(Clone, Debug)]
+pub struct CpuCase {
+    /// The CPU.
+    pub cpu: u32,
+    /// When its sentinel was first due and did not run.
+    pub from: Nanos,
+    /// When it ran again; absent while it has not.
+    pub to: Option<Nanos>,
+    /// How often it stood still before the incident could close.
+    pub occurrences: u32,
+    /// The last look while it stood still; absent where nobody could look.
+    pub during: Option<CpuStall>,
+    /// What was known once it ran again.
+    pub after: Option<CpuStall>,
+    /// For how much of it a timer of this CPU was late, by the probe.
+    pub timer_late: Duration,
+    /// CPUs that stood still because they waited for this one.
+    pub held_up: Vec<u32>,
+    /// Tasks that waited for this CPU.
+    pub waiting: Vec<String>,
+    /// How often it was looked at while it stood still.
+    looks: u32,
+    /// Begin of the present occurrence.
+    since: Nanos,
+    /// What the incident cites beyond its own looks.
+    pub citations: Citations,
+}
+
+impl CpuCase {
+    /// A case that begins with that look at `cpu`.
+    #[must_use]
+    pub fn new(cpu: u32, from: Nanos) -> Self {
+        Self {
+            cpu,
+            from,
+            to: None,
+            occurrences: 1,
+            during: None,
+            after: None,
+            timer_late: Duration::ZERO,
+            held_up: Vec::new(),
+            waiting: Vec::new(),
+            looks: 0,
+            since: from,
+            citations: Citations::default(),
+        }
+    }
+
+    /// Takes a look: overdue since `from`, looked at (or running again) at `to`.
+    pub fn look(&mut self, from: Nanos, to: Nanos, stall: CpuStall) {
+        if self.to.is_some_and(|ended| from >= ended) {
+            self.occurrences += 1;
+            self.since = from;
+        }
+        if stall.over {
+            self.to = Some(to);
+            self.after = Some(stall);
+        } else {
+            self.to = None;
+            self.looks += 1;
+            // A sample of the stack is not taken at every look.
+            let landed = stall.landed.clone().or_else(|| self.during.take().and_then(|before| before.landed));
+            self.during = Some(CpuStall { landed, ..stall });
+        }
+    }
+
+    /// A timer of this CPU was late for that interval.
+    pub fn on_late_timer(&mut self, from: Nanos, to: Nanos) {
+        let overlap = to.min(self.to.unwrap_or(to)).since(from.max(self.from));
+        self.timer_late = self.timer_late.max(overlap);
+    }
+
+    /// How long it has stood still at `now`, from its first begin to its last end.
+    #[must_use]
+    pub fn length(&self, now: Nanos) -> Duration {
+        self.to.unwrap_or(now).since(self.from)
+    }
+
+    /// How long its present, or last, occurrence is at `now`.
+    #[must_use]
+    pub fn last_length(&self, now: Nanos) -> Duration {
+        self.to.unwrap_or(now).since(self.since)
+    }
+
+    /// Begin and end of its present, or last, occurrence, up to `now`.
+    #[must_use]
+    pub fn last(&self, now: Nanos) -> (Nanos, Nanos) {
+        (self.since, self.to.unwrap_or(now))
+    }
+
+    /// Whether it can be judged: a single look may be at a CPU that is just about to go on.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.to.is_some() || self.looks >= 2
+    }
+
+    /// The newest of what is known.
+    #[must_use]
+    pub fn newest(&self) -> Option<&CpuStall> {
+        if self.to.is_some() { self.after.as_ref().or(self.during.as_ref()) } else { self.during.as_ref() }
+    }
+
+    /// Whether its timer gave no interrupt since the sentinel was due; absent where that was not measured.
+    #[must_use]
+    pub fn timer_dead(&self) -> Option<bool> {
+        if let Some(at) = self.during.as_ref().and_then(|look| look.timer_at) {
+            return Some(at <= self.since.plus(SAME_MOMENT));
+        }
+        let length = self.to?.since(self.since).as_secs_f64();
+        if self.timer_late.as_secs_f64() >= length * MOST_OF_IT {
+            return Some(true);
+        }
+        self.after.as_ref()?.timer_at.map(|_| false)
+    }
+
+    /// Whether it did anything at all meanwhile: took another interrupt, switched tasks, answered a poke; absent where
+    /// nobody looked.
+    #[must_use]
+    pub fn alive(&self) -> Option<bool> {
+        if self.landed().is_some() {
+            return Some(false);
+        }
+        let look = self.during.as_ref()?;
+        let moved = [look.interrupts, look.switches].map(|count| count.map(|count| count > 0));
+        if look.poke == Some(Poke::Answered) || moved.contains(&Some(true)) {
+            return Some(true);
+        }
+        (look.poke == Some(Poke::Unanswered) && self.looks >= 2).then_some(false)
+    }
+
+    /// Whether the sentinel ran because it was poked.
+    #[must_use]
+    pub fn answered(&self) -> bool {
+        self.during.as_ref().is_some_and(|look| look.poke == Some(Poke::Answered))
+    }
+
+    /// What the interrupt landed in that ended the silence of this CPU.
+    #[must_use]
+    pub fn landed(&self) -> Option<&Landed> {
+        self.after.as_ref()?.landed.as_ref()
+    }
+
+    /// The kernel's functions that this CPU was in: where the end of the stall landed, else a sample while it lasted.
+    #[must_use]
+    pub fn stack(&self) -> &[String] {
+        let sampled = || self.during.as_ref()?.landed.as_ref();
+        self.landed().or_else(sampled).map_or(&[], |landed| &landed.stack)
+    }
+
+    /// The interrupt handler that it was in, where that one was entered before it was first overdue.
+    #[must_use]
+    pub fn handler(&self) -> Option<&str> {
+        let looks = [self.during.as_ref(), self.after.as_ref()];
+        let handler = looks.into_iter().flatten().find_map(|look| look.handler.as_ref())?;
+        (handler.since <= self.since.plus(Duration::from_millis(200))).then_some(handler.name.as_str())
+    }
+
+    /// The thread that it ran.
+    #[must_use]
+    pub fn running(&self) -> Option<&Running> {
+        self.during.as_ref()?.running.as_ref()
+    }
+
+    /// Whether it ticked and went from task to task all the while: busy, not stalled.
+    #[must_use]
+    pub fn is_shared_out(&self, now: Nanos) -> bool {
+        let looks = [self.after.as_ref(), self.during.as_ref()].into_iter().flatten();
+        let switches = looks.filter_map(|look| look.switches).max().unwrap_or(0);
+        let rate = switches as f64 / self.last_length(now).as_secs_f64().max(1e-3);
+        self.timer_dead() == Some(false) && rate >= SHARED_OUT
+    }
+
+    /// The part of the stall that `of` explains, from 0 to 1; absent where that was not measured.
+    #[must_use]
+    pub fn share(&self, of: impl Fn(&CpuStall) -> Option<u64>, now: Nanos) -> Option<f64> {
+        let (look, length) = self.measured(&of, now)?;
+        Some((of(look)? as f64 / length.as_nanos().max(1) as f64).min(1.0))
+    }
+
+    /// The newest look that has the figure, and the length that it is for.
+    fn measured(&self, of: impl Fn(&CpuStall) -> Option<u64>, now: Nanos) -> Option<(&CpuStall, Duration)> {
+        let looks = [self.after.as_ref(), self.during.as_ref()];
+        let look = looks.into_iter().flatten().find(|look| of(look).is_some())?;
+        Some((look, self.last_length(now)))
+    }
+
+    /// Whether this host may have been deaf while it stood still: a network card interrupts this CPU, and it did not run,
+    /// or not what follows an interrupt. One that only lost its timer still takes packets.
+    #[must_use]
+    pub fn deaf(&self) -> bool {
+        let takes_packets = self.timer_dead() == Some(true) && self.alive() == Some(true);
+        self.newest().is_some_and(|look| look.deaf) && !takes_packets
+    }
+
+    /// All of it as evidence about `host`, up to `now`.
+    #[must_use]
+    pub fn evidence(&self, host: &str, now: Nanos) -> Vec<Evidence> {
+        let until = self.to.unwrap_or(now);
+        let looks = [self.during.as_ref(), self.after.as_ref()].into_iter().flatten();
+        let facts = looks.map(|look| Fact::CpuStall(Box::new(look.clone())));
+        let mut all: Vec<Evidence> = facts.map(|fact| Evidence::during(host, self.from, until, fact)).collect();
+        all.extend_from_slice(self.citations.parts().0);
+        all
+    }
+}

@@ -1,0 +1,206 @@
+//! CPUs of this host that stand still: opening, following, closing.
+
+use std::time::Duration;
+
+use super::own::TrackedOwn;
+use super::{Engine, SETTLE};
+use crate::cpu::CpuCase;
+use crate::document::{Draft, Identity, incident};
+use crate::evidence::{CpuStall, Evidence, Fact, StallReport};
+use crate::incident::Incident;
+use crate::own::OwnStall;
+use crate::rules::{Case, judge};
+use crate::time::Nanos;
+
+/// CPUs that are followed at once.
+const MAX_CPUS: usize = 1024;
+/// Two stalls are of one moment where the later one began this shortly after the earlier one.
+const SAME_BEGIN: Duration = Duration::from_millis(250);
+/// One that waits for another goes on this shortly after it.
+const SAME_END: Duration = Duration::from_millis(300);
+/// Tasks that are named as waiting.
+const MAX_WAITING: usize = 8;
+
+/// A CPU that stands still and the incident that it became.
+pub(super) struct TrackedCpu {
+    pub(super) case: CpuCase,
+    identity: Option<Identity>,
+    said: Option<Incident>,
+}
+
+impl Engine {
+    pub(super) fn on_cpu_stall(&mut self, from: Nanos, to: Nanos, stall: CpuStall) {
+        if self.cpus.len() >= MAX_CPUS && !self.cpus.contains_key(&stall.cpu) {
+            return;
+        }
+        // Where a stall landed is told once more when it has names; by then the stall may be history.
+        let late_news = stall.over && stall.landed.is_some() && !self.cpus.contains_key(&stall.cpu);
+        if self.is_of_own_stall(from, &stall) || late_news {
+            return;
+        }
+        let (cpu, over) = (stall.cpu, stall.over);
+        let fresh = || TrackedCpu { case: CpuCase::new(cpu, from), identity: None, said: None };
+        let tracked = self.cpus.entry(cpu).or_insert_with(fresh);
+        tracked.case.look(from, to, stall);
+        if over && tracked.case.deaf() {
+            self.excuse(from, to);
+        }
+    }
+
+    /// Whether that stall of a CPU belongs to one of the host as a whole; what is new of it goes there.
+    fn is_of_own_stall(&mut self, from: Nanos, stall: &CpuStall) -> bool {
+        let cases = self.own.as_mut().map(TrackedOwn::cpus).unwrap_or_default();
+        let Some(case) = cases.iter_mut().find(|case| case.cpu == stall.cpu && case.last(from).0 == from) else {
+            return false;
+        };
+        if stall.landed.is_some() {
+            case.after = Some(stall.clone());
+        }
+        true
+    }
+
+    /// Opens, follows and closes the cases of single CPUs.
+    pub(super) fn check_cpus(&mut self, now: Nanos) {
+        let cpus: Vec<u32> = self.cpus.keys().copied().collect();
+        for cpu in cpus {
+            self.note_probes(cpu);
+            self.note_held_up(cpu);
+            self.check_cpu(cpu, now);
+        }
+    }
+
+    fn check_cpu(&mut self, cpu: u32, now: Nanos) {
+        let Some(tracked) = self.cpus.get(&cpu) else { return };
+        let case = &tracked.case;
+        if tracked.identity.is_some() {
+            let closes = case.to.is_some_and(|to| to.plus(SETTLE) <= now);
+            return self.say_cpu(cpu, now, closes);
+        }
+        let long = case.last_length(now) >= self.settings.cpu_stall;
+        if case.to.is_some() && !long || case.is_shared_out(now) || long && self.waits_for_another(case) {
+            if case.to.is_some() {
+                self.cpus.remove(&cpu);
+            }
+        } else if long && case.settled() && self.pending.is_empty() {
+            self.open_cpu(cpu, now);
+        }
+    }
+
+    fn open_cpu(&mut self, cpu: u32, now: Nanos) {
+        let subject = format!("{}\0cpu{cpu}", self.settings.host);
+        if let Some(tracked) = self.cpus.get_mut(&cpu) {
+            tracked.identity = Some(Identity::new(&subject, tracked.case.from, now, self.wall));
+            self.say_cpu(cpu, now, false);
+        }
+    }
+
+    /// Judges the case anew and puts the document out, if it says anything else than before.
+    fn say_cpu(&mut self, cpu: u32, now: Nanos, closed: bool) {
+        let Some(mut tracked) = self.cpus.remove(&cpu) else { return };
+        if let Some(identity) = &tracked.identity {
+            let case = &tracked.case;
+            let judgement = judge(&self.context(), Case::Cpu(case));
+            let (class, open) = (judgement.verdict.class, case.to.is_none());
+            let (to, deaf) = (case.to.unwrap_or(now), case.deaf());
+            self.report(StallReport { from: case.from, to, class, cpu: Some(cpu), open, deaf, ..Default::default() });
+            let evidence = case.evidence(&self.settings.host, now);
+            let (occurrences, dropped) = (case.occurrences, case.citations.parts().1);
+            let draft = Draft { identity, ended: case.to, closed, now, occurrences, evidence, dropped };
+            let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
+            if tracked.said.as_ref().is_none_or(|said| super::gaps::changed(said, &document)) {
+                tracked.said = Some(document.clone());
+                self.out.push_back(document);
+            }
+        }
+        if !closed {
+            self.cpus.insert(cpu, tracked);
+        }
+    }
+
+    /// What the probes and the kernel's log say of that CPU at that time.
+    fn note_probes(&mut self, cpu: u32) {
+        let Some(tracked) = self.cpus.get_mut(&cpu) else { return };
+        let case = &mut tracked.case;
+        let (from, to) = (case.from, case.to.unwrap_or(self.now));
+        let meanwhile = |piece: &&Evidence| piece.to > from && piece.from < to.plus(SAME_BEGIN);
+        for piece in self.recent.iter().filter(meanwhile) {
+            match &piece.fact {
+                Fact::TimerLate { cpu: of } if *of == cpu => case.on_late_timer(piece.from, piece.to),
+                Fact::RunqueueDelay { cpu: of, comm, .. } if *of == cpu => note_waiting(case, comm),
+                Fact::KernelMessage(message) if message.cpu.is_none_or(|of| of == cpu) => {}
+                Fact::SoftirqDelay { cpu: of, .. } if *of == cpu => {}
+                Fact::RcuStall { .. } => {}
+                _ => continue,
+            }
+            if !case.citations.parts().0.contains(piece) {
+                case.citations.add(piece.clone());
+            }
+        }
+    }
+
+    /// A CPU whose timer is dead, or whose interrupts are off, holds up those that wait for it.
+    fn note_held_up(&mut self, cpu: u32) {
+        let held_up: Vec<u32> = self
+            .cpus
+            .values()
+            .map(|tracked| &tracked.case)
+            .filter(|other| other.cpu != cpu)
+            .filter(|other| self.cpus.get(&cpu).is_some_and(|tracked| waits(other, &tracked.case)))
+            .map(|other| other.cpu)
+            .collect();
+        if let Some(tracked) = self.cpus.get_mut(&cpu) {
+            for other in held_up {
+                if !tracked.case.held_up.contains(&other) {
+                    tracked.case.held_up.push(other);
+                }
+            }
+        }
+    }
+
+    fn waits_for_another(&self, case: &CpuCase) -> bool {
+        self.cpus.values().any(|other| other.case.cpu != case.cpu && waits(case, &other.case))
+    }
+
+    /// CPUs that stood still for most of that interval.
+    pub(super) fn cpus_in(&self, from: Nanos, to: Nanos) -> Vec<u32> {
+        let covers = |case: &CpuCase| {
+            let (begin, end) = case.last(to);
+            end.min(to).since(begin.max(from)) * 2 >= to.since(from)
+        };
+        self.cpus.values().map(|tracked| &tracked.case).filter(|case| covers(case)).map(|case| case.cpu).collect()
+    }
+
+    /// Whether the stall took every CPU in the same way, so that it is of the host as a whole (or of the agent).
+    pub(super) fn is_of_all_cpus(&self, stall: &OwnStall, stalled: &[u32]) -> bool {
+        let watched = usize::try_from(stall.agent.cpus_watched).unwrap_or(usize::MAX);
+        let cases: Vec<&CpuCase> = stalled.iter().filter_map(|cpu| Some(&self.cpus.get(cpu)?.case)).collect();
+        let over = cases.iter().all(|case| case.last_length(self.now) <= stall.length() * 2);
+        let mut dead = cases.iter().map(|case| case.timer_dead());
+        let first = dead.next();
+        watched > 0 && cases.len() >= watched && over && dead.all(|other| Some(other) == first)
+    }
+
+    /// Takes the case away, since it belongs to a stall of the host as a whole; one that is an incident already stays.
+    pub(super) fn take_cpu(&mut self, cpu: u32) -> Option<CpuCase> {
+        self.note_probes(cpu);
+        let tracked = self.cpus.get(&cpu)?;
+        if tracked.identity.is_some() {
+            return Some(tracked.case.clone());
+        }
+        self.cpus.remove(&cpu).map(|tracked| tracked.case)
+    }
+}
+
+/// Whether `case` stands still since it waits for `cause`: it still ticks, in the kernel, and lies within the other's.
+fn waits(case: &CpuCase, cause: &CpuCase) -> bool {
+    let end = |case: &CpuCase| case.to.unwrap_or(Nanos(u64::MAX));
+    let within = cause.from <= case.from.plus(SAME_BEGIN) && end(case) <= end(cause).plus(SAME_END);
+    let in_user_mode = case.share(|look| look.user_ns, case.to.unwrap_or(case.from)).is_some_and(|share| share > 0.5);
+    within && cause.timer_dead() == Some(true) && case.timer_dead() == Some(false) && !in_user_mode
+}
+
+fn note_waiting(case: &mut CpuCase, comm: &str) {
+    if case.waiting.len() < MAX_WAITING && !case.waiting.iter().any(|known| known == comm) {
+        case.waiting.push(comm.to_owned());
+    }
+}

@@ -1,0 +1,349 @@
+//! Stories of CPUs that stand still: what host b sees of its own, and what its peers make of that.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::fleet::Fleet;
+use super::{assert_length, ruled_out};
+use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, IoLoad, Landed, Place, Poke, Running};
+use crate::incident::{AgentState, Class, ClockState, Incident, State};
+use crate::time::{Nanos, nanos};
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// A CPU of b that stands still from now on, and how it looks meanwhile and in the end.
+struct Stall {
+    cpu: u32,
+    from: Nanos,
+    look: CpuStall,
+}
+
+impl Stall {
+    fn begin(fleet: &mut Fleet, cpu: u32, look: CpuStall) -> Self {
+        Self { cpu, from: fleet.clock("b"), look }
+    }
+
+    fn look(&self, fleet: &mut Fleet) {
+        let (from, to) = (self.from, fleet.clock("b").plus(TICK));
+        // Figures that grow with time are given for a second.
+        let grown = |part: Option<u64>| part.map(|part| (part as f64 * to.since(from).as_secs_f64()) as u64);
+        let look = CpuStall {
+            cpu: self.cpu,
+            of_cpus: 2,
+            user_ns: grown(self.look.user_ns),
+            system_ns: grown(self.look.system_ns),
+            timer_at: self.look.timer_at.map(|at| if at.0 == 0 { from.minus(TICK) } else { to }),
+            ..self.look.clone()
+        };
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(look))));
+    }
+
+    fn go_on(&self, fleet: &mut Fleet, seconds: f64) {
+        for _ in 0..(seconds * 10.0) as u32 {
+            self.look(fleet);
+            fleet.run(0.1);
+        }
+    }
+
+    /// It goes on; where it landed is told once more when it has names.
+    fn end(self, fleet: &mut Fleet, landed: Option<Landed>) {
+        let to = fleet.clock("b");
+        let (cpu, deaf, timer_at) = (self.cpu, self.look.deaf, self.look.timer_at.map(|_| to));
+        let over = CpuStall { cpu, of_cpus: 2, over: true, deaf, timer_at, ..CpuStall::default() };
+        let named = landed.is_some().then(|| CpuStall { landed, ..over.clone() });
+        for stall in [Some(over), named].into_iter().flatten() {
+            fleet.host("b").engine.handle(Evidence::during("b", self.from, to, Fact::CpuStall(Box::new(stall))));
+        }
+    }
+}
+
+/// No timer interrupt since.
+const DEAD: Option<Nanos> = Some(Nanos(0));
+/// Timer interrupts all along.
+const TICKS: Option<Nanos> = Some(Nanos(1));
+
+fn nothing() -> CpuStall {
+    let poke = Some(Poke::Unanswered);
+    CpuStall { timer_at: DEAD, interrupts: Some(0), switches: Some(0), poke, ..CpuStall::default() }
+}
+
+fn landed(place: Place, just_enabled: Option<bool>) -> Option<Landed> {
+    let stack = if place == Place::Kernel { vec!["spin_for_seconds+0x12".to_owned()] } else { Vec::new() };
+    Some(Landed { place, just_enabled, stack })
+}
+
+/// b and a alike say that of CPU 1 of b, and never another class but `unknown`.
+fn assert_all_say(fleet: &mut Fleet, class: Class, length_ms: u64) -> Incident {
+    fleet.run(4.0);
+    for name in ["a", "b"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (class, State::Closed), "{name}: {incident:#?}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("b"), "{name}");
+        assert_eq!(incident.verdict.subject.cpu, Some(1), "{name}");
+        assert_length(&incident, length_ms);
+        assert!(fleet.host(name).classes().is_subset(&BTreeSet::from([class.name(), "unknown"])), "{name}");
+    }
+    fleet.host("b").incident()
+}
+
+#[test]
+fn a_cpu_whose_timer_died_is_named_while_it_lasts() {
+    let mut fleet = Fleet::new(2);
+    let look = CpuStall { poke: Some(Poke::Answered), interrupts: Some(3), ..nothing() };
+    let stall = Stall::begin(&mut fleet, 1, look);
+    stall.go_on(&mut fleet, 1.0);
+    for name in ["a", "b"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::TimerLockup, State::Open), "{name}");
+        assert_eq!(incident.verdict.subject.cpu, Some(1), "{name}");
+    }
+    stall.go_on(&mut fleet, 4.0);
+    stall.end(&mut fleet, None);
+    let incident = assert_all_say(&mut fleet, Class::TimerLockup, 5000);
+    assert!(ruled_out(&incident, Class::CpuLockup) && ruled_out(&incident, Class::VcpuStall));
+    assert!(ruled_out(&incident, Class::VmPause) && ruled_out(&incident, Class::SchedulerStall));
+}
+
+#[test]
+fn a_cpu_that_did_nothing_is_judged_by_where_it_went_on() {
+    let cases = [
+        (landed(Place::User, None), Class::VcpuStall),
+        (landed(Place::Idle, None), Class::VcpuStall),
+        (landed(Place::Kernel, Some(false)), Class::VcpuStall),
+        (landed(Place::Kernel, Some(true)), Class::CpuLockup),
+        (landed(Place::Kernel, None), Class::Unknown),
+        (None, Class::Unknown),
+    ];
+    for (landed, class) in cases {
+        let mut fleet = Fleet::new(2);
+        let stall = Stall::begin(&mut fleet, 1, nothing());
+        stall.go_on(&mut fleet, 3.0);
+        assert_eq!(fleet.host("b").classes(), BTreeSet::from(["unknown"]), "nobody can tell while it lasts");
+        stall.end(&mut fleet, landed);
+        let incident = assert_all_say(&mut fleet, class, 3000);
+        if class == Class::CpuLockup {
+            assert_eq!(incident.verdict.detail.stack, ["spin_for_seconds+0x12"]);
+        }
+    }
+}
+
+#[test]
+fn steal_of_that_cpu_tells_while_it_lasts() {
+    let mut fleet = Fleet::new(2);
+    let stall = Stall::begin(&mut fleet, 1, CpuStall { stolen_ns: Some(3_000_000_000), ..nothing() });
+    stall.go_on(&mut fleet, 2.0);
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::VcpuStall);
+}
+
+#[test]
+fn a_cpu_inside_one_interrupt_handler_is_locked_up_by_it() {
+    let mut fleet = Fleet::new(2);
+    let since = fleet.clock("b");
+    let handler = Some(crate::evidence::Handler { name: "call_function_single".into(), since });
+    let stall = Stall::begin(&mut fleet, 1, CpuStall { handler, ..nothing() });
+    stall.go_on(&mut fleet, 3.0);
+    stall.end(&mut fleet, landed(Place::User, None));
+    let incident = assert_all_say(&mut fleet, Class::CpuLockup, 3000);
+    assert_eq!(incident.verdict.detail.handler.as_deref(), Some("call_function_single"));
+}
+
+#[test]
+fn who_keeps_a_ticking_cpu_decides() {
+    let running = Some(Running { tid: 7, comm: "hog".into(), policy: Some("SCHED_FIFO".into()) });
+    let second = Some(1_000_000_000);
+    let base = CpuStall { timer_at: TICKS, ..nothing() };
+    let cases = [
+        (CpuStall { user_ns: second, system_ns: Some(0), running, ..base.clone() }, Class::SchedulerStall),
+        (CpuStall { user_ns: Some(0), system_ns: second, ..base }, Class::CpuLockup),
+    ];
+    for (look, class) in cases {
+        let mut fleet = Fleet::new(2);
+        let stall = Stall::begin(&mut fleet, 1, look);
+        stall.go_on(&mut fleet, 3.0);
+        assert_eq!(fleet.host("b").incident().verdict.class, class, "while it lasts");
+        stall.end(&mut fleet, None);
+        let incident = assert_all_say(&mut fleet, class, 3000);
+        if class == Class::SchedulerStall {
+            assert_eq!(incident.verdict.detail.running.as_deref(), Some("hog (SCHED_FIFO)"));
+        }
+    }
+}
+
+#[test]
+fn a_cpu_that_is_shared_out_is_no_stall() {
+    let mut fleet = Fleet::new(2);
+    let look = CpuStall { timer_at: TICKS, switches: Some(500), user_ns: Some(1_000_000_000), ..nothing() };
+    let stall = Stall::begin(&mut fleet, 1, look);
+    stall.go_on(&mut fleet, 3.0);
+    stall.end(&mut fleet, None);
+    fleet.run(3.0);
+    assert_eq!(fleet.host("b").seen, []);
+    assert_eq!(fleet.host("a").seen, []);
+}
+
+#[test]
+fn short_stalls_are_no_incident_and_repeated_ones_are_one() {
+    let mut fleet = Fleet::new(2);
+    let stall = Stall::begin(&mut fleet, 1, CpuStall { timer_at: TICKS, ..nothing() });
+    stall.go_on(&mut fleet, 0.4);
+    stall.end(&mut fleet, None);
+    fleet.run(3.0);
+    assert_eq!(fleet.host("b").seen, []);
+    let running = Some(Running { tid: 7, comm: "hog".into(), policy: None });
+    for _ in 0..5 {
+        let second = Some(1_000_000_000);
+        let look = CpuStall { timer_at: TICKS, user_ns: second, running: running.clone(), ..nothing() };
+        let stall = Stall::begin(&mut fleet, 1, look);
+        stall.go_on(&mut fleet, 0.9);
+        stall.end(&mut fleet, None);
+        fleet.run(0.1);
+    }
+    let incident = assert_all_say(&mut fleet, Class::SchedulerStall, 4900);
+    assert_eq!(incident.occurrences, 5);
+}
+
+/// The whole of b stands still for three seconds, and its agent with it.
+fn all_stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<Landed>; 2], late: AgentLate) {
+    let stalls = [0, 1].map(|cpu| Stall::begin(fleet, cpu, CpuStall { timer_at, ..nothing() }));
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late = AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..late };
+    fleet.resume("b");
+    let now = fleet.clock("b");
+    for (stall, landed) in stalls.into_iter().zip(places) {
+        if timer_at == DEAD {
+            let late = Fact::TimerLate { cpu: stall.cpu };
+            fleet.host("b").engine.handle(Evidence::during("b", stall.from, now, late));
+        }
+        stall.end(fleet, landed);
+    }
+    fleet.run(4.0);
+}
+
+#[test]
+fn a_machine_that_stood_still_as_a_whole_is_paused() {
+    let mut fleet = Fleet::new(3);
+    let places = [landed(Place::Idle, None), landed(Place::Kernel, Some(true))];
+    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    for name in ["a", "b", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::VmPause, State::Closed), "{name}");
+        assert_eq!(incident.verdict.detail.clock, Some(ClockState::RanOn), "{name}");
+        assert_eq!(incident.verdict.subject.cpu, None, "{name}");
+        assert_length(&incident, 3000);
+    }
+}
+
+#[test]
+fn an_agent_that_was_stopped_is_no_pause_though_all_sentinels_are_late() {
+    let mut fleet = Fleet::new(2);
+    let late = AgentLate { continued: true, ..AgentLate::default() };
+    all_stand_still(&mut fleet, TICKS, [None, None], late);
+    for name in ["a", "b"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!(incident.verdict.class, Class::AgentStall, "{name}");
+        assert_eq!(incident.verdict.detail.state, Some(AgentState::Stopped), "{name}");
+    }
+}
+
+#[test]
+fn a_cpu_that_waits_for_a_locked_one_is_an_effect() {
+    let mut fleet = Fleet::new(2);
+    let locked = Stall::begin(&mut fleet, 1, nothing());
+    fleet.run(0.1);
+    let look = CpuStall { timer_at: TICKS, system_ns: Some(1_000_000_000), ..nothing() };
+    let waits = Stall::begin(&mut fleet, 0, look);
+    for _ in 0..30 {
+        locked.look(&mut fleet);
+        waits.look(&mut fleet);
+        fleet.run(0.1);
+    }
+    locked.end(&mut fleet, landed(Place::Kernel, Some(true)));
+    waits.end(&mut fleet, None);
+    let incident = assert_all_say(&mut fleet, Class::CpuLockup, 3100);
+    assert!(incident.verdict.summary.contains("CPU 0 waited for it"), "{}", incident.verdict.summary);
+}
+
+#[test]
+fn a_host_that_lost_the_cpu_of_its_network_card_blames_nobody() {
+    let mut fleet = Fleet::new(3);
+    let stall = Stall::begin(&mut fleet, 1, CpuStall { deaf: true, ..nothing() });
+    fleet.cut.extend([("a", "b"), ("c", "b")]);
+    stall.go_on(&mut fleet, 5.0);
+    fleet.heal();
+    stall.end(&mut fleet, landed(Place::User, None));
+    assert_all_say(&mut fleet, Class::VcpuStall, 5000);
+}
+
+#[test]
+fn a_stall_of_another_cpu_does_not_excuse_the_network() {
+    let mut fleet = Fleet::new(2);
+    let stall = Stall::begin(&mut fleet, 1, CpuStall { poke: Some(Poke::Answered), ..nothing() });
+    fleet.cut_both("a", "b");
+    stall.go_on(&mut fleet, 3.0);
+    fleet.heal();
+    stall.end(&mut fleet, None);
+    fleet.run(4.0);
+    assert!(fleet.host("b").classes().contains("path-drop") && fleet.host("b").classes().contains("timer-lockup"));
+    assert!(fleet.host("a").classes().contains("path-drop"));
+}
+
+#[test]
+fn machines_of_one_hypervisor_that_pause_together_are_its_stall() {
+    let mut fleet = Fleet::with_hypervisor(3, &["b", "c"], "kvm3");
+    fleet.pause("b");
+    fleet.pause("c");
+    fleet.run(3.0);
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.resume_where_the_clock_stopped("c");
+    fleet.run(5.0);
+    for name in ["a", "b", "c"] {
+        for incident in fleet.host(name).incidents() {
+            assert_eq!((incident.verdict.class, incident.state), (Class::HypervisorStall, State::Closed), "{name}");
+            assert_eq!(incident.verdict.subject.hosts, ["b", "c"], "{name}");
+            assert_length(&incident, 3000);
+        }
+        assert!(!fleet.host(name).seen.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn packets_that_are_all_late_are_no_pause_of_the_peer() {
+    let mut fleet = Fleet::new(2);
+    let held: Vec<_> = (0..30)
+        .filter_map(|_| {
+            fleet.cut.insert(("b", "a"));
+            let now = fleet.clock("b");
+            let beat = fleet.host("b").engine.heartbeat("a", now.plus(TICK));
+            fleet.run(0.1);
+            beat
+        })
+        .collect();
+    fleet.heal();
+    let at = fleet.clock("a");
+    for beat in held {
+        fleet.host("a").engine.handle(Evidence::at("b", at, Fact::Heartbeat(Box::new(beat))));
+    }
+    fleet.run(4.0);
+    assert!(!fleet.host("a").classes().contains("vm-pause"), "{:#?}", fleet.host("a").incidents());
+}
+
+#[test]
+fn storage_that_does_not_answer_is_an_io_stall() {
+    let mut fleet = Fleet::new(2);
+    for second in 0..8_u64 {
+        let (from, to) = (fleet.now, fleet.now.plus(Duration::from_secs(1)));
+        fleet.run(1.0);
+        let waited = if (1..6).contains(&second) { 1.0 } else { 0.0 };
+        let some_ns = nanos(Duration::from_secs_f64(waited));
+        let load = IoLoad { some_ns, busy: Some(0.1), tasks: vec!["dd".into()], ..IoLoad::default() };
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::IoLoad(load)));
+    }
+    fleet.run(2.0);
+    for name in ["a", "b"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::IoStall, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("b"), "{name}");
+        assert_length(&incident, 5000);
+    }
+}

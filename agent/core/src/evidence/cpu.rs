@@ -1,0 +1,118 @@
+//! What is seen of one CPU that stands still: by another CPU while it does, and by itself afterwards.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Nanos;
+
+/// A CPU of this host on which the agent's sentinel, a thread that is pinned to it and sleeps by its timer, is overdue.
+///
+/// Counts begin with the first look at this stall, which is up to a tick after its begin. A figure that could not be
+/// measured is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CpuStall {
+    /// The CPU.
+    pub cpu: u32,
+    /// The sentinel ran again, at the end of the interval.
+    pub over: bool,
+    /// How many CPUs have a sentinel.
+    pub of_cpus: u32,
+    /// The CPU's latest timer interrupt.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timer_at: Option<Nanos>,
+    /// Interrupts that it took beside the timer's: from other CPUs and from devices.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub interrupts: Option<u64>,
+    /// Softirqs that it ran.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub softirqs: Option<u64>,
+    /// Tasks that it switched to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub switches: Option<u64>,
+    /// What became of waking the sentinel from another CPU, which arrives as an inter-processor interrupt and needs no
+    /// timer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub poke: Option<Poke>,
+    /// How much of the interval the hypervisor gave to others, in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stolen_ns: Option<u64>,
+    /// How much of it the CPU spent in user mode, by its own ticks, in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user_ns: Option<u64>,
+    /// How much of it the CPU spent in the kernel, by its own ticks, in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub system_ns: Option<u64>,
+    /// How long the agent's own control group was throttled meanwhile, in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub throttled_ns: Option<u64>,
+    /// The thread that the CPU switched to last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub running: Option<Running>,
+    /// The interrupt handler that the CPU is in.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub handler: Option<Handler>,
+    /// What the interrupt landed in that ended the stall; or a sample of the kernel's stack while the timer ticks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub landed: Option<Landed>,
+    /// A network card's interrupts go to this CPU, or the agent's loop ran on it: while it stands still this host may
+    /// be deaf.
+    pub deaf: bool,
+}
+
+/// What became of waking a sentinel from another CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Poke {
+    /// It was woken and has not run.
+    Unanswered,
+    /// It ran because it was woken; its own timer had not done it.
+    Answered,
+}
+
+/// The thread that a CPU runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its id; 0 for the idle task.
+    pub tid: u32,
+    /// Its name, at most 15 bytes.
+    pub comm: String,
+    /// Its scheduling policy as `sched(7)` names it, such as `SCHED_FIFO`; absent where it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub policy: Option<String>,
+}
+
+/// An interrupt handler that a CPU is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handler {
+    /// The kernel's name of it, such as `call_function_single`.
+    pub name: String,
+    /// Since when.
+    pub since: Nanos,
+}
+
+/// What a CPU was in when it took its first interrupt after a long silence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landed {
+    /// User mode, the idle loop or other kernel code.
+    pub place: Place,
+    /// In kernel code: whether the instruction before had just enabled interrupts, so that they had been off; absent
+    /// where the code could not be read or does not tell: right after a call, the function that returned may have done so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub just_enabled: Option<bool>,
+    /// The kernel's functions, innermost first; empty in user mode.
+    pub stack: Vec<String>,
+}
+
+/// Where an interrupt landed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// User mode, which cannot mask interrupts.
+    User,
+    /// The idle loop. An idle CPU goes idle with interrupts off (`sti; hlt` lets them in with the halt), so that they had
+    /// just been let in means nothing here.
+    Idle,
+    /// Any other kernel code.
+    Kernel,
+    /// The stack could not be read.
+    Unknown,
+}

@@ -1,0 +1,49 @@
+//! `hypervisor-stall`: several VMs of one `hypervisor` label stood still at once.
+//!
+//! Confirms: a `vm-pause` of a host, and the account of at least one other host of the same hypervisor that it stood
+//! still at that time as well. Rules out: neighbours that tell nothing of the kind.
+
+use super::{Case, Context, Finding, Opinion, vm_pause};
+use crate::gap::Gap;
+use crate::incident::Subject;
+
+/// Two machines that stand still together are no coincidence: surer than each alone.
+const SURER: f64 = 0.96;
+
+pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
+    match case {
+        Case::Own(stall) if !stall.neighbours.is_empty() => {
+            several(vm_pause::judge(context, case), context.me(), &stall.neighbours)
+        }
+        Case::Gap(gap) if !gap.neighbours.is_empty() => {
+            let alone = vm_pause::judge(context, case);
+            let told = gap.told().filter(|report| report.class == crate::incident::Class::HypervisorStall);
+            let alone = match (alone, told) {
+                (Opinion::Holds(finding), _) => Opinion::Holds(finding),
+                (_, Some(report)) => told_pause(context, gap, report),
+                (other, None) => other,
+            };
+            several(alone, &gap.peer, &gap.neighbours)
+        }
+        Case::Own(_) | Case::Gap(_) | Case::Cpu(_) | Case::Load(_) | Case::Io(_) => Opinion::NotConcerned,
+    }
+}
+
+/// The peer knows of its neighbours already.
+fn told_pause(context: &Context<'_>, gap: &Gap, report: crate::evidence::StallReport) -> Opinion {
+    let length = super::time(gap.told_length(context.now));
+    let detail = crate::incident::Detail { clock: report.clock, ..Default::default() };
+    super::holds_with(SURER, super::host(&gap.peer), format!("{} stood still for {length}", gap.peer), detail)
+}
+
+fn several(alone: Opinion, name: &str, neighbours: &[String]) -> Opinion {
+    let Opinion::Holds(finding) = alone else {
+        return Opinion::CannotTell("whether this host as a whole stood still is not known".into());
+    };
+    let mut hosts: Vec<String> = neighbours.iter().cloned().chain([name.to_owned()]).collect();
+    hosts.sort();
+    hosts.dedup();
+    let summary = format!("{} stood still at once: their hypervisor did not run them", hosts.join(", "));
+    let subject = Subject { host: Some(name.to_owned()), hosts, ..Subject::default() };
+    Opinion::Holds(Box::new(Finding { confidence: SURER.max(finding.confidence), subject, summary, ..*finding }))
+}

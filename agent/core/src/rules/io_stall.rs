@@ -1,0 +1,29 @@
+//! `io-stall`: tasks blocked on storage while network and CPUs are fine.
+//!
+//! Confirms: tasks wait for storage all the time (PSI) while the CPUs have room. Rules out: busy CPUs (the reading does
+//! not count then); of a peer: its own account says otherwise.
+
+use super::{Case, Context, Opinion, by_account, holds_with, host, time};
+use crate::incident::{Class, Detail};
+use crate::io::IoWait;
+
+pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
+    match case {
+        Case::Io(wait) => waits(context, wait),
+        // Storage keeps nobody from sending: only the peer itself can tell.
+        Case::Gap(gap) if gap.told().is_some_and(|report| report.class == Class::IoStall) => {
+            by_account(context, gap, Class::IoStall, "had tasks that waited for storage")
+        }
+        Case::Gap(_) | Case::Own(_) | Case::Cpu(_) | Case::Load(_) => Opinion::NotConcerned,
+    }
+}
+
+fn waits(context: &Context<'_>, wait: &IoWait) -> Opinion {
+    let load = &wait.load;
+    let blocked = load.blocked.map(|count| format!(", {count} of them at the last look")).unwrap_or_default();
+    let who = if load.tasks.is_empty() { String::new() } else { format!(": {}", load.tasks.join(", ")) };
+    let length = time(wait.last.since(wait.since));
+    let summary = format!("tasks of {} waited for storage for {length}{blocked}{who}", context.me());
+    let detail = Detail { waiting: load.tasks.clone(), ..Detail::default() };
+    holds_with(0.85, host(context.me()), summary, detail)
+}

@@ -1,0 +1,90 @@
+//! `vm-pause`: all vCPUs stood still at once; `detail.clock` is `stopped` or `ran-on`.
+//!
+//! Confirms, of this host: no CPU took a timer interrupt for the same time (the clock ran on); or its clock fell behind
+//! those of its peers, which went on (the clock stopped, so nothing inside shows it). Of a peer: its own account; or it
+//! is back with the next number, as if no time had passed, and its clock stays behind by the length of the gap. Packets
+//! that were all late look the same at first, but then what it sent meanwhile arrives. Rules out: a CPU that ticked.
+
+use std::time::Duration;
+
+use super::{Case, Context, Opinion, by_account, holds_with, host, time};
+use crate::evidence::Place;
+use crate::gap::Gap;
+use crate::incident::{Class, ClockState, Detail};
+use crate::own::{Behind, OwnStall};
+
+/// A clock must have fallen behind by this part of the gap.
+const MOST: f64 = 0.8;
+/// What was late arrives within this time after the first that is heard again.
+const BURST: Duration = Duration::from_millis(200);
+
+pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
+    match case {
+        Case::Own(stall) => own(context, stall),
+        Case::Gap(gap) => peer(context, gap),
+        Case::Cpu(case) => Opinion::RuledOut(format!("only CPU {} stood still; others went on", case.cpu)),
+        Case::Load(_) | Case::Io(_) => Opinion::NotConcerned,
+    }
+}
+
+pub(super) fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
+    let (me, length) = (context.me(), time(stall.length()));
+    if let Some(Behind { peers, .. }) = &stall.behind {
+        let summary = format!(
+            "{me} as a whole stood still for {length}, and its clock with it: the clocks of {} went on",
+            peers.join(", ")
+        );
+        return paused(if peers.len() > 1 { 0.95 } else { 0.85 }, me, ClockState::Stopped, summary);
+    }
+    match stall.all_timers_dead() {
+        None if stall.cpus.is_empty() => Opinion::RuledOut("not every CPU stood still".into()),
+        None => Opinion::CannotTell("whether the CPUs took timer interrupts was not measured".into()),
+        Some(false) => Opinion::RuledOut("at least one CPU went on taking timer interrupts".into()),
+        Some(true) => all_stood(me, stall, &length),
+    }
+}
+
+fn all_stood(me: &str, stall: &OwnStall, length: &str) -> Opinion {
+    let places = || stall.cpus.iter().filter_map(|cpu| cpu.landed());
+    let ran_off = |place: Place| matches!(place, Place::User | Place::Idle);
+    let unmasked = places().any(|landed| ran_off(landed.place) || landed.just_enabled == Some(false));
+    if stall.cpus.len() == 1 && !unmasked {
+        return Opinion::CannotTell("there is one CPU only, which may have had its interrupts off".into());
+    }
+    if !unmasked && places().any(|landed| landed.just_enabled == Some(true)) {
+        return Opinion::CannotTell(
+            "the CPUs had just enabled interrupts: the kernel itself may have held them".into(),
+        );
+    }
+    let summary = format!("{me} as a whole stood still for {length}: none of its {} CPUs ran", stall.cpus.len());
+    paused(if unmasked { 0.93 } else { 0.8 }, me, ClockState::RanOn, summary)
+}
+
+fn peer(context: &Context<'_>, gap: &Gap) -> Opinion {
+    let peer = &gap.peer;
+    if gap.told().is_some_and(|report| report.class == Class::VmPause) || !clock_may_have_stood(gap) {
+        return by_account(context, gap, Class::VmPause, "as a whole stood still");
+    }
+    if gap.peer_behind < gap.quiet.mul_f64(MOST) {
+        return Opinion::RuledOut(format!("the clock of {peer} is not behind: what it sent came late"));
+    }
+    if gap.back.is_none_or(|back| context.now < back.plus(BURST)) {
+        return Opinion::CannotTell(format!("what {peer} may have sent meanwhile might still come"));
+    }
+    let summary = format!(
+        "{peer} as a whole stood still for {}, and its clock with it: it is back with the next number, {} behind",
+        time(gap.length(context.now)),
+        time(gap.peer_behind)
+    );
+    paused(0.85, peer, ClockState::Stopped, summary)
+}
+
+/// Nothing came in of it for a time in which it sent nothing either, by its own clock without any pause.
+fn clock_may_have_stood(gap: &Gap) -> bool {
+    let same_run = gap.new_boot.is_none() && !gap.new_incarnation && !gap.rewound;
+    gap.heard_again && same_run && !gap.quiet.is_zero() && gap.unsent.is_zero() && gap.lost_from == 0 && gap.missed == 0
+}
+
+fn paused(confidence: f64, name: &str, clock: ClockState, summary: String) -> Opinion {
+    holds_with(confidence, host(name), summary, Detail { clock: Some(clock), ..Detail::default() })
+}
