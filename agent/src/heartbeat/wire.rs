@@ -1,15 +1,16 @@
-//! The heartbeat's form on the wire, version 1. All numbers are big-endian.
+//! The heartbeat's form on the wire, version 2. All numbers are big-endian.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 2 | magic `LC` |
 //! | 1 | version |
-//! | 1 | flags: 1 goodbye, 2 `heard` is there |
+//! | 1 | flags: 1 goodbye, 2 `heard` is there, 4 `hypervisor` is there |
 //! | 1 + n | the sender's name, UTF-8, 1 to 64 bytes |
 //! | 16 | boot id |
 //! | 8 × 5 | incarnation, number, boot clock, wall clock (nanoseconds), overflows |
 //! | 8 × 4 | heard: incarnation, number, count, age (nanoseconds); only with flag 2 |
-//! | 1 + n × 18 | own stalls: from, to (boot clock, nanoseconds), class, state |
+//! | 8 | hash of the label `hypervisor`; only with flag 4 |
+//! | 1 + n × 21 | own stalls: from, to (boot clock, nanoseconds), class, state, CPU (2 bytes, `u16::MAX`: none), flags (1 goes on, 2 deaf, 4 the clock stopped, 8 it ran on) |
 //! | 1 + n × 13 | views: hash of the name, age in milliseconds (`u32::MAX`: never heard), kernel (0 unknown, 1 answers, 2 silent) |
 //!
 //! Nothing may follow. A decoder refuses what it cannot read whole.
@@ -18,13 +19,13 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, TryGetError};
 use lacuna_core::evidence::{Heard, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, StallReport};
-use lacuna_core::incident::{AgentState, Class};
+use lacuna_core::incident::{AgentState, Class, ClockState};
 use lacuna_core::time::{Nanos, WallNanos, nanos};
 
 /// First two bytes of every packet.
 const MAGIC: u16 = 0x4c43;
 /// The version that this module speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Longest name of a host, in bytes.
 pub const MAX_NAME: usize = 64;
 /// Longest packet: stays below the smallest MTU that IPv6 allows (1280, RFC 8200) with its headers.
@@ -32,6 +33,12 @@ pub const MAX_PACKET: usize = 1200;
 
 const GOODBYE: u8 = 1;
 const HEARD: u8 = 2;
+const HYPERVISOR: u8 = 4;
+const OPEN: u8 = 1;
+const DEAF: u8 = 2;
+const STOPPED: u8 = 4;
+const RAN_ON: u8 = 8;
+const NO_CPU: u16 = u16::MAX;
 const NEVER: u32 = u32::MAX;
 
 /// Why a packet was refused.
@@ -86,7 +93,9 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
     out.clear();
     out.put_u16(MAGIC);
     out.put_u8(VERSION);
-    out.put_u8(if beat.goodbye { GOODBYE } else { 0 } | if beat.heard.is_some() { HEARD } else { 0 });
+    out.put_u8(
+        flag(beat.goodbye, GOODBYE) | flag(beat.heard.is_some(), HEARD) | flag(beat.hypervisor.is_some(), HYPERVISOR),
+    );
     let length = u8::try_from(sender.len()).ok().filter(|length| (1..=MAX_NAME).contains(&usize::from(*length)));
     out.put_u8(length.ok_or(WireError::Name)?);
     out.put_slice(sender.as_bytes());
@@ -99,9 +108,16 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
             out.put_u64(number);
         }
     }
+    if let Some(hypervisor) = beat.hypervisor {
+        out.put_u64(hypervisor);
+    }
     put_list(out, &beat.stalls, MAX_STALLS, put_stall);
     put_list(out, &beat.views, MAX_VIEWS, put_view);
     Ok(())
+}
+
+fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
 }
 
 /// The newest `most` items, after their number.
@@ -118,6 +134,13 @@ fn put_stall(out: &mut Vec<u8>, stall: &StallReport) {
     out.put_u64(stall.to.0);
     out.put_u8(class_code(stall.class));
     out.put_u8(state_code(stall.state));
+    out.put_u16(stall.cpu.and_then(|cpu| u16::try_from(cpu).ok()).unwrap_or(NO_CPU));
+    out.put_u8(
+        flag(stall.open, OPEN)
+            | flag(stall.deaf, DEAF)
+            | flag(stall.clock == Some(ClockState::Stopped), STOPPED)
+            | flag(stall.clock == Some(ClockState::RanOn), RAN_ON),
+    );
 }
 
 fn put_view(out: &mut Vec<u8>, view: &PeerView) {
@@ -144,7 +167,7 @@ pub fn decode(mut packet: &[u8]) -> Result<(String, Heartbeat), WireError> {
         return Err(WireError::Version(version));
     }
     let flags = from.try_get_u8()?;
-    if flags & !(GOODBYE | HEARD) != 0 {
+    if flags & !(GOODBYE | HEARD | HYPERVISOR) != 0 {
         return Err(WireError::Range);
     }
     let name = get_name(from)?;
@@ -174,6 +197,7 @@ fn get_beat(from: &mut &[u8], flags: u8) -> Result<Heartbeat, WireError> {
         overflow: from.try_get_u64()?,
         goodbye: flags & GOODBYE != 0,
         heard: if flags & HEARD == 0 { None } else { Some(get_heard(from)?) },
+        hypervisor: if flags & HYPERVISOR == 0 { None } else { Some(from.try_get_u64()?) },
         stalls: get_list(from, MAX_STALLS, get_stall)?,
         views: get_list(from, MAX_VIEWS, get_view)?,
     })
@@ -204,7 +228,19 @@ fn get_stall(from: &mut &[u8]) -> Result<StallReport, WireError> {
     let (start, end) = (Nanos(from.try_get_u64()?), Nanos(from.try_get_u64()?));
     let class = class_of(from.try_get_u8()?);
     let state = state_of(from.try_get_u8()?)?;
-    if start > end { Err(WireError::Range) } else { Ok(StallReport { from: start, to: end, class, state }) }
+    let cpu = Some(from.try_get_u16()?).filter(|cpu| *cpu != NO_CPU).map(u32::from);
+    let flags = from.try_get_u8()?;
+    let clock = match flags & (STOPPED | RAN_ON) {
+        0 => None,
+        STOPPED => Some(ClockState::Stopped),
+        RAN_ON => Some(ClockState::RanOn),
+        _ => return Err(WireError::Range),
+    };
+    if start > end || flags & !(OPEN | DEAF | STOPPED | RAN_ON) != 0 {
+        return Err(WireError::Range);
+    }
+    let (open, deaf) = (flags & OPEN != 0, flags & DEAF != 0);
+    Ok(StallReport { from: start, to: end, class, state, cpu, clock, open, deaf })
 }
 
 fn get_view(from: &mut &[u8]) -> Result<PeerView, WireError> {

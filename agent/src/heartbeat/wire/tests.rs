@@ -19,11 +19,18 @@ fn stalls() -> impl Strategy<Value = StallReport> {
         Just(Some(AgentState::Throttled)),
         Just(Some(AgentState::NotRunning))
     ];
-    (any::<[u64; 2]>(), 0..Class::ALL.len(), state).prop_map(|([a, b], class, state)| StallReport {
+    let clock = prop_oneof![Just(None), Just(Some(ClockState::Stopped)), Just(Some(ClockState::RanOn))];
+    let cpu = proptest::option::of(0..u32::from(NO_CPU));
+    let stall = (any::<[u64; 2]>(), 0..Class::ALL.len(), state, cpu, clock, any::<[bool; 2]>());
+    stall.prop_map(|([a, b], class, state, cpu, clock, [open, deaf])| StallReport {
         from: Nanos(a.min(b)),
         to: Nanos(a.max(b)),
         class: Class::ALL[class].0,
         state,
+        cpu,
+        clock,
+        open,
+        deaf,
     })
 }
 
@@ -43,10 +50,11 @@ prop_compose! {
         heard in proptest::option::of(heards()),
         stalls in vec(stalls(), 0..=MAX_STALLS),
         views in vec(views(), 0..=MAX_VIEWS),
+        hypervisor in any::<Option<u64>>(),
     ) -> Heartbeat {
         let [incarnation, seq, sent_at, sent_wall, overflow] = numbers;
         let (sent_at, sent_wall) = (Nanos(sent_at), WallNanos(sent_wall));
-        Heartbeat { seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views }
+        Heartbeat { seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views, hypervisor }
     }
 }
 
@@ -124,7 +132,7 @@ fn a_name_that_does_not_fit_is_not_sent() {
 
 #[test]
 fn lists_beyond_their_limit_keep_the_newest() {
-    let stall = |at| StallReport { from: Nanos(at), to: Nanos(at), class: Class::AgentStall, state: None };
+    let stall = |at| StallReport { from: Nanos(at), to: Nanos(at), class: Class::AgentStall, ..Default::default() };
     let beat = Heartbeat { stalls: (0..20).map(stall).collect(), ..Heartbeat::default() };
     let mut packet = Vec::new();
     encode("db1", &beat, &mut packet).unwrap();
@@ -135,11 +143,13 @@ fn lists_beyond_their_limit_keep_the_newest() {
 /// Packets that the fuzzer begins with; `LACUNA_BLESS=1` writes them anew after a change of the format.
 #[test]
 fn the_seeds_of_the_fuzzer_are_packets_of_this_version() {
-    let stall =
-        StallReport { from: Nanos(1), to: Nanos(2), class: Class::AgentStall, state: Some(AgentState::Stopped) };
+    let (state, clock) = (Some(AgentState::Stopped), Some(ClockState::RanOn));
+    let (from, to, class) = (Nanos(1), Nanos(2), Class::AgentStall);
+    let stall = StallReport { from, to, class, state, cpu: Some(1), clock, open: true, deaf: true };
     let view = PeerView { peer: 7, heard_age: Some(Duration::from_millis(9)), kernel_answers: Some(true) };
     let heard = Some(Heard { incarnation: 1, seq: 2, count: 3, age: Duration::from_nanos(4) });
-    let full = Heartbeat { heard, stalls: vec![stall; 3], views: vec![view; 3], ..Heartbeat::default() };
+    let full =
+        Heartbeat { heard, hypervisor: Some(5), stalls: vec![stall; 3], views: vec![view; 3], ..Heartbeat::default() };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds/wire");
     for (name, beat) in [("small", Heartbeat::default()), ("full", full)] {
         let mut packet = Vec::new();
