@@ -9,8 +9,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lacuna::probes::{Log2Histogram, Options, ProbeMetrics, Probes, attach};
-use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
+use lacuna::host::HostFiles;
+use lacuna::probes::{Interrupt, LandingKind, Log2Histogram, Options, ProbeMetrics, Probes, RawLanding, attach};
+use lacuna_core::evidence::{Evidence, Fact, Landed, Place, RetransmitCause};
 use lacuna_core::time::Nanos;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::time::TimeSpec;
@@ -24,13 +25,22 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// Longer than what is waited for ever takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-const QUIET: Options = Options { netns_inum: 0, timer_late: NEVER, runqueue_delay: NEVER };
+const QUIET: Options = Options {
+    netns_inum: 0,
+    timer_late: NEVER,
+    runqueue_delay: NEVER,
+    softirq_delay: NEVER,
+    landing_silence: Duration::from_millis(400),
+};
+
+/// At least one jiffy of any kernel (100 Hz).
+const JIFFY: Duration = Duration::from_millis(10);
 
 /// Everything attached; otherwise the test fails with the reason.
 fn probes(options: &Options) -> Probes {
     let probes = attach(options);
     for status in &probes.status {
-        let x86_only = status.hook == "raw_tp/local_timer_entry";
+        let x86_only = status.because.as_deref().is_some_and(|because| because.contains("no tracepoint"));
         if x86_only && !cfg!(target_arch = "x86_64") {
             continue;
         }
@@ -72,7 +82,7 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn every_family_is_attached() {
     let probes = probes(&QUIET);
-    for family in ["sched", "timer", "tcp", "drops"] {
+    for family in ["sched", "timer", "irq", "softirq", "watchdogs", "tcp", "drops"] {
         assert!(probes.status.iter().any(|status| status.probe == family), "{family} is missing: {:?}", probes.status);
     }
 }
@@ -89,6 +99,96 @@ fn histograms_move() {
     });
     assert_eq!(metrics.events_lost(), Some(0));
     assert_eq!(metrics.entries_refused(), Some(0));
+}
+
+#[test]
+fn the_activity_of_every_cpu_moves() {
+    let probes = probes(&QUIET);
+    let before = metrics(&probes).activity().unwrap();
+    assert!(!before.is_empty());
+    wait_for("interrupts, softirqs and switches on every CPU", || {
+        let now = metrics(&probes).activity().unwrap();
+        now.iter().all(|(cpu, now)| {
+            let before = &before[cpu];
+            now.timer_interrupts > before.timer_interrupts
+                && now.interrupts > before.interrupts
+                && now.softirqs > before.softirqs
+                && now.switches > before.switches
+        })
+    });
+}
+
+/// What the next timer interrupt of `cpu` lands in.
+fn sample(probes: &Probes, cpu: u32) -> RawLanding {
+    let asked = boot_clock();
+    metrics(probes).sample(cpu);
+    let mut found = None;
+    wait_for("a sample", || {
+        found =
+            metrics(probes).landing(cpu).filter(|landing| landing.at >= asked && landing.kind == LandingKind::Sample);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn a_timer_interrupt_lands_in_a_busy_program() {
+    let probes = probes(&QUIET);
+    if metrics(&probes).activity().unwrap()[&0].timer_interrupts.is_none() {
+        eprintln!("not run: this kernel does not show its timer interrupt");
+        return;
+    }
+    let hog = hog(Duration::from_secs(5));
+    // Others run on this CPU as well: one of several samples has to meet the program.
+    let samples: Vec<_> = (0..20).map(|_| sample(&probes, 0)).collect();
+    hog.join().unwrap();
+    let host = HostFiles::default();
+    let landed: Vec<_> = samples.iter().map(|sample| host.landed(sample)).collect();
+    let user = Landed { place: Place::User, just_enabled: None, stack: vec![] };
+    assert!(landed.contains(&user), "{landed:#?}");
+    assert!(landed.iter().all(|landed| landed.place != Place::Unknown), "{landed:#?}");
+    let way = host.symbolise(&samples[0].frames);
+    let is_timer = |name: &String| name.starts_with("asm_sysvec_apic_timer_interrupt+");
+    assert!(way.iter().flatten().any(is_timer), "{way:#?}");
+}
+
+#[test]
+fn the_interrupt_that_ends_a_silence_leaves_a_landing() {
+    let silence = Duration::from_nanos(1);
+    let begin = boot_clock();
+    let probes = probes(&Options { landing_silence: silence, ..QUIET });
+    let mut landing = None;
+    wait_for("a landing by the timer", || {
+        let by_timer = LandingKind::Ended(Interrupt::LocalTimer);
+        landing = metrics(&probes).landing(0).filter(|landing| landing.kind == by_timer);
+        landing.is_some()
+    });
+    let landing = landing.unwrap();
+    assert!(landing.silence >= silence && landing.at >= begin && landing.at <= boot_clock(), "{landing:?}");
+    assert!(
+        landing.at.minus(landing.silence).plus(JIFFY) >= begin,
+        "the probes had seen the interrupt before: {landing:?}"
+    );
+    assert_eq!(landing.code.len(), landing.frames.len().min(16));
+    // Further out the kernel may have freed the code: the boot CPU's idle loop was called by `start_kernel`.
+    let way = landing.code.iter().take(4);
+    assert!(way.clone().count() == 4 && way.clone().all(|code| *code != [0; 8]), "code can be read: {landing:x?}");
+}
+
+#[test]
+fn a_softirq_that_waits_is_an_event() {
+    let begin = boot_clock();
+    let mut probes = probes(&Options { softirq_delay: Duration::ZERO, ..QUIET });
+    let mut found = None;
+    wait_for("a softirq", || {
+        let softirq = |evidence: &Evidence| matches!(evidence.fact, Fact::SoftirqDelay { .. });
+        found = drain(&mut probes).into_iter().find(softirq);
+        found.is_some()
+    });
+    let found = found.unwrap();
+    assert!(found.from <= found.to && found.to >= begin && found.to <= boot_clock(), "{found:?}");
+    let Fact::SoftirqDelay { softirq, .. } = found.fact else { return };
+    assert!(softirq.parse::<u32>().is_err(), "it has a name: {softirq}");
 }
 
 fn boot_clock() -> Nanos {

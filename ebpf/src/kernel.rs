@@ -9,7 +9,7 @@ macro_rules! globals {
         $(
             $(#[$doc])*
             #[unsafe(no_mangle)]
-            static $name: aya_ebpf::Global<$type> = aya_ebpf::Global::new(0);
+            pub(crate) static $name: aya_ebpf::Global<$type> = aya_ebpf::Global::new(0);
         )+
     };
 }

@@ -6,8 +6,12 @@
 #![no_main]
 
 mod drops;
+mod irq;
 mod kernel;
+mod landing;
 mod netns;
 mod output;
+mod softirq;
 mod tcp;
 mod timer;
+mod watchdogs;

@@ -1,7 +1,7 @@
 //! Run queue: how long tasks are runnable before they run.
 //!
 //! Hooks: `tp_btf/sched_wakeup`, `tp_btf/sched_wakeup_new`, `tp_btf/sched_switch`.
-//! Outputs: histogram `RUNQUEUE_DELAY` for each CPU, event `EVENT_RUNQUEUE_DELAY`.
+//! Outputs: histogram `RUNQUEUE_DELAY` and `SWITCHES` for each CPU, event `EVENT_RUNQUEUE_DELAY`.
 //!
 //! A task waits from its wake-up, or from being switched out while it stays runnable, until it is switched in; the
 //! idle task does not count. The start is kept in task storage, which needs Linux 5.11. Hence an object of its own: the
@@ -17,7 +17,7 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
-use lacuna_abi::{COMM_LEN, EVENT_RUNQUEUE_DELAY, Event, Histogram, REFUSED_ENTRIES};
+use lacuna_abi::{COMM_LEN, CpuSwitches, EVENT_RUNQUEUE_DELAY, Event, Histogram, REFUSED_ENTRIES};
 
 use crate::kernel::{field, globals, read};
 use crate::output::{count, emit, refuse};
@@ -38,6 +38,9 @@ globals! {
 
 #[btf_map]
 static RUNQUEUE_DELAY: PerCpuArray<Histogram, 1> = PerCpuArray::new();
+/// How often each CPU switched tasks, and to which one last.
+#[btf_map]
+static SWITCHES: PerCpuArray<CpuSwitches, 1> = PerCpuArray::new();
 /// Since when a task has been runnable; 0 while it is not.
 #[btf_map]
 static RUNNABLE_SINCE: TaskStorage<u64> = TaskStorage::new();
@@ -65,6 +68,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 fn try_switch(ctx: &BtfTracePointContext) -> Result<i32, i32> {
     let (prev, next): (*const u8, *const u8) = (ctx.arg(1), ctx.arg(2));
     let now = now();
+    note_switch(pid(next), now);
     if pid(prev) != 0 && stays_runnable(ctx, prev) {
         runnable_from(prev, now);
     }
@@ -72,6 +76,19 @@ fn try_switch(ctx: &BtfTracePointContext) -> Result<i32, i32> {
         switched_in(next, now)?;
     }
     Ok(0)
+}
+
+#[inline(always)]
+fn note_switch(to: u32, now: u64) {
+    let Some(switches) = SWITCHES.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the slot is this CPU's own, and it switches with interrupts off.
+    unsafe {
+        (*switches).count += 1;
+        (*switches).at = now;
+        (*switches).pid = u64::from(to);
+    }
 }
 
 /// Counts how long `next` waited, and sends an event where that was long.

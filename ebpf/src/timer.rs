@@ -1,16 +1,16 @@
-//! Timers: how late they expire, and how far apart a CPU's local timer interrupts are.
+//! Timers: how late they expire. The interrupt that expires them belongs to the family `irq`.
 //!
 //! Hooks: `tp_btf/hrtimer_expire_entry` (lateness), `tp_btf/hrtimer_start` (which timers were overdue already when
-//! they were armed), `raw_tp/local_timer_entry` (x86: gaps between interrupts).
-//! Outputs: histograms `TIMER_LATENESS` and `TIMER_GAPS`, `TIMER_CLOCK` for each CPU, event `EVENT_TIMER_LATE`.
+//! they were armed).
+//! Outputs: histogram `TIMER_LATENESS`, `TIMER_CLOCK` for each CPU, event `EVENT_TIMER_LATE`.
 //!
 //! Only monotonic, hard-mode timers count, against their hard expiry: others step with the wall clock, wait for the
 //! softirq or may lawfully be late. A timer that was armed with an expiry in the past is late from the arming on.
 
 use aya_ebpf::btf_maps::{LruHashMap, PerCpuArray};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
-use aya_ebpf::macros::{btf_map, btf_tracepoint, raw_tracepoint};
-use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
+use aya_ebpf::macros::{btf_map, btf_tracepoint};
+use aya_ebpf::programs::BtfTracePointContext;
 use lacuna_abi::{EVENT_TIMER_LATE, Event, Histogram, OVERDUE_TIMERS, REFUSED_ENTRIES, TimerClock};
 
 use crate::kernel::{field, globals, read};
@@ -37,8 +37,6 @@ const NORMAL_NS: u64 = 100_000;
 
 #[btf_map]
 static TIMER_LATENESS: PerCpuArray<Histogram, 1> = PerCpuArray::new();
-#[btf_map]
-static TIMER_GAPS: PerCpuArray<Histogram, 1> = PerCpuArray::new();
 #[btf_map]
 static TIMER_CLOCK: PerCpuArray<TimerClock, 1> = PerCpuArray::new();
 /// When timers were armed that were overdue already, by their address.
@@ -123,23 +121,6 @@ fn try_start(ctx: &BtfTracePointContext) -> Result<i32, i32> {
 fn armed_overdue(timer: *const u8) -> u64 {
     // SAFETY: the value is copied at once.
     unsafe { OVERDUE.get(timer as u64) }.map_or(0, |armed| *armed)
-}
-
-#[raw_tracepoint(tracepoint = "local_timer_entry")]
-fn local_timer_entry(ctx: RawTracePointContext) -> i32 {
-    try_interrupt(&ctx).unwrap_or(0)
-}
-
-fn try_interrupt(_ctx: &RawTracePointContext) -> Result<i32, i32> {
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let clock = TIMER_CLOCK.get_ptr_mut(0).ok_or(0)?;
-    // SAFETY: the slot is this CPU's own, and this is its timer interrupt.
-    let before = unsafe { core::ptr::replace(&raw mut (*clock).interrupt, now) };
-    if before != 0 {
-        count(&TIMER_GAPS, now.saturating_sub(before));
-    }
-    Ok(0)
 }
 
 /// The hard expiry.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use lacuna_abi::{
-    BUCKETS, CAUSE_FAST, CAUSE_OTHER, CAUSE_SYN, CAUSE_TIMEOUT, COMM_LEN, EVENT_RUNQUEUE_DELAY, EVENT_TIMER_LATE,
-    Event, HISTOGRAM_WORDS, RetransmitKey,
+    BUCKETS, CAUSE_FAST, CAUSE_OTHER, CAUSE_SYN, CAUSE_TIMEOUT, COMM_LEN, EVENT_RCU_STALL, EVENT_RUNQUEUE_DELAY,
+    EVENT_SOFTIRQ_DELAY, EVENT_TASK_HUNG, EVENT_TIMER_LATE, Event, HISTOGRAM_WORDS, RetransmitKey,
 };
 use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
 use lacuna_core::time::Nanos;
@@ -21,13 +21,14 @@ pub(super) type KeyBytes = [u8; size_of::<RetransmitKey>()];
 pub(super) fn event(bytes: &[u8], host: &str, boot_minus_monotonic: u64) -> Option<Evidence> {
     let boot = |at: u64| Nanos(at.saturating_add(boot_minus_monotonic));
     let cpu = word(bytes, std::mem::offset_of!(Event, cpu))?;
+    let pid = word(bytes, std::mem::offset_of!(Event, pid))?;
+    let comm = name(bytes.get(std::mem::offset_of!(Event, comm)..)?.get(..COMM_LEN)?);
     let fact = match word(bytes, std::mem::offset_of!(Event, kind))? {
         EVENT_TIMER_LATE => Fact::TimerLate { cpu },
-        EVENT_RUNQUEUE_DELAY => Fact::RunqueueDelay {
-            cpu,
-            pid: word(bytes, std::mem::offset_of!(Event, pid))?,
-            comm: name(bytes.get(std::mem::offset_of!(Event, comm)..)?.get(..COMM_LEN)?),
-        },
+        EVENT_RUNQUEUE_DELAY => Fact::RunqueueDelay { cpu, pid, comm },
+        EVENT_SOFTIRQ_DELAY => Fact::SoftirqDelay { cpu, softirq: softirq(pid) },
+        EVENT_RCU_STALL => Fact::RcuStall { detail: comm },
+        EVENT_TASK_HUNG => Fact::TaskHung { pid, comm },
         _ => return None,
     };
     let from = boot(long(bytes, std::mem::offset_of!(Event, from))?);
@@ -35,14 +36,24 @@ pub(super) fn event(bytes: &[u8], host: &str, boot_minus_monotonic: u64) -> Opti
     Some(Evidence::during(host, from, to, fact))
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_ne_bytes(*word))
 }
 
-fn long(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn long(bytes: &[u8], at: usize) -> Option<u64> {
     let long = bytes.get(at..)?.first_chunk()?;
     Some(u64::from_ne_bytes(*long))
+}
+
+/// The kernel's softirqs by number (`softirq_to_name`, `kernel/softirq.c`, unchanged since Linux 4.x).
+const SOFTIRQS: [&str; 10] =
+    ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
+
+/// The kernel's name of a softirq; one that this version does not know keeps its number.
+fn softirq(number: u32) -> String {
+    let known = usize::try_from(number).ok().and_then(|number| SOFTIRQS.get(number));
+    known.map_or_else(|| number.to_string(), |name| (*name).to_owned())
 }
 
 /// A task's name up to the NUL; bytes that are not UTF-8 are replaced.

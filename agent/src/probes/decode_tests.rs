@@ -33,6 +33,15 @@ fn a_wait_has_the_task() {
 }
 
 #[test]
+fn softirqs_and_watchdogs_have_their_names() {
+    let check = |kind, comm: &[u8], expected| assert_eq!(event(&bytes(kind, comm), "db1", 0).unwrap().fact, expected);
+    check(EVENT_RCU_STALL, b"SelfDetected\0", Fact::RcuStall { detail: "SelfDetected".into() });
+    check(EVENT_TASK_HUNG, b"dd\0", Fact::TaskHung { pid: 4711, comm: "dd".into() });
+    check(EVENT_SOFTIRQ_DELAY, b"", Fact::SoftirqDelay { cpu: 3, softirq: "4711".into() });
+    assert_eq!(softirq(3), "NET_RX");
+}
+
+#[test]
 fn a_name_without_nul_or_not_utf8_is_still_one() {
     assert_eq!(name(b"sixteen_bytes_xx"), "sixteen_bytes_xx");
     assert_eq!(name(b"a\xffb\0"), "a\u{fffd}b");

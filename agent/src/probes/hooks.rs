@@ -1,5 +1,7 @@
 //! Every probe: what it hangs on, and what it needs to know of the kernel.
 
+use super::irq_hooks;
+
 /// How a probe hangs on its tracepoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -68,17 +70,23 @@ pub(super) struct Object {
     pub(super) bytes: &'static [u8],
     /// Its programs.
     pub(super) hooks: &'static [Hook],
-    /// The threshold in it, in nanoseconds.
-    pub(super) threshold: Threshold,
+    /// The durations that it is told.
+    pub(super) durations: &'static [Told],
 }
 
-/// Which threshold of the options an object has.
+/// A duration that an object is told, as a global in nanoseconds.
 #[derive(Clone, Copy)]
-pub(super) enum Threshold {
-    /// `timer_late`.
+pub(super) enum Told {
+    /// `timer_late` of the options.
     TimerLate,
-    /// `runqueue_delay`.
+    /// `runqueue_delay` of the options.
     RunqueueDelay,
+    /// `softirq_delay` of the options.
+    SoftirqDelay,
+    /// `landing_silence` of the options.
+    LandingSilence,
+    /// The running kernel's jiffy.
+    Jiffy,
 }
 
 /// All objects.
@@ -86,27 +94,42 @@ pub(super) static OBJECTS: [Object; 2] = [
     Object {
         bytes: aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lacuna-probes-sched")),
         hooks: &[SCHED_WAKEUP, SCHED_WAKEUP_NEW, SCHED_SWITCH],
-        threshold: Threshold::RunqueueDelay,
+        durations: &[Told::RunqueueDelay],
     },
     Object {
         bytes: aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lacuna-probes")),
         hooks: &[
             HRTIMER_EXPIRE_ENTRY,
             HRTIMER_START,
-            LOCAL_TIMER_ENTRY,
+            irq_hooks::LOCAL_TIMER_ENTRY,
+            irq_hooks::LOCAL_TIMER_EXIT,
+            irq_hooks::RESCHEDULE_ENTRY,
+            irq_hooks::RESCHEDULE_EXIT,
+            irq_hooks::CALL_FUNCTION_ENTRY,
+            irq_hooks::CALL_FUNCTION_EXIT,
+            irq_hooks::CALL_FUNCTION_SINGLE_ENTRY,
+            irq_hooks::CALL_FUNCTION_SINGLE_EXIT,
+            irq_hooks::IRQ_WORK_ENTRY,
+            irq_hooks::IRQ_WORK_EXIT,
+            irq_hooks::IRQ_HANDLER_ENTRY,
+            irq_hooks::IRQ_HANDLER_EXIT,
+            irq_hooks::SOFTIRQ_RAISE,
+            irq_hooks::SOFTIRQ_ENTRY,
+            irq_hooks::RCU_STALL_WARNING,
+            irq_hooks::SCHED_PROCESS_HANG,
             TCP_RETRANSMIT_SKB,
             TCP_RETRANSMIT_SYNACK,
             KFREE_SKB,
         ],
-        threshold: Threshold::TimerLate,
+        durations: &[Told::TimerLate, Told::SoftirqDelay, Told::LandingSilence, Told::Jiffy],
     },
 ];
 
-const fn at_least(at_least: usize, since: &'static str) -> Values {
+pub(super) const fn at_least(at_least: usize, since: &'static str) -> Values {
     Values { at_least, since }
 }
 
-const fn offset(name: &'static str, paths: &'static [&'static str]) -> Global {
+pub(super) const fn offset(name: &'static str, paths: &'static [&'static str]) -> Global {
     let source = Source::Offset(paths);
     Global { name, source }
 }
@@ -151,14 +174,6 @@ const HRTIMER_EXPIRE_ENTRY: Hook = Hook {
 
 const HRTIMER_START: Hook =
     Hook { tracepoint: "hrtimer_start", values: at_least(1, "Linux 5.8"), ..HRTIMER_EXPIRE_ENTRY };
-
-const LOCAL_TIMER_ENTRY: Hook = Hook {
-    probe: "timer",
-    kind: Kind::Raw,
-    tracepoint: "local_timer_entry",
-    values: at_least(1, "x86 only"),
-    globals: &[],
-};
 
 const TCP_RETRANSMIT_SKB: Hook = Hook {
     probe: "tcp",

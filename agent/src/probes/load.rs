@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Mutex;
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program;
@@ -9,12 +10,30 @@ use aya::util::KernelVersion;
 use aya::{Btf, Ebpf, EbpfLoader};
 use lacuna_core::time::nanos;
 
+use crate::clock;
+
+use super::activity::Watched;
+use super::cpus::CpuMaps;
 use super::decode::ReasonNames;
 use super::error::ProbeError;
-use super::hooks::{Hook, Kind, Object, RETRANSMIT_HAS_ERROR, Threshold};
+use super::hooks::{Hook, Kind, Object, RETRANSMIT_HAS_ERROR, Told};
 use super::kernel_types::KernelTypes;
 use super::metrics::{KernelMetrics, Refused};
 use super::{Options, ProbeStatus, offsets};
+
+/// The entries of all interrupts but the timer's.
+const OTHER_ENTRIES: [&str; 5] =
+    ["irq_handler_entry", "reschedule_entry", "call_function_entry", "call_function_single_entry", "irq_work_entry"];
+
+/// The exits of all interrupts.
+const EXITS: [&str; 6] = [
+    "local_timer_exit",
+    "irq_handler_exit",
+    "reschedule_exit",
+    "call_function_exit",
+    "call_function_single_exit",
+    "irq_work_exit",
+];
 
 /// What all objects need of the running kernel.
 pub(super) struct Kernel {
@@ -104,19 +123,29 @@ fn load_object(
     kernel: &Kernel,
     options: &Options,
 ) -> Result<Ebpf, ProbeError> {
-    let (threshold, value) = match object.threshold {
-        Threshold::TimerLate => ("TIMER_LATE_NS", options.timer_late),
-        Threshold::RunqueueDelay => ("RUNQUEUE_DELAY_NS", options.runqueue_delay),
-    };
-    let value = nanos(value);
+    let durations: Vec<(&str, u64)> = object.durations.iter().map(|told| duration(*told, options)).collect();
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&kernel.btf)).allow_unsupported_maps();
     for (name, value) in globals {
         loader.override_global(name, value, true);
     }
     loader.override_global("NETNS_INUM", &kernel.netns_inum, false);
-    loader.override_global(threshold, &value, true);
+    for (name, nanoseconds) in &durations {
+        loader.override_global(name, nanoseconds, true);
+    }
     loader.load(object.bytes).map_err(|error| ProbeError::of_loader(&error))
+}
+
+/// The name of the global and its value in nanoseconds.
+fn duration(told: Told, options: &Options) -> (&'static str, u64) {
+    let (name, duration) = match told {
+        Told::TimerLate => ("TIMER_LATE_NS", options.timer_late),
+        Told::RunqueueDelay => ("RUNQUEUE_DELAY_NS", options.runqueue_delay),
+        Told::SoftirqDelay => ("SOFTIRQ_DELAY_NS", options.softirq_delay),
+        Told::LandingSilence => ("LANDING_NS", options.landing_silence),
+        Told::Jiffy => ("JIFFY_NS", clock::jiffy()),
+    };
+    (name, nanos(duration))
 }
 
 fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<(), ProbeError> {
@@ -150,6 +179,7 @@ impl Loaded {
         if self.attached(&["local_timer_entry"]) {
             metrics.timer_gaps = self.take("TIMER_GAPS");
         }
+        self.take_cpus(&mut metrics.cpus);
         if self.attached(&["sched_wakeup", "sched_wakeup_new", "sched_switch"]) {
             metrics.runqueue_delay = self.take("RUNQUEUE_DELAY");
         }
@@ -159,6 +189,28 @@ impl Loaded {
         }
         if self.attached(&["kfree_skb"]) {
             metrics.drops = self.take("DROPS");
+        }
+    }
+
+    /// The maps about each CPU. Where the entry of one kind of interrupt is missing, a silence is none, and nothing can be
+    /// said of what ended it.
+    fn take_cpus(&mut self, cpus: &mut CpuMaps) {
+        let timer = self.attached(&["local_timer_entry"]);
+        let others = self.attached(&OTHER_ENTRIES);
+        if timer {
+            cpus.sample = self.take("SAMPLE").map(Mutex::new);
+        }
+        if timer || others {
+            let exits = self.attached(&EXITS);
+            let softirqs = self.attached(&["softirq_entry"]);
+            cpus.watched = Watched { timer, others, handlers: timer && others && exits, softirqs };
+            cpus.activity = self.take("ACTIVITY");
+        }
+        if timer && others {
+            cpus.landing = self.take("LANDING");
+        }
+        if self.attached(&["sched_switch"]) {
+            cpus.switches = self.take("SWITCHES");
         }
     }
 

@@ -8,7 +8,10 @@ use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
 use lacuna_abi::{DROP_REASONS, HISTOGRAM_WORDS, REFUSED_ENTRIES, REFUSED_EVENTS, RETRANSMIT_KEYS};
 use lacuna_core::evidence::RetransmitCause;
 
+use super::activity::CpuActivity;
+use super::cpus::CpuMaps;
 use super::decode::{self, KeyBytes, ReasonNames};
+use super::landing::RawLanding;
 use super::{Log2Histogram, ProbeMetrics};
 
 /// A histogram for each CPU.
@@ -31,6 +34,7 @@ pub(super) struct KernelMetrics {
     pub(super) failures_told: bool,
     pub(super) drops: Option<Drops>,
     pub(super) reasons: ReasonNames,
+    pub(super) cpus: CpuMaps,
     pub(super) refused: Vec<Refused>,
 }
 
@@ -81,6 +85,18 @@ impl ProbeMetrics for KernelMetrics {
 
     fn entries_refused(&self) -> Option<u64> {
         refused(&self.refused, REFUSED_ENTRIES)
+    }
+
+    fn activity(&self) -> Option<BTreeMap<u32, CpuActivity>> {
+        self.cpus.activity()
+    }
+
+    fn landing(&self, cpu: u32) -> Option<RawLanding> {
+        self.cpus.landing(cpu)
+    }
+
+    fn sample(&self, cpu: u32) {
+        self.cpus.sample(cpu);
     }
 }
 

@@ -1,21 +1,28 @@
 //! The probes in the kernel: load, attach, decode. What the kernel does not take says so, and the others go on.
 
+mod activity;
+mod cpus;
 mod decode;
 mod error;
 mod events;
 mod hooks;
+mod irq_hooks;
 mod kernel_types;
+mod landing;
 mod load;
 mod memory;
 mod metrics;
 mod offsets;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use activity::{CpuActivity, Handler, Interrupt};
 use aya::Ebpf;
 pub use error::ProbeError;
 use lacuna_core::evidence::{Evidence, RetransmitCause};
+pub use landing::{LandingKind, RawLanding};
 use serde::Serialize;
 
 use self::events::KernelEvents;
@@ -26,7 +33,7 @@ use self::metrics::KernelMetrics;
 /// What became of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProbeStatus {
-    /// The family: `sched`, `timer`, `tcp` or `drops`.
+    /// The family: `sched`, `timer`, `irq`, `softirq`, `watchdogs`, `tcp` or `drops`.
     pub probe: String,
     /// The hook, such as `raw_tp/sched_switch`.
     pub hook: String,
@@ -69,6 +76,18 @@ pub trait ProbeMetrics: Send + Sync {
     fn entries_refused(&self) -> Option<u64> {
         None
     }
+    /// What every CPU did so far, for a look at one that is suspected; absent where it cannot be measured.
+    fn activity(&self) -> Option<BTreeMap<u32, CpuActivity>> {
+        None
+    }
+    /// What the interrupt landed in that ended this CPU's last silence of [`Options::landing_silence`] or longer, or what
+    /// the last [`Self::sample`] found, whichever is later. An idle CPU is lawfully silent and lands in idle.
+    fn landing(&self, _cpu: u32) -> Option<RawLanding> {
+        None
+    }
+    /// Asks for the stack of that CPU at its next timer interrupt; from then on it is in [`Self::landing`]. Where a long
+    /// silence ends before, that is there instead, and the request is withdrawn.
+    fn sample(&self, _cpu: u32) {}
 }
 
 /// Events that crossed a threshold since the last call, as evidence about `host`.
@@ -86,6 +105,19 @@ pub struct Options {
     pub timer_late: Duration,
     /// A task that waits for a CPU for this long or longer is an event; a shorter wait is only counted.
     pub runqueue_delay: Duration,
+    /// A softirq that waits for this long or longer after it was raised is an event.
+    pub softirq_delay: Duration,
+    /// What ends a silence of this length or longer, in which a CPU took no interrupt, leaves a landing.
+    pub landing_silence: Duration,
+}
+
+impl Default for Options {
+    /// Its own namespace; thresholds that a healthy host does not reach. The landing's is four times the longest period
+    /// with which the agent itself wakes a CPU, so that a landing tells more than that the CPU was idle.
+    fn default() -> Self {
+        const LATE: Duration = Duration::from_millis(200);
+        Self { netns_inum: 0, timer_late: LATE, runqueue_delay: LATE, softirq_delay: LATE, landing_silence: 2 * LATE }
+    }
 }
 
 /// The probes in the kernel. They are detached when this is dropped.

@@ -59,6 +59,12 @@ pub const fn bucket(value: u64) -> usize {
 pub const EVENT_TIMER_LATE: u32 = 1;
 /// [`Event::kind`]: the task was runnable from `from` on and ran at `to`.
 pub const EVENT_RUNQUEUE_DELAY: u32 = 2;
+/// [`Event::kind`]: the softirq whose number is `pid` was raised at `from` and began at `to`.
+pub const EVENT_SOFTIRQ_DELAY: u32 = 3;
+/// [`Event::kind`]: RCU waited too long for a CPU or a task; `comm` holds its message, such as `SelfDetected`.
+pub const EVENT_RCU_STALL: u32 = 4;
+/// [`Event::kind`]: the kernel's detector of hung tasks names the task.
+pub const EVENT_TASK_HUNG: u32 = 5;
 
 /// What comes through the ring buffer when a threshold is crossed.
 #[repr(C)]
@@ -72,11 +78,11 @@ pub struct Event {
     pub from: u64,
     /// End on `CLOCK_MONOTONIC`, in nanoseconds.
     pub to: u64,
-    /// The thread that waited; 0 where none is concerned.
+    /// The thread that waited, or the number of the softirq; 0 where none is concerned.
     pub pid: u32,
     /// Always 0.
     pub reserved: u32,
-    /// Its name, padded with NUL.
+    /// Its name, or the message of RCU, padded with NUL.
     pub comm: [u8; COMM_LEN],
 }
 
@@ -109,7 +115,7 @@ pub struct RetransmitCount {
     pub failed: u64,
 }
 
-/// When a CPU last expired timers or took its timer interrupt; `CLOCK_MONOTONIC`, 0 where it has not yet.
+/// When a CPU last expired timers; `CLOCK_MONOTONIC`, 0 where it has not yet.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct TimerClock {
@@ -117,8 +123,109 @@ pub struct TimerClock {
     pub batch: u64,
     /// The `now` of the batch before that.
     pub batch_before: u64,
-    /// The latest local timer interrupt.
-    pub interrupt: u64,
+}
+
+/// No interrupt.
+pub const INTERRUPT_NONE: u32 = 0;
+/// The CPU's own timer.
+pub const INTERRUPT_TIMER: u32 = 1;
+/// Another CPU asks this one to look at its run queue.
+pub const INTERRUPT_RESCHEDULE: u32 = 2;
+/// Another CPU wants a function called here, on several CPUs at once.
+pub const INTERRUPT_CALL_FUNCTION: u32 = 3;
+/// Another CPU wants a function called here only.
+pub const INTERRUPT_CALL_FUNCTION_SINGLE: u32 = 4;
+/// Work that was put off from a context that could not do it.
+pub const INTERRUPT_IRQ_WORK: u32 = 5;
+/// A device; `CpuActivity::irq` is its number.
+pub const INTERRUPT_DEVICE: u32 = 6;
+
+/// What a CPU did since the probes were loaded, and what it is in right now.
+///
+/// Jiffies are those of `bpf_jiffies64`: about as exact as the coarse clock, which tracing programs may not read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CpuActivity {
+    /// The latest local timer interrupt, `CLOCK_MONOTONIC` in nanoseconds; 0 where there was none yet.
+    pub timer_at: u64,
+    /// The jiffies at `timer_at`: together they tell the time of any other jiffies.
+    pub timer_jiffies: u64,
+    /// `timer_at` where no other interrupt came since; 0 otherwise.
+    pub timer_was_last: u64,
+    /// The latest interrupt of any kind, in jiffies; 0 where there was none yet.
+    pub interrupt_jiffies: u64,
+    /// Local timer interrupts.
+    pub timers: u64,
+    /// Interrupts by other CPUs and by this CPU itself.
+    pub ipis: u64,
+    /// Interrupts by devices; a shared line counts once for each handler.
+    pub devices: u64,
+    /// Softirqs that began.
+    pub softirqs: u64,
+    /// Since when the CPU has been in the handler, in jiffies.
+    pub handler_jiffies: u64,
+    /// The `INTERRUPT_*` whose handler the CPU is in.
+    pub handler: u32,
+    /// The number of the interrupt where `handler` is a device's; 0 otherwise.
+    pub irq: u32,
+}
+
+/// Most frames of a [`Landing`].
+pub const LANDING_FRAMES: usize = 32;
+/// Frames of a [`Landing`] whose code is kept. The way of a device's interrupt into the kernel takes about ten.
+pub const LANDING_CODE: usize = 16;
+/// Bytes of code that are kept of a frame.
+pub const CODE_BYTES: usize = 8;
+
+/// What an interrupt landed in: the first one after a long silence of its CPU, or one that was asked for.
+///
+/// The reader has a whole one where `finished` and `started` are equal and not 0: it copies from the front, the writer
+/// changes `started` first and `finished` last.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Landing {
+    /// The number of the landing that was written to its end.
+    pub finished: u64,
+    /// When the interrupt came, `CLOCK_MONOTONIC` in nanoseconds.
+    pub at: u64,
+    /// How long the CPU had taken no interrupt before, in nanoseconds; 0 for one that was asked for.
+    pub silence: u64,
+    /// `INTERRUPT_*`.
+    pub interrupt: u32,
+    /// The number of the interrupt where it is a device's; 0 otherwise.
+    pub irq: u32,
+    /// The kernel's stack, innermost frame first; 0 after the last one.
+    pub frames: [u64; LANDING_FRAMES],
+    /// The code before the address of each of the first frames; 0 where it cannot be read.
+    pub code: [[u8; CODE_BYTES]; LANDING_CODE],
+    /// The number of the landing that was begun last.
+    pub started: u64,
+}
+
+/// Most CPUs whose next timer interrupt can be asked for a stack.
+pub const SAMPLED_CPUS: usize = 1024;
+
+/// Kinds of softirq (`NR_SOFTIRQS`), rounded up to a power of two.
+pub const SOFTIRQS: usize = 16;
+
+/// Since when each kind of softirq has been waiting on a CPU, in jiffies; 0 where it is not.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Raised {
+    /// By the number of the softirq.
+    pub since: [u64; SOFTIRQS],
+}
+
+/// What a CPU switched to.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CpuSwitches {
+    /// How often it switched tasks.
+    pub count: u64,
+    /// The latest switch, `CLOCK_MONOTONIC` in nanoseconds; 0 where there was none yet.
+    pub at: u64,
+    /// The thread that it switched to; 0 for the idle task.
+    pub pid: u64,
 }
 
 /// Index into the counters of what had no room: events that found the ring buffer full.
@@ -133,7 +240,11 @@ const _: () = {
     assert!(size_of::<Event>() == 4 + 4 + 8 + 8 + 4 + 4 + COMM_LEN);
     assert!(size_of::<RetransmitKey>() == 20 && align_of::<RetransmitKey>() == 4);
     assert!(size_of::<RetransmitCount>() == 16);
-    assert!(size_of::<TimerClock>() == 24);
+    assert!(size_of::<TimerClock>() == 16);
+    assert!(size_of::<CpuActivity>() == 9 * 8 + 2 * 4);
+    assert!(size_of::<Landing>() == 3 * 8 + 2 * 4 + 8 * LANDING_FRAMES + CODE_BYTES * LANDING_CODE + 8);
+    assert!(size_of::<Raised>() == 8 * SOFTIRQS && SOFTIRQS.is_power_of_two());
+    assert!(size_of::<CpuSwitches>() == 24);
     assert!(RING_BYTES.is_power_of_two() && RING_BYTES.is_multiple_of(4096));
 };
 

@@ -1,0 +1,187 @@
+//! Interrupts: how many of which kind each CPU took and when, which handler it is in, and how far apart its local timer
+//! interrupts are.
+//!
+//! Hooks: `raw_tp/irq_handler_{entry,exit}` (devices) and, on x86 only, `raw_tp/{local_timer, reschedule, call_function,
+//! call_function_single, irq_work}_{entry,exit}`.
+//! Outputs: `ACTIVITY` for each CPU, histogram `TIMER_GAPS`, and a landing (see `landing`) by the interrupt that ends a
+//! long silence of its CPU, or by the next timer interrupt where the agent asked for one (`SAMPLE`).
+//!
+//! Times are jiffies but for the timer interrupt's, since a clock costs more than all the rest, and tracing programs may
+//! not read the coarse one (Linux 5.16). Jiffies stand still where no CPU at all ticks: such a silence is not noticed.
+
+use aya_ebpf::btf_maps::{Array, PerCpuArray};
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::macros::{btf_map, raw_tracepoint};
+use aya_ebpf::programs::RawTracePointContext;
+use lacuna_abi::{
+    CpuActivity, Histogram, INTERRUPT_CALL_FUNCTION, INTERRUPT_CALL_FUNCTION_SINGLE, INTERRUPT_DEVICE,
+    INTERRUPT_IRQ_WORK, INTERRUPT_NONE, INTERRUPT_RESCHEDULE, INTERRUPT_TIMER, SAMPLED_CPUS,
+};
+
+use crate::kernel::globals;
+use crate::landing::{Interrupt, land};
+use crate::output::count;
+
+globals! {
+    /// Nanoseconds of a jiffy.
+    JIFFY_NS: u64;
+    /// The interrupt that ends a silence of this length or longer, in nanoseconds, leaves a landing.
+    LANDING_NS: u64;
+}
+
+#[btf_map]
+static ACTIVITY: PerCpuArray<CpuActivity, 1> = PerCpuArray::new();
+#[btf_map]
+static TIMER_GAPS: PerCpuArray<Histogram, 1> = PerCpuArray::new();
+/// By CPU: not 0 where the agent wants to know what the next timer interrupt lands in.
+#[btf_map]
+static SAMPLE: Array<u32, SAMPLED_CPUS> = Array::new();
+
+/// Jiffies: a load from memory on 64-bit kernels.
+#[inline(always)]
+pub(crate) fn jiffies() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_jiffies64() }
+}
+
+/// Nanoseconds since `earlier`, which is in jiffies. It cannot overflow in 584 years, and BPF has no wide product to check.
+#[inline(always)]
+pub(crate) fn since_jiffies(earlier: u64, now: u64) -> u64 {
+    now.saturating_sub(earlier).wrapping_mul(JIFFY_NS.load())
+}
+
+/// This CPU's activity.
+#[inline(always)]
+pub(crate) fn activity() -> Result<*mut CpuActivity, i32> {
+    ACTIVITY.get_ptr_mut(0).ok_or(0)
+}
+
+#[raw_tracepoint(tracepoint = "local_timer_entry")]
+fn local_timer_entry(ctx: RawTracePointContext) -> i32 {
+    try_timer(&ctx).unwrap_or(0)
+}
+
+fn try_timer(ctx: &RawTracePointContext) -> Result<i32, i32> {
+    let activity = activity()?;
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
+    let silence = unsafe {
+        let quiet = since_last(activity, INTERRUPT_TIMER, 0);
+        let before = core::ptr::replace(&raw mut (*activity).timer_at, now);
+        if before != 0 {
+            count(&TIMER_GAPS, now.saturating_sub(before));
+        }
+        (*activity).timer_jiffies = (*activity).interrupt_jiffies;
+        (*activity).timers += 1;
+        match core::ptr::replace(&raw mut (*activity).timer_was_last, now) {
+            0 => quiet,
+            last => now.saturating_sub(last),
+        }
+    };
+    let timer = Interrupt { kind: INTERRUPT_TIMER, irq: 0 };
+    let is_asked_for = take_request();
+    if silence >= LANDING_NS.load() {
+        return land(ctx, silence, timer);
+    }
+    if is_asked_for { land(ctx, 0, timer) } else { Ok(0) }
+}
+
+/// Whether the agent asked for a stack of this CPU; it then has to ask anew.
+#[inline(always)]
+fn take_request() -> bool {
+    // SAFETY: the helper has no preconditions.
+    let Some(asked) = SAMPLE.get_ptr_mut(unsafe { bpf_get_smp_processor_id() }) else {
+        return false;
+    };
+    // SAFETY: a single word; a request that comes in between is answered by the same stack.
+    unsafe { *asked != 0 && core::ptr::replace(asked, 0) != 0 }
+}
+
+/// Notes that the CPU is in the handler; for how long it took no interrupt before, in nanoseconds.
+///
+/// # Safety
+/// `activity` must be this CPU's.
+#[inline(always)]
+unsafe fn since_last(activity: *mut CpuActivity, kind: u32, irq: u32) -> u64 {
+    let now = jiffies();
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*activity).handler_jiffies = now;
+        (*activity).irq = irq;
+        (*activity).handler = kind;
+        match core::ptr::replace(&raw mut (*activity).interrupt_jiffies, now) {
+            0 => 0,
+            last => since_jiffies(last, now),
+        }
+    }
+}
+
+/// Any interrupt but the timer's.
+#[inline(always)]
+fn try_other(ctx: &RawTracePointContext, interrupt: Interrupt) -> Result<i32, i32> {
+    let activity = activity()?;
+    // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
+    let silence = unsafe {
+        (*activity).timer_was_last = 0;
+        if interrupt.kind == INTERRUPT_DEVICE {
+            (*activity).devices += 1;
+        } else {
+            (*activity).ipis += 1;
+        }
+        since_last(activity, interrupt.kind, interrupt.irq)
+    };
+    if silence < LANDING_NS.load() {
+        return Ok(0);
+    }
+    // A request from before would let the timer's interrupt, which comes next, overwrite what is wanted more.
+    take_request();
+    land(ctx, silence, interrupt)
+}
+
+/// The handler is left.
+#[inline(always)]
+fn try_exit() -> Result<i32, i32> {
+    let activity = activity()?;
+    // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
+    unsafe { (*activity).handler = INTERRUPT_NONE };
+    Ok(0)
+}
+
+#[raw_tracepoint(tracepoint = "irq_handler_entry")]
+fn irq_handler_entry(ctx: RawTracePointContext) -> i32 {
+    try_other(&ctx, Interrupt { kind: INTERRUPT_DEVICE, irq: ctx.arg(0) }).unwrap_or(0)
+}
+
+/// The entry of an interrupt that has a vector of its own.
+macro_rules! entry {
+    ($name:ident, $tracepoint:literal, $kind:ident) => {
+        #[raw_tracepoint(tracepoint = $tracepoint)]
+        fn $name(ctx: RawTracePointContext) -> i32 {
+            try_other(&ctx, Interrupt { kind: $kind, irq: 0 }).unwrap_or(0)
+        }
+    };
+}
+
+/// The exit of any interrupt.
+macro_rules! exit {
+    ($name:ident, $tracepoint:literal) => {
+        #[raw_tracepoint(tracepoint = $tracepoint)]
+        fn $name(_ctx: RawTracePointContext) -> i32 {
+            try_exit().unwrap_or(0)
+        }
+    };
+}
+
+entry!(reschedule_entry, "reschedule_entry", INTERRUPT_RESCHEDULE);
+entry!(call_function_entry, "call_function_entry", INTERRUPT_CALL_FUNCTION);
+entry!(call_function_single_entry, "call_function_single_entry", INTERRUPT_CALL_FUNCTION_SINGLE);
+entry!(irq_work_entry, "irq_work_entry", INTERRUPT_IRQ_WORK);
+
+exit!(local_timer_exit, "local_timer_exit");
+exit!(reschedule_exit, "reschedule_exit");
+exit!(call_function_exit, "call_function_exit");
+exit!(call_function_single_exit, "call_function_single_exit");
+exit!(irq_work_exit, "irq_work_exit");
+exit!(irq_handler_exit, "irq_handler_exit");
