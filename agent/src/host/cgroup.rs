@@ -41,20 +41,7 @@ impl HostFiles {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, HostFiles) {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let files = HostFiles::below(root.path());
-        (root, files)
-    }
+    use super::super::fake as host;
 
     #[test]
     fn version_two_counts_with_its_parents() {

@@ -7,7 +7,18 @@ use std::path::{Path, PathBuf};
 use lacuna_core::incident::HostFacts;
 
 pub mod cgroup;
+pub mod interrupts;
+pub mod kallsyms;
+pub mod kmsg;
+pub mod landing;
+pub mod pressure;
 pub mod stat;
+pub mod task;
+pub mod threads;
+pub mod topology;
+
+/// Most entries of a folder that are looked at: `/proc` has one for each process, and `pid_max` is 32768 by default.
+const MAX_ENTRIES: usize = 32_768;
 
 /// The files of a host, below a root path.
 #[derive(Clone, Debug)]
@@ -31,6 +42,12 @@ impl HostFiles {
     /// The content of a file; absent where it cannot be read.
     fn read(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.root.join(path)).ok()
+    }
+
+    /// The names in a folder; none where it cannot be read. At most [`MAX_ENTRIES`].
+    fn names(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.root.join(path)).into_iter().flatten().flatten();
+        entries.take(MAX_ENTRIES).filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
     fn line(&self, path: &str) -> String {
@@ -81,6 +98,19 @@ fn parse_gateway(routes: &str) -> Option<Ipv4Addr> {
         Some((fields.get(6)?.parse::<u32>().ok()?, Ipv4Addr::from(gateway.to_ne_bytes())))
     };
     routes.lines().filter_map(parse).min_by_key(|(metric, _)| *metric).map(|(_, gateway)| gateway)
+}
+
+/// A host of files for tests.
+#[cfg(test)]
+fn fake(files: &[(&str, &str)]) -> (tempfile::TempDir, HostFiles) {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let files = HostFiles::below(root.path());
+    (root, files)
 }
 
 #[cfg(test)]

@@ -9,6 +9,10 @@ pub struct CpuTime {
     pub cpu: u32,
     /// All fields up to steal together; guest time is part of user time already.
     pub total: u64,
+    /// `user` and `nice`: programs.
+    pub user: u64,
+    /// `system`, `irq` and `softirq`: the kernel.
+    pub system: u64,
     /// `idle` and `iowait`.
     pub idle: u64,
     /// Taken by the hypervisor.
@@ -55,8 +59,15 @@ fn parse(text: &str) -> Stat {
 fn parse_cpu(line: &str) -> Option<CpuTime> {
     let (number, rest) = line.strip_prefix("cpu")?.split_once(' ')?;
     let fields: Vec<u64> = rest.split_whitespace().take(8).map_while(|field| field.parse().ok()).collect();
-    let [_user, _nice, _system, idle, iowait, _irq, _softirq, steal] = fields[..] else { return None };
-    Some(CpuTime { cpu: number.parse().ok()?, total: fields.iter().sum(), idle: idle + iowait, steal })
+    let [user, nice, system, idle, iowait, irq, softirq, steal] = fields[..] else { return None };
+    Some(CpuTime {
+        cpu: number.parse().ok()?,
+        total: fields.iter().sum(),
+        user: user + nice,
+        system: system + irq + softirq,
+        idle: idle + iowait,
+        steal,
+    })
 }
 
 impl Stat {
@@ -68,6 +79,8 @@ impl Stat {
             Some(CpuTime {
                 cpu: now.cpu,
                 total: now.total.checked_sub(before.total)?,
+                user: now.user.saturating_sub(before.user),
+                system: now.system.saturating_sub(before.system),
                 // iowait may run backwards (proc(5)); then nothing of it is counted.
                 idle: now.idle.saturating_sub(before.idle),
                 steal: now.steal.saturating_sub(before.steal),
@@ -109,6 +122,14 @@ mod tests {
         assert_eq!(shares(&delta), Some((0.9, 0.4)));
         assert_eq!(most_stolen(&delta, &[Some(0), Some(1)]), Some((1, 40 * TICK_NS)));
         assert_eq!(most_stolen(&delta, &[Some(0), None]), Some((0, 0)), "what another CPU lost explains nothing here");
+    }
+
+    #[test]
+    fn programs_and_kernel_are_told_apart() {
+        let time = parse_cpu("cpu3 1 2 4 8 16 32 64 128 256 512").unwrap();
+        let expected = CpuTime { cpu: 3, total: 255, user: 3, system: 100, idle: 24, steal: 128 };
+        assert_eq!(time, expected);
+        assert_eq!(parse_cpu("cpu3 1 2 4 8"), None, "steal is missing");
     }
 
     #[test]

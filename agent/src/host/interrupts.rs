@@ -1,0 +1,111 @@
+//! Interrupts of each CPU by `/proc/interrupts`, for kernels that take no probes.
+
+use std::collections::BTreeMap;
+
+use super::HostFiles;
+
+/// Interrupts that a CPU took since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuInterrupts {
+    /// By its own timer.
+    pub timer: u64,
+    /// By other CPUs and by itself. Where the kernel counts a call to flush the TLB under two names, it counts twice.
+    pub ipis: u64,
+    /// By devices, the hypervisor included.
+    pub devices: u64,
+}
+
+/// What a line of `/proc/interrupts` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Timer,
+    Ipi,
+    Device,
+}
+
+impl HostFiles {
+    /// Of every CPU that is online; absent where the file cannot be read or has no CPUs.
+    #[must_use]
+    pub fn interrupts(&self) -> Option<BTreeMap<u32, CpuInterrupts>> {
+        let found = parse(&self.read("proc/interrupts")?);
+        (!found.is_empty()).then_some(found)
+    }
+}
+
+/// The first line names the CPUs, the others have a label and a count for each of them.
+fn parse(text: &str) -> BTreeMap<u32, CpuInterrupts> {
+    let mut lines = text.lines();
+    let header = lines.next().unwrap_or_default().split_whitespace();
+    let cpus: Vec<u32> = header.filter_map(|name| name.strip_prefix("CPU")?.parse().ok()).collect();
+    let mut found: BTreeMap<u32, CpuInterrupts> = cpus.iter().map(|cpu| (*cpu, CpuInterrupts::default())).collect();
+    for line in lines {
+        let Some((source, counts)) = parse_line(line, cpus.len()) else { continue };
+        for (cpu, count) in cpus.iter().zip(counts) {
+            let interrupts = found.entry(*cpu).or_default();
+            let counter = match source {
+                Source::Timer => &mut interrupts.timer,
+                Source::Ipi => &mut interrupts.ipis,
+                Source::Device => &mut interrupts.devices,
+            };
+            *counter = counter.saturating_add(count);
+        }
+    }
+    found
+}
+
+/// Absent where it is none of the three, or has no count for each CPU (`ERR`, `MIS`).
+fn parse_line(line: &str, cpus: usize) -> Option<(Source, Vec<u64>)> {
+    let (label, rest) = line.split_once(':')?;
+    let mut words = rest.split_whitespace();
+    let counts: Vec<u64> = words.by_ref().take(cpus).map_while(|word| word.parse().ok()).collect();
+    let is_whole = counts.len() == cpus;
+    is_whole.then_some((source(label.trim(), words.next_back().unwrap_or_default())?, counts))
+}
+
+/// By the label (`arch/x86/kernel/irq.c`, `arch/arm64/kernel/smp.c`) and the name of the handler. What cannot be masked
+/// (`NMI`, `PMI`, `MCE`) says nothing of a CPU that keeps interrupts out, and is none.
+fn source(label: &str, handler: &str) -> Option<Source> {
+    match label {
+        "LOC" | "HVS" => Some(Source::Timer),
+        "RES" | "CAL" | "TLB" | "IWI" => Some(Source::Ipi),
+        "HYP" => Some(Source::Device),
+        _ if label.starts_with("IPI") => Some(Source::Ipi),
+        _ if label.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(if handler == "arch_timer" { Source::Timer } else { Source::Device })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X86: &str = "           CPU0       CPU3       \n  0:         10          0   IO-APIC   2-edge      timer\n\
+        \x20 24:          0          7   PCI-MSI 81920-edge      virtio0-input.0\nNMI:          5          5   \
+        Non-maskable interrupts\nLOC:        100        200   Local timer interrupts\nRES:         30         40   \
+        Rescheduling interrupts\nCAL:          1          2   Function call interrupts\nERR:          9\nMIS:          0\n";
+
+    const ARM: &str = "       CPU0\n 11:   50   GICv3  27 Level     arch_timer\n 40:    3   GICv3  78 Edge      eth0\n\
+        IPI0:   4       Rescheduling interrupts\n";
+
+    #[test]
+    fn timer_other_cpus_and_devices_are_told_apart() {
+        let found = parse(X86);
+        assert_eq!(found[&0], CpuInterrupts { timer: 100, ipis: 31, devices: 10 });
+        assert_eq!(found[&3], CpuInterrupts { timer: 200, ipis: 42, devices: 7 });
+        assert_eq!(parse(ARM)[&0], CpuInterrupts { timer: 50, ipis: 4, devices: 3 });
+    }
+
+    #[test]
+    fn rubbish_counts_nothing() {
+        assert!(parse("").is_empty());
+        assert_eq!(parse("CPU0\nLOC: many\nLOC 5\n:\n")[&0], CpuInterrupts::default());
+    }
+
+    #[test]
+    fn this_host_can_be_read() {
+        let found = HostFiles::default().interrupts().unwrap();
+        assert!(found.values().any(|cpu| cpu.timer > 0), "{found:?}");
+    }
+}

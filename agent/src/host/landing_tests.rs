@@ -1,0 +1,99 @@
+//! Stacks as kernels show them.
+
+use std::time::Duration;
+
+use lacuna_core::time::Nanos;
+
+use super::*;
+use crate::probes::LandingKind;
+
+/// The probe's and the timer interrupt's way into the kernel on Linux 6.18.
+const WAY: [&str; 4] = [
+    "bpf_prog_0123456789abcdef_local_timer_entry+0x1a0 [bpf]",
+    "bpf_trace_run1+0x80",
+    "sysvec_apic_timer_interrupt+0x36",
+    "asm_sysvec_apic_timer_interrupt+0x1a",
+];
+
+fn landed(interrupted: &[&str], code: [u8; CODE_BYTES]) -> Landed {
+    let names: Vec<_> = WAY.iter().chain(interrupted).map(|name| Some((*name).to_owned())).collect();
+    judge(&raw(names.len(), code), &names)
+}
+
+fn raw(frames: usize, code: [u8; CODE_BYTES]) -> RawLanding {
+    RawLanding {
+        at: Nanos(1),
+        silence: Duration::from_secs(1),
+        kind: LandingKind::Sample,
+        frames: (1..).take(frames).collect(),
+        code: vec![code; frames],
+    }
+}
+
+const NOTHING: [u8; CODE_BYTES] = [0x48, 0x89, 0xe5, 0x48, 0x89, 0xe5, 0x90, 0x90];
+/// `sti`, then `decl %gs:…`.
+const UNLOCK: [u8; CODE_BYTES] = [STI, 0x65, 0xff, 0x0d, 1, 2, 3, 4];
+
+#[test]
+fn nothing_below_the_entry_is_user_mode() {
+    let expected = Landed { place: Place::User, just_enabled: None, stack: vec![] };
+    assert_eq!(landed(&[], NOTHING), expected);
+}
+
+#[test]
+fn a_halted_cpu_is_idle_whatever_let_the_interrupt_in() {
+    let halt = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, STI, 0xf4];
+    let found = landed(&["pv_native_safe_halt+0xf", "default_idle+0x9", "do_idle+0x1c1"], halt);
+    assert_eq!((found.place, found.just_enabled), (Place::Idle, None));
+}
+
+#[test]
+fn kernel_code_is_named() {
+    let found = landed(&["_raw_spin_unlock_irq+0x1a", "0xsomething"], UNLOCK);
+    assert_eq!(found.stack, ["_raw_spin_unlock_irq+0x1a", "0xsomething"]);
+    assert_eq!((found.place, found.just_enabled), (Place::Kernel, Some(true)));
+}
+
+#[test]
+fn a_softirq_on_top_of_the_idle_loop_is_kernel_code() {
+    let stack = ["net_rx_action+0x10", "handle_softirqs+0x2", "asm_common_interrupt+0x26", "pv_native_safe_halt+0xf"];
+    assert_eq!(landed(&stack, NOTHING).place, Place::Kernel);
+}
+
+#[test]
+fn without_an_entry_or_names_nothing_is_claimed() {
+    let names = [Some("bpf_trace_run1+0x80".to_owned()), None];
+    let found = judge(&raw(2, UNLOCK), &names);
+    let stack = vec!["bpf_trace_run1+0x80".to_owned(), "0x2".to_owned()];
+    assert_eq!(found, Landed { place: Place::Unknown, just_enabled: None, stack });
+}
+
+#[test]
+fn the_code_tells_whether_interrupts_were_just_let_in() {
+    let check = |code, expected| assert_eq!(just_enabled(&code, "f+0x1"), expected, "{code:x?}");
+    check(UNLOCK, Some(true));
+    check([0, 0, 0, 0, 0, 0, STI, 0x90], Some(true));
+    check([1, 1, 1, 1, 1, 1, 1, POPF], Some(true));
+    check([1, 1, 1, 1, 1, 1, 1, STI], Some(false));
+    check(NOTHING, Some(false));
+}
+
+#[test]
+fn a_small_negative_number_is_no_instruction() {
+    let check = |code, expected| assert_eq!(just_enabled(&code, "f+0x1"), expected, "{code:x?}");
+    // jne, 1,200 bytes back.
+    check([0x90, 0x90, 0x0f, 0x85, 0x50, STI, 0xff, 0xff], Some(false));
+    // mov -5(%rbp) with 32 bits.
+    check([0x90, 0x48, 0x8b, 0x85, STI, 0xff, 0xff, 0xff], Some(false));
+}
+
+#[test]
+fn after_a_call_or_a_return_the_code_does_not_tell() {
+    let check = |code, function, expected| assert_eq!(just_enabled(&code, function), expected, "{code:x?}");
+    check([0, 0, 0, 0xe8, 1, 2, 3, 4], "f+0x9", None);
+    check([0, 0, 0xff, 0x15, 1, 2, 3, 4], "f+0x9", None);
+    check([0, 0, 0, 0, 0, 0, 0xff, 0xd0], "f+0x9", None);
+    check(NOTHING, "f+0x0", None);
+    check(NOTHING, "srso_return_thunk+0x0", None);
+    check([0; CODE_BYTES], "f+0x9", None);
+}
