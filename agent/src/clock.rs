@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use lacuna_core::time::{Nanos, WallNanos};
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
 /// Boot and wall clock, read one right after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +14,32 @@ pub struct Reading {
     pub wall: WallNanos,
 }
 
-/// Both clocks, now.
+/// Readings that are taken at most until both clocks are read together.
+const ATTEMPTS: usize = 8;
+/// Two clocks that are read within this time are read together.
+const TOGETHER: Duration = Duration::from_micros(200);
+
+/// Both clocks, now. A thread that is held up between the two (by its quota, or as its CPU is taken away) would believe
+/// that one of them had stood still, so the boot clock is read before and after.
 #[must_use]
 pub fn read() -> Reading {
-    Reading { boot: boot(), wall: WallNanos(nanoseconds(ClockId::CLOCK_REALTIME)) }
+    let attempt = || (boot(), WallNanos(nanoseconds(ClockId::CLOCK_REALTIME)), boot());
+    closest(std::iter::repeat_with(attempt).take(ATTEMPTS)).unwrap_or(Reading { boot: boot(), wall: WallNanos(0) })
+}
+
+/// The first of the attempts (boot clock, wall clock, boot clock) that was not held up, else the one that was least.
+fn closest(attempts: impl Iterator<Item = (Nanos, WallNanos, Nanos)>) -> Option<Reading> {
+    let mut best: Option<(Duration, Reading)> = None;
+    for (before, wall, boot) in attempts {
+        let took = boot.since(before);
+        if best.as_ref().is_none_or(|(least, _)| took < *least) {
+            best = Some((took, Reading { boot, wall }));
+        }
+        if took <= TOGETHER {
+            break;
+        }
+    }
+    best.map(|(_, reading)| reading)
 }
 
 /// `CLOCK_BOOTTIME`, now.
@@ -52,6 +74,13 @@ pub fn suspended() -> Duration {
     Duration::from_nanos(nanoseconds(ClockId::CLOCK_BOOTTIME).saturating_sub(nanoseconds(ClockId::CLOCK_MONOTONIC)))
 }
 
+/// One jiffy of the running kernel: by that much the coarse clocks grow (`clock_getres(2)`, `KTIME_LOW_RES` of Linux).
+#[must_use]
+pub fn jiffy() -> Duration {
+    // 250 Hz is what kernels have that do not say; the coarse clock is older than any that the agent supports.
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::from_millis(4), Duration::from)
+}
+
 /// The clocks exist on every kernel that the agent supports; a read that fails all the same counts as boot time.
 fn nanoseconds(clock: ClockId) -> u64 {
     clock_gettime(clock).map_or(0, |time| {
@@ -79,6 +108,18 @@ mod tests {
     use super::*;
 
     const NOW: Reading = Reading { boot: Nanos(5_000), wall: WallNanos(1_000_000) };
+
+    #[test]
+    fn a_thread_that_is_held_up_between_two_clocks_reads_them_again() {
+        let at = |ms: u64| Nanos(ms * 1_000_000);
+        let wall = |ms: u64| WallNanos(ms * 1_000_000);
+        let held_up = (at(100), wall(1_900), at(900));
+        let together = (at(900), wall(1_900), at(900));
+        let reading = closest([held_up, together].into_iter()).unwrap();
+        assert_eq!(reading, Reading { boot: at(900), wall: wall(1_900) });
+        let less = (at(950), wall(1_990), at(990));
+        assert_eq!(closest([held_up, less].into_iter()).unwrap().boot, at(990), "else the one that was held up least");
+    }
 
     #[test]
     fn a_stamp_moves_to_the_boot_clock() {
