@@ -64,7 +64,7 @@ pub(crate) fn busy() -> Arc<Shared> {
     let mut shared = Shared::new(shared().identity.clone(), probes, Some(metrics));
     *shared.peers.write() = vec![heard("lb1"), unheard("lb2"), anchor()];
     *shared.cpus.write() = vec![
-        CpuStatus { cpu: 0, busy: Some(0.25), steal_seconds_total: Some(12.5) },
+        CpuStatus { cpu: 0, busy: Some(0.25), steal_seconds_total: Some(12.5), watched: true },
         CpuStatus { cpu: 1, ..CpuStatus::default() },
     ];
     shared.degrade("probes", "not attached: tcp (tp_btf/tcp_retransmit_skb)".into());

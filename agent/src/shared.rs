@@ -166,6 +166,8 @@ pub struct CpuStatus {
     /// Steal since boot, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steal_seconds_total: Option<f64>,
+    /// A thread of the agent watches it; isolated CPUs are left alone, and their stalls are not seen.
+    pub watched: bool,
 }
 
 /// Figures of the agent itself; all count from its start.
@@ -184,6 +186,8 @@ pub struct Counters {
     pub store_evicted: u64,
     /// Evidence that the recorder had no room for.
     pub recorder_refused: u64,
+    /// Stalls of CPUs whose report found no room.
+    pub cpu_reports_refused: u64,
     /// The agent's own lateness at its ticks, in microseconds.
     #[serde(skip)]
     pub agent_late_us: Option<Histogram<u64>>,

@@ -1,5 +1,6 @@
 //! From values to bytes: documents, metrics, pages and texts. Nothing here opens, waits or writes.
 
+mod cpu_words;
 pub mod html;
 pub mod json;
 pub mod prometheus;

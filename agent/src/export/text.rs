@@ -263,12 +263,13 @@ fn cpus(status: &Status, paint: Paint) -> String {
     if status.cpus.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&["CPU", "BUSY", "STEAL SINCE BOOT"]);
+    let mut table = Table::new(&["CPU", "BUSY", "STEAL SINCE BOOT", "STALLS SEEN"]);
     for cpu in &status.cpus {
         table.row([
             plain(cpu.cpu.to_string()),
             plain(figure(cpu.busy, |busy| format!("{:.0} %", busy * 100.0))),
             plain(figure(cpu.steal_seconds_total, |s| format!("{s:.1} s"))),
+            plain(if cpu.watched { "yes" } else { "no: isolated or offline" }.to_owned()),
         ]);
     }
     table.render(paint, "  ")

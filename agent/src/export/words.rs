@@ -6,6 +6,8 @@ use lacuna_core::evidence::{AgentLate, CpuLoad, Fact, Heartbeat, RetransmitCause
 use lacuna_core::incident::{AgentState, Cited, Direction, Incident, Subject};
 use lacuna_core::time::Nanos;
 
+use super::cpu_words;
+
 /// What a piece of evidence says.
 #[must_use]
 pub fn evidence(cited: &Cited) -> String {
@@ -70,6 +72,13 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
             format!("{count} events of the probes on {host} were lost, the ring buffer was full")
         }
         // Listed so that a new kind of evidence is not forgotten here.
+        Fact::CpuStall(_)
+        | Fact::IoLoad(_)
+        | Fact::KernelMessage(_)
+        | Fact::SoftirqDelay { .. }
+        | Fact::RcuStall { .. }
+        | Fact::TaskHung { .. }
+        | Fact::ClockStood { .. } => cpu_words::of_kernel(host, took, fact).unwrap_or_else(|| kind(fact)),
         Fact::Silence { .. }
         | Fact::Unheard { .. }
         | Fact::Echo { .. }
@@ -113,7 +122,9 @@ fn heartbeat(host: &str, heartbeat: &Heartbeat) -> String {
 fn account(host: &str, report: &StallReport) -> String {
     let state = report.state.map_or(String::new(), |state| format!(" ({})", agent_state(state)));
     let took = span(report.to.since(report.from));
-    format!("{host} says that it had a stall itself: {}{state} for {took}", report.class.name())
+    let cpu = report.cpu.map(|cpu| format!(" of CPU {cpu}")).unwrap_or_default();
+    let had = if report.open { "has" } else { "had" };
+    format!("{host} says that it {had} a stall itself: {}{cpu}{state} for {took}", report.class.name())
 }
 
 fn view(host: &str, witness: &str, hears: bool, kernel_answers: Option<bool>) -> String {
@@ -189,6 +200,9 @@ fn retransmits(host: &str, cause: RetransmitCause, count: u64, failed: u64) -> S
 #[must_use]
 pub fn subject(subject: &Subject) -> String {
     let cpu = subject.cpu.map(|cpu| format!("CPU {cpu}"));
+    if !subject.hosts.is_empty() {
+        return subject.hosts.join(", ");
+    }
     let hosts = match (&subject.host, &subject.peer) {
         (Some(host), Some(peer)) => Some(format!("{host} - {peer}")),
         (host, peer) => host.clone().or_else(|| peer.clone()),
@@ -220,7 +234,8 @@ pub fn length(from: &str, to: &str) -> Option<Duration> {
     time(to)?.duration_since(time(from)?).ok()
 }
 
-fn nanos(ns: u64) -> String {
+/// A number of nanoseconds for people.
+pub(super) fn nanos(ns: u64) -> String {
     span(Nanos(ns).since(Nanos(0)))
 }
 

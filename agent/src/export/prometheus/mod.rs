@@ -205,6 +205,11 @@ fn cpus(out: &mut Families<'_>, shared: &Shared) -> fmt::Result {
             let steal = cpu.steal_seconds_total?;
             Some((labels([("cpu", &cpu.cpu.to_string())]), steal))
         }),
+    )?;
+    out.gauges(
+        "lacuna_cpu_watched",
+        "1 where stalls of the CPU are seen, 0 where it is isolated and left alone",
+        cpus.iter().map(|cpu| (labels([("cpu", &cpu.cpu.to_string())]), f64::from(u8::from(cpu.watched)))),
     )
 }
 
@@ -291,6 +296,7 @@ fn counters(out: &mut Families<'_>, counters: &Counters) -> fmt::Result {
         ),
         ("lacuna_store_refused", "Incident documents that the store did not take", counters.store_refused),
         ("lacuna_store_evicted", "Closed incidents that left the store early for want of room", counters.store_evicted),
+        ("lacuna_cpu_reports_refused", "Stalls of CPUs whose report found no room", counters.cpu_reports_refused),
         ("lacuna_recorder_refused", "Evidence that the recorder had no room for", counters.recorder_refused),
     ];
     for (name, help, count) in own {
