@@ -3,10 +3,12 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cpus;
 pub mod driver;
 pub mod export;
 pub mod heartbeat;
 pub mod host;
+mod memory;
 pub mod probes;
 pub mod recorder;
 #[cfg(test)]

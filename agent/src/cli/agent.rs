@@ -17,10 +17,13 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::Config;
+use crate::cpus::{CpuWatch, Pulse};
 use crate::driver::{Command, Driver, Network, OwnWatch, Parts};
 use crate::heartbeat::icmp::Echo;
 use crate::heartbeat::udp::Heartbeats;
 use crate::host::HostFiles;
+use crate::host::kmsg::Kmsg;
+use crate::memory;
 use crate::probes::{self, Probes};
 use crate::recorder::Recorder;
 use crate::shared::{Identity, Shared};
@@ -31,6 +34,10 @@ use crate::web;
 const INBOX: usize = 16;
 /// The loop's priority, as `nice` has it: heartbeats must leave although the host is busy, and they cost little.
 const NICE: i32 = -15;
+/// Readers of the store at once.
+const BLOCKING_THREADS: usize = 4;
+/// Longer than any agent runs.
+const FOR_GOOD: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Most that `--evidence` writes.
 const RECORDING_LIMIT: u64 = 256 << 20;
 
@@ -58,6 +65,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     };
     // They are detached when this goes out of scope, at the end.
     let mut probes = attach(&config);
+    memory::keep();
     let me = me(&files)?;
     let shared = Arc::new(Shared::new(identity(&config, &me), probes.status.clone(), probes.metrics.clone()));
     let echo = open_echo(&shared);
@@ -70,17 +78,21 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued))?;
     let timers = probes.metrics.as_ref().is_some_and(|metrics| metrics.timer_lateness().is_some());
     let events = probes.events.take();
+    let (commands, inbox) = sync_channel(INBOX);
+    let pulse = Arc::new(Pulse::default());
+    let cpus = CpuWatch::start(files.clone(), probes.metrics.clone(), Arc::clone(&pulse), commands.clone());
     let parts = Parts {
         engine: Engine::new(config.settings(network.anchors()), me),
-        own: OwnWatch::new(files, continued, timers),
+        own: OwnWatch::new(files.clone(), continued, timers).with_log(open_log(&files, &shared)),
         network,
+        cpus,
+        pulse,
         events,
         writer: Some(writer),
         recorder,
         shared: Arc::clone(&shared),
     };
     let driver = Driver::new(parts, config.clone());
-    let (commands, inbox) = sync_channel(INBOX);
     let (ended, end) = mpsc::channel();
     let (alive, gone) = oneshot::channel();
     let work = move || {
@@ -113,7 +125,8 @@ fn listen(config: &Config) -> Result<TcpListener> {
 
 fn attach(config: &Config) -> Probes {
     let shortest = config.thresholds.gap.min(config.thresholds.cpu_stall);
-    let options = probes::Options { netns_inum: 0, timer_late: shortest / 2, runqueue_delay: shortest / 2 };
+    let options =
+        probes::Options { timer_late: shortest / 2, runqueue_delay: shortest / 2, ..probes::Options::default() };
     let probes = probes::attach(&options);
     for probe in probes.status.iter().filter(|probe| !probe.attached) {
         let because = probe.because.as_deref().unwrap_or("no reason given");
@@ -148,6 +161,17 @@ fn recorder(args: &Args, config: &Config, network: &Network, me: &Me) -> Result<
     let settings = config.settings(network.anchors());
     recorder.take(&Line::Begin { version: recording::VERSION, settings, me: me.clone() });
     Ok(Some(recorder))
+}
+
+/// Without the kernel's log its own watchdogs are no evidence, and everything else goes on.
+fn open_log(files: &HostFiles, shared: &Shared) -> Option<Kmsg> {
+    files
+        .kmsg()
+        .map_err(|error| {
+            tracing::warn!("{error}");
+            shared.degrade("kmsg", error.to_string());
+        })
+        .ok()
 }
 
 fn open_echo(shared: &Shared) -> Option<Echo> {
@@ -228,7 +252,13 @@ fn serve(
     commands: &SyncSender<Command>,
     gone: oneshot::Receiver<()>,
 ) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    // A thread that ends gives memory back, which waits for every CPU that ran this process: also for one that is locked up.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(FOR_GOOD)
+        .enable_all()
+        .build()?;
     let reader = StoreReader::new(&config.store.path);
     let outcome = runtime.block_on(async {
         let stop = async {

@@ -17,6 +17,7 @@ use lacuna_core::time::Nanos;
 
 use crate::clock::{self, Reading};
 use crate::config::{Config, Peer};
+use crate::cpus::{CpuWatch, Pulse, own_cpu};
 use crate::probes::ProbeEvents;
 use crate::recorder::Recorder;
 use crate::shared::Shared;
@@ -44,6 +45,8 @@ pub enum Command {
     Stop,
     /// Go on with another configuration; its sockets stay as they are.
     Reload(Box<Config>),
+    /// Look whether it is time: the driver's own timer did not wake it.
+    Wake,
 }
 
 /// What the loop is made of.
@@ -54,6 +57,10 @@ pub struct Parts {
     pub network: Network,
     /// What this host says of itself.
     pub own: OwnWatch,
+    /// Looks after the CPUs.
+    pub cpus: CpuWatch,
+    /// Where the sentinels see whether the loop runs.
+    pub pulse: Arc<Pulse>,
     /// Crossings from the kernel.
     pub events: Option<Box<dyn ProbeEvents>>,
     /// Where incidents are kept; absent where there is no store.
@@ -91,12 +98,17 @@ impl Driver {
         self.begin();
         loop {
             let due = self.parts.engine.next_timeout().map_or(self.next_tick, |at| at.min(self.next_tick));
-            match inbox.recv_timeout(due.since(clock::boot())) {
+            self.parts.pulse.rest(own_cpu(), due);
+            let told = inbox.recv_timeout(due.since(clock::boot()));
+            self.parts.pulse.wake();
+            match told {
+                Ok(Command::Wake) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Command::Reload(config)) => self.reload(*config),
                 Err(RecvTimeoutError::Timeout) => self.turn(due),
             }
         }
+        self.parts.pulse.end();
         self.end();
         self.parts.writer
     }
@@ -144,12 +156,14 @@ impl Driver {
             events.drain(&self.config.host, &mut seen);
         }
         let half = self.config.heartbeat.interval / 2;
+        seen.extend(self.parts.cpus.look(&self.config.host, now, now.since(due)));
         if now.since(due) >= half {
-            seen.push(self.parts.own.late(&self.config.host, due, now));
+            seen.push(self.parts.own.late(&self.config.host, due, now, self.parts.cpus.watched()));
         }
         if slow {
-            seen.extend(self.parts.own.load(&self.config.host, now));
-            self.publisher.cpus(self.parts.own.cpus());
+            self.parts.cpus.follow_topology();
+            seen.extend(self.parts.own.slow(&self.config.host, now));
+            self.publisher.cpus(self.parts.own.cpus(), &self.parts.cpus);
         }
         seen.into_iter().for_each(|evidence| self.tell(evidence));
     }

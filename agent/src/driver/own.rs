@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lacuna_core::evidence::{AgentLate, CpuLoad, Evidence, Fact};
+use lacuna_core::evidence::{AgentLate, CpuLoad, Evidence, Fact, IoLoad, KernelMessage};
 use lacuna_core::time::{Nanos, nanos};
 
 use crate::clock;
-use crate::host::HostFiles;
+use crate::cpus::own_cpu;
+use crate::host::kmsg::Kmsg;
+use crate::host::pressure::{BlockedTask, IoPressure};
 use crate::host::stat::{CpuTime, Stat, TICK_NS, most_stolen, shares};
+use crate::host::{self, HostFiles};
 use crate::shared::CpuStatus;
 
 /// The handler of SIGCONT runs on another thread; after a long stall it gets this long to have run.
@@ -22,6 +25,7 @@ struct Machine {
     at: Nanos,
     stat: Option<Stat>,
     pressure_us: Option<u64>,
+    io: Option<IoPressure>,
 }
 
 /// See the module's documentation.
@@ -39,6 +43,8 @@ pub struct OwnWatch {
     throttled_ns: Option<u64>,
     suspended: Duration,
     cpus: Vec<CpuStatus>,
+    /// The kernel's own log; absent where it cannot be read.
+    log: Option<Kmsg>,
 }
 
 impl OwnWatch {
@@ -56,7 +62,14 @@ impl OwnWatch {
             throttled_ns: None,
             suspended: Duration::ZERO,
             cpus: Vec::new(),
+            log: None,
         }
+    }
+
+    /// Reads the kernel's own log as well.
+    #[must_use]
+    pub fn with_log(self, log: Option<Kmsg>) -> Self {
+        Self { log, ..self }
     }
 
     /// Takes the first readings; on the driver's own thread, since it is this thread that is accounted for.
@@ -76,8 +89,9 @@ impl OwnWatch {
         self.continued.store(false, Ordering::Relaxed);
     }
 
-    /// The agent should have run at `due` and runs only `now`: with everything that may tell why.
-    pub fn late(&mut self, host: &str, due: Nanos, now: Nanos) -> Evidence {
+    /// The agent should have run at `due` and runs only `now`: with everything that may tell why. `cpus_watched` is how many
+    /// CPUs have a sentinel.
+    pub fn late(&mut self, host: &str, due: Nanos, now: Nanos, cpus_watched: u32) -> Evidence {
         if now.since(due) >= Duration::from_millis(250) && !self.continued.load(Ordering::Relaxed) {
             thread::sleep(HANDLER_GRACE);
         }
@@ -91,20 +105,61 @@ impl OwnWatch {
             busy: delta.as_deref().and_then(shares).map(|(busy, _)| busy),
             suspended_ns: nanos(clock::suspended().saturating_sub(self.suspended)),
             timers_watched: self.timers_watched,
+            cpus_watched,
         };
         self.throttled_ns = throttled_ns;
         Evidence::during(host, due, now, Fact::AgentLate(late))
     }
 
-    /// How busy the CPUs were since the last call; absent where that cannot be read.
-    pub fn load(&mut self, host: &str, now: Nanos) -> Option<Evidence> {
+    /// What is read once a second: how busy the CPUs were since the last call, how long tasks waited for storage, what
+    /// the kernel logged. What cannot be read is left out.
+    pub fn slow(&mut self, host: &str, now: Nanos) -> Vec<Evidence> {
         let machine = self.machine();
         let delta = since(machine.stat.as_ref(), self.second.stat.as_ref());
         let before = std::mem::replace(&mut self.second, machine);
         self.throttled_ns = self.files.throttled_ns();
-        let (busy, steal) = shares(delta.as_deref()?)?;
+        let load = self.load(host, now, &before, delta.as_deref());
+        let io = self.io(host, now, &before, delta.as_deref());
+        load.into_iter().chain(io).chain(self.logged(host)).collect()
+    }
+
+    fn logged(&mut self, host: &str) -> Vec<Evidence> {
+        let messages = self.log.as_mut().map(Kmsg::drain).unwrap_or_default();
+        let suspended = nanos(clock::suspended());
+        let fact = |message: host::kmsg::KernelMessage| {
+            let at = Nanos(message.at.0.saturating_add(suspended));
+            let about = message.kind.name().to_owned();
+            let told = KernelMessage { about, cpu: message.cpu, text: message.text };
+            Evidence::at(host, at, Fact::KernelMessage(told))
+        };
+        messages.into_iter().map(fact).collect()
+    }
+
+    /// How long tasks waited for storage; who, only where that was most of the time.
+    fn io(&self, host: &str, now: Nanos, before: &Machine, delta: Option<&[CpuTime]>) -> Option<Evidence> {
+        let (io, earlier) = (self.second.io?, before.io?);
+        let some_ns = io.some_us.checked_sub(earlier.some_us)?.saturating_mul(1000);
+        let full_ns = io.full_us.checked_sub(earlier.full_us)?.saturating_mul(1000);
+        let suspicious = some_ns * 2 >= nanos(now.since(before.at));
+        let name = |task: BlockedTask| match task.waits_in {
+            Some(function) => format!("{} in {function}", task.comm),
+            None => task.comm,
+        };
+        let tasks = if suspicious { self.files.blocked_tasks() } else { Vec::new() };
+        let fact = Fact::IoLoad(IoLoad {
+            some_ns,
+            full_ns,
+            blocked: self.files.blocked().filter(|_| suspicious),
+            busy: delta.and_then(shares).map(|(busy, _)| busy),
+            tasks: tasks.into_iter().map(name).collect(),
+        });
+        Some(Evidence::during(host, before.at, now, fact))
+    }
+
+    fn load(&mut self, host: &str, now: Nanos, before: &Machine, delta: Option<&[CpuTime]>) -> Option<Evidence> {
+        let (busy, steal) = shares(delta?)?;
         let stat = self.second.stat.as_ref()?;
-        self.cpus = stat.cpus.iter().map(|cpu| cpu_status(cpu.cpu, cpu.steal, delta.as_deref())).collect();
+        self.cpus = stat.cpus.iter().map(|cpu| cpu_status(cpu.cpu, cpu.steal, delta)).collect();
         let length = now.since(before.at).as_secs_f64();
         let waited = grown(self.second.pressure_us, before.pressure_us);
         let fact = Fact::CpuLoad(CpuLoad {
@@ -124,13 +179,13 @@ impl OwnWatch {
     }
 
     fn machine(&self) -> Machine {
-        Machine { at: clock::boot(), stat: self.files.stat(), pressure_us: self.files.cpu_pressure_us() }
+        Machine {
+            at: clock::boot(),
+            stat: self.files.stat(),
+            pressure_us: self.files.cpu_pressure_us(),
+            io: self.files.io_pressure(),
+        }
     }
-}
-
-/// The CPU that the calling thread runs on.
-fn own_cpu() -> Option<u32> {
-    nix::sched::sched_getcpu().ok().and_then(|cpu| u32::try_from(cpu).ok())
 }
 
 fn since(now: Option<&Stat>, before: Option<&Stat>) -> Option<Vec<CpuTime>> {
@@ -147,6 +202,7 @@ fn cpu_status(cpu: u32, steal: u64, delta: Option<&[CpuTime]>) -> CpuStatus {
         cpu,
         busy: own.and_then(|time| shares(std::slice::from_ref(time))).map(|(busy, _)| busy),
         steal_seconds_total: Some((steal * TICK_NS) as f64 / 1e9),
+        watched: false,
     }
 }
 
@@ -170,7 +226,7 @@ mod tests {
 
     fn late(watch: &mut OwnWatch) -> AgentLate {
         let now = clock::boot();
-        match watch.late("a", now.minus(Duration::from_millis(200)), now).fact {
+        match watch.late("a", now.minus(Duration::from_millis(200)), now, 0).fact {
             Fact::AgentLate(late) => late,
             other => panic!("{other:?}"),
         }

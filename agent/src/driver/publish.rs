@@ -15,6 +15,7 @@ use lacuna_core::time::{Nanos, WallNanos};
 use super::Network;
 use super::network::GATEWAY;
 use super::offset::OffsetFilter;
+use crate::cpus::CpuWatch;
 use crate::shared::{CpuStatus, PeerStatus, Shared};
 
 /// Longest duration that a histogram tells apart, in microseconds: a minute.
@@ -80,8 +81,12 @@ impl Publisher {
         }
     }
 
-    pub(super) fn cpus(&self, cpus: Vec<CpuStatus>) {
+    pub(super) fn cpus(&self, mut cpus: Vec<CpuStatus>, watch: &CpuWatch) {
+        for cpu in &mut cpus {
+            cpu.watched = watch.watches(cpu.cpu);
+        }
         *self.shared.cpus.write() = cpus;
+        self.shared.counters.write().cpu_reports_refused = watch.refused();
     }
 
     pub(super) fn refused(&self, (by_reason, overflow): (&BTreeMap<&'static str, u64>, u64)) {

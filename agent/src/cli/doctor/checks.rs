@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::export::json::Health;
 use crate::export::words::span;
+use crate::host::HostFiles;
 use crate::probes::ProbeStatus;
 use crate::store::{Query, StoreError, StoreReader};
 
@@ -29,7 +30,17 @@ pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Re
     let mut checks = vec![kernel(root), btf(root)];
     checks.extend(capabilities(root));
     checks.extend(probes.iter().map(probe));
-    checks.extend([clock_source(root), boot_clock(), icmp(), heartbeat, store(config), peers(config)]);
+    let files = HostFiles::below(root);
+    checks.extend([
+        cpus(&files),
+        kernel_log(&files),
+        clock_source(root),
+        boot_clock(),
+        icmp(),
+        heartbeat,
+        store(config),
+        peers(config),
+    ]);
     Report { works, checks }
 }
 
@@ -104,6 +115,33 @@ fn probe(status: &ProbeStatus) -> Check {
     }
     let because = status.because.as_deref().unwrap_or("no reason was given");
     Check::degraded("probe", hook, format!("not attached: {because}"))
+}
+
+/// Isolated CPUs are left alone, so their stalls are not seen.
+fn cpus(files: &HostFiles) -> Check {
+    let Some(topology) = files.topology() else {
+        return Check::degraded(
+            "cpus",
+            "/sys/devices/system/cpu cannot be read",
+            "stalls of CPUs are not seen; mount /sys",
+        );
+    };
+    let covered = topology.covered();
+    let left: Vec<String> = topology.online.difference(&covered).map(u32::to_string).collect();
+    if left.is_empty() {
+        return Check::ok("cpus", format!("stalls of all {} are seen", covered.len()));
+    }
+    let told = format!("stalls of {} are seen, not of CPU {}", covered.len(), left.join(", "));
+    Check::degraded("cpus", told, "isolated and nohz_full CPUs are left alone on purpose")
+}
+
+fn kernel_log(files: &HostFiles) -> Check {
+    match files.kmsg() {
+        Ok(_) => Check::ok("kernel log", "/dev/kmsg"),
+        Err(error) => {
+            Check::degraded("kernel log", error.to_string(), "the kernel's own watchdogs are no evidence then")
+        }
+    }
 }
 
 fn clock_source(root: &Path) -> Check {

@@ -42,6 +42,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 /// Attaches every probe as the agent would, and takes them down again.
 fn survey(config: &Config) -> Vec<probes::ProbeStatus> {
     let threshold = config.thresholds.cpu_stall;
-    let options = probes::Options { netns_inum: 0, timer_late: threshold, runqueue_delay: threshold };
+    let options = probes::Options { timer_late: threshold, runqueue_delay: threshold, ..probes::Options::default() };
     probes::attach(&options).status
 }

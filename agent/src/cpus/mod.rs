@@ -1,0 +1,339 @@
+//! CPUs of this host that stand still: a sentinel on each, looked at by the driver at every tick.
+//!
+//! While a sentinel is overdue, the driver (which runs on another CPU) says what that CPU did meanwhile and pokes it. When
+//! it is over, what the CPU went on with is added. Isolated and `nohz_full` CPUs have no sentinel, which would disturb
+//! them; they are named as not covered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use lacuna_core::evidence::{CpuStall, Evidence, Fact, Handler, Landed, Poke, Running};
+use lacuna_core::time::{Nanos, nanos};
+
+use crate::driver::Command;
+use crate::host::HostFiles;
+use crate::host::interrupts::CpuInterrupts;
+use crate::host::stat::{CpuTime, TICK_NS};
+use crate::probes::{CpuActivity, LandingKind, ProbeMetrics};
+
+mod names;
+mod pulse;
+mod refuge;
+mod sentinel;
+#[cfg(test)]
+mod tests;
+
+pub use pulse::Pulse;
+
+use names::Names;
+use refuge::Refuge;
+use sentinel::{Late, Look, Sentinel, overdue};
+
+/// Reports of sentinels that may wait for the driver.
+const REPORTS: usize = 1024;
+
+/// From this lateness on the agent's threads keep off that CPU; a busy one is not that late.
+const AVOID: Duration = Duration::from_millis(150);
+
+/// See the module's documentation.
+pub struct CpuWatch {
+    files: HostFiles,
+    metrics: Option<Arc<dyn ProbeMetrics>>,
+    sentinels: Vec<Sentinel>,
+    reports: Receiver<Late>,
+    sender: SyncSender<Late>,
+    /// Where the driver sleeps.
+    pulse: Arc<Pulse>,
+    refuge: Arc<Refuge>,
+    commands: SyncSender<Command>,
+    /// CPUs that a network card interrupts.
+    network: BTreeSet<u32>,
+    /// What each CPU had done when its sentinel was last on time.
+    before: BTreeMap<u32, Known>,
+    /// What each CPU had done when its present stall was first looked at.
+    first: BTreeMap<u32, Known>,
+    /// Finds names for addresses; absent where its thread did not start.
+    names: Option<Names>,
+    /// What was found of the present stall of each CPU, with its begin.
+    landed: BTreeMap<u32, (Nanos, Landed)>,
+    /// Stalls that are over and for which names may still come.
+    ended: BTreeMap<u32, Evidence>,
+}
+
+/// What is known of a CPU at a moment.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    activity: Option<CpuActivity>,
+    time: Option<CpuTime>,
+    throttled_ns: Option<u64>,
+}
+
+impl CpuWatch {
+    /// Starts a sentinel on each CPU that may have one. Its helpers wake the driver through `commands`.
+    #[must_use]
+    pub fn start(
+        files: HostFiles,
+        metrics: Option<Arc<dyn ProbeMetrics>>,
+        pulse: Arc<Pulse>,
+        commands: SyncSender<Command>,
+    ) -> Self {
+        let refuge = Arc::new(Refuge::new(files.clone()));
+        let (sender, reports) = sync_channel(REPORTS);
+        let (sentinels, network) = (Vec::new(), BTreeSet::new());
+        let (before, first) = (BTreeMap::new(), BTreeMap::new());
+        let names = Names::start(files.clone())
+            .inspect_err(|error| tracing::warn!("stalls of CPUs stay without names of functions: {error}"))
+            .ok();
+        let (landed, ended) = (BTreeMap::new(), BTreeMap::new());
+        let mut watch = Self {
+            files,
+            metrics,
+            sentinels,
+            reports,
+            sender,
+            pulse,
+            refuge,
+            commands,
+            network,
+            before,
+            first,
+            names,
+            landed,
+            ended,
+        };
+        watch.follow_topology();
+        watch
+    }
+
+    /// How many CPUs have a sentinel.
+    #[must_use]
+    pub fn watched(&self) -> u32 {
+        u32::try_from(self.sentinels.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether that CPU has a sentinel.
+    #[must_use]
+    pub fn watches(&self, cpu: u32) -> bool {
+        self.sentinels.iter().any(|sentinel| sentinel.cpu == cpu)
+    }
+
+    /// Reports of sentinels that were lost.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.sentinels.iter().map(|sentinel| u64::from(sentinel.refused())).sum()
+    }
+
+    /// CPUs come and go, and interrupts move: looked at once a second.
+    pub fn follow_topology(&mut self) {
+        let covered = self.files.topology().map(|topology| topology.covered()).unwrap_or_default();
+        self.sentinels.retain(|sentinel| covered.contains(&sentinel.cpu));
+        for cpu in covered {
+            if self.watches(cpu) {
+                continue;
+            }
+            let helper = pulse::helper(Arc::clone(&self.pulse), Arc::clone(&self.refuge), self.commands.clone());
+            match Sentinel::start(cpu, self.sender.clone(), helper) {
+                Ok(sentinel) => self.sentinels.push(sentinel),
+                Err(error) => tracing::warn!(cpu, "no sentinel on this CPU, its stalls are not seen: {error}"),
+            }
+        }
+        self.network = self.files.network_cpus();
+    }
+
+    /// What the sentinels show at `now`, as evidence about `host`. A driver that is itself `late` by about as much did not
+    /// look while a CPU stood still: then only the sentinel's own word counts.
+    pub fn look(&mut self, host: &str, now: Nanos, late: Duration) -> Vec<Evidence> {
+        let mut seen = Vec::new();
+        let suspected = self.sentinels.iter().any(|sentinel| overdue(sentinel.look().due, now).is_some());
+        let known = self.known(suspected);
+        seen.extend(self.named());
+        let over: Vec<Late> = self.reports.try_iter().take(REPORTS).collect();
+        for late in over {
+            let ended = self.ended(host, late, &known);
+            self.ended.insert(late.cpu, ended.clone());
+            seen.push(ended);
+        }
+        let mut avoid = BTreeSet::new();
+        for place in 0..self.sentinels.len() {
+            let (cpu, look) = (self.sentinels[place].cpu, self.sentinels[place].look());
+            let of_cpu = known.get(&cpu).cloned().unwrap_or_default();
+            let Some(overdue) = overdue(look.due, now).filter(|_| !look.displaced) else {
+                self.first.remove(&cpu);
+                self.sentinels[place].forget_pokes();
+                self.before.insert(cpu, of_cpu);
+                continue;
+            };
+            avoid.extend((overdue >= AVOID).then_some(cpu));
+            if overdue > late * 2 && !goes_on(&look, &of_cpu) {
+                seen.push(self.standing(host, place, look, &of_cpu, now));
+            }
+        }
+        self.refuge.avoid(&avoid);
+        seen
+    }
+
+    /// What every CPU has done so far.
+    fn known(&self, suspected: bool) -> BTreeMap<u32, Known> {
+        let mut activity = self.activity(suspected);
+        let times = self.files.stat().map(|stat| stat.cpus).unwrap_or_default();
+        let throttled_ns = self.files.throttled_ns();
+        let of = |sentinel: &Sentinel| {
+            let cpu = sentinel.cpu;
+            let time = times.iter().find(|time| time.cpu == cpu).copied();
+            (cpu, Known { activity: activity.remove(&cpu), time, throttled_ns })
+        };
+        self.sentinels.iter().map(of).collect()
+    }
+
+    /// By the probes, or else by the kernel's own counts, which take longer to read: only on suspicion.
+    fn activity(&self, suspected: bool) -> BTreeMap<u32, CpuActivity> {
+        if let Some(activity) = self.metrics.as_ref().and_then(|metrics| metrics.activity()) {
+            return activity;
+        }
+        let counts = if suspected { self.files.interrupts() } else { None };
+        let of = |counts: CpuInterrupts| CpuActivity {
+            timer_interrupts: Some(counts.timer),
+            interrupts: Some(counts.ipis + counts.devices),
+            ..CpuActivity::default()
+        };
+        counts.unwrap_or_default().into_iter().map(|(cpu, counts)| (cpu, of(counts))).collect()
+    }
+
+    /// A CPU that stands still at `now`: what it did since it was first looked at. It is poked for the next look.
+    fn standing(&mut self, host: &str, place: usize, look: Look, known: &Known, now: Nanos) -> Evidence {
+        let cpu = self.sentinels[place].cpu;
+        let first = self.first.entry(cpu).or_insert_with(|| known.clone()).clone();
+        let mut stall = self.figures(cpu, known);
+        let grown = |of: fn(&CpuActivity) -> Option<u64>| {
+            known.activity.as_ref().and_then(of)?.checked_sub(first.activity.as_ref().and_then(of)?)
+        };
+        stall.interrupts = grown(|activity| activity.interrupts);
+        stall.softirqs = grown(|activity| activity.softirqs);
+        stall.switches = grown(|activity| activity.switches);
+        stall.timer_at = timer_at(&first, known, look.due, now);
+        stall.poke = look.poke.map(|answered| if answered { Poke::Answered } else { Poke::Unanswered });
+        stall.running = known.activity.as_ref().and_then(|activity| activity.running).map(|tid| self.running(tid));
+        stall.handler = known.activity.as_ref().and_then(handler);
+        self.sample(cpu, look.due, &stall);
+        stall.landed = self.landed.get(&cpu).filter(|(due, _)| *due == look.due).map(|(_, landed)| landed.clone());
+        self.sentinels[place].poke_if_due(&look, now);
+        Evidence::during(host, look.due, now, Fact::CpuStall(Box::new(stall)))
+    }
+
+    /// A CPU that went on: what it had done since it was last on time, and what it went on with.
+    fn ended(&mut self, host: &str, late: Late, known: &BTreeMap<u32, Known>) -> Evidence {
+        let now = known.get(&late.cpu).cloned().unwrap_or_default();
+        let mut stall = self.figures(late.cpu, &now);
+        stall.over = true;
+        stall.timer_at = now.activity.as_ref().and_then(|activity| activity.timer_at);
+        self.ask_landing(&late);
+        Evidence::during(host, late.from, late.to, Fact::CpuStall(Box::new(stall)))
+    }
+
+    /// What can be read of a CPU at any time, as the difference to when it was last on time.
+    fn figures(&self, cpu: u32, known: &Known) -> CpuStall {
+        let before = self.before.get(&cpu);
+        let time = |of: fn(&CpuTime) -> u64| {
+            let (now, before) = (known.time.as_ref()?, before?.time.as_ref()?);
+            Some(of(now).saturating_sub(of(before)) * TICK_NS)
+        };
+        let throttled = known.throttled_ns.zip(before.and_then(|before| before.throttled_ns));
+        CpuStall {
+            cpu,
+            of_cpus: self.watched(),
+            stolen_ns: time(|time| time.steal),
+            user_ns: time(|time| time.user),
+            system_ns: time(|time| time.system),
+            throttled_ns: throttled.map(|(now, before)| now.saturating_sub(before)),
+            deaf: self.network.contains(&cpu),
+            ..CpuStall::default()
+        }
+    }
+
+    fn running(&self, tid: u32) -> Running {
+        if tid == 0 {
+            return Running { tid, comm: "idle".into(), policy: None };
+        }
+        let task = self.files.task(tid);
+        let policy = task.as_ref().map(|task| task.policy.to_string());
+        Running { tid, comm: task.map(|task| task.comm).unwrap_or_default(), policy }
+    }
+
+    /// Names that were found: for a stall that is over it is told once more, with what it went on with.
+    fn named(&mut self) -> Vec<Evidence> {
+        let answers = self.names.as_ref().map(Names::answers).unwrap_or_default();
+        let mut again = Vec::new();
+        for ((cpu, from), landed) in answers {
+            let ended = self.ended.get(&cpu).filter(|ended| ended.from == from).cloned();
+            again.extend(ended.map(|ended| with_landing(ended, landed.clone())));
+            self.landed.insert(cpu, (from, landed));
+        }
+        again
+    }
+
+    /// While the timer ticks and the time goes to the kernel, its stack at a tick shows in what.
+    fn sample(&self, cpu: u32, due: Nanos, stall: &CpuStall) {
+        let (Some(metrics), Some(names)) = (&self.metrics, &self.names) else { return };
+        let ticks = stall.timer_at.is_some_and(|at| at > due);
+        let known = self.landed.get(&cpu).is_some_and(|(of, _)| *of == due);
+        if !ticks || known || stall.system_ns <= stall.user_ns {
+            return;
+        }
+        match metrics.landing(cpu).filter(|landing| landing.at > due && landing.kind == LandingKind::Sample) {
+            Some(sample) => names.ask((cpu, due), sample),
+            None => metrics.sample(cpu),
+        }
+    }
+
+    /// Asks for the names of what the first interrupt after the silence landed in, where that silence is this stall.
+    fn ask_landing(&self, late: &Late) {
+        let (Some(metrics), Some(names)) = (&self.metrics, &self.names) else { return };
+        let Some(landing) = metrics.landing(late.cpu) else { return };
+        let ends_it = landing.at > late.from && landing.at <= late.to && landing.kind != LandingKind::Sample;
+        if ends_it && nanos(landing.silence) * 2 >= nanos(late.to.since(late.from)) {
+            names.ask((late.cpu, late.from), landing);
+        }
+    }
+}
+
+fn with_landing(ended: Evidence, landed: Landed) -> Evidence {
+    match ended.fact {
+        Fact::CpuStall(stall) => {
+            let stall = CpuStall { landed: Some(landed), ..*stall };
+            Evidence { fact: Fact::CpuStall(Box::new(stall)), ..ended }
+        }
+        fact => Evidence { fact, ..ended },
+    }
+}
+
+impl Drop for CpuWatch {
+    fn drop(&mut self) {
+        self.refuge.avoid(&BTreeSet::new());
+    }
+}
+
+/// The latest timer interrupt: by the probe, or else by whether the count of them still is what it was.
+fn timer_at(first: &Known, known: &Known, due: Nanos, now: Nanos) -> Option<Nanos> {
+    let (first, known) = (first.activity.as_ref()?, known.activity.as_ref()?);
+    let by_count = || if known.timer_interrupts? == first.timer_interrupts? { Some(due) } else { Some(now) };
+    known.timer_at.or_else(by_count)
+}
+
+/// Whether the CPU goes on already: its timer gave an interrupt and the sentinel ran since, if by a poke that came with it.
+/// The sentinel tells so itself within a period.
+fn goes_on(look: &Look, known: &Known) -> bool {
+    let timer_at = known.activity.as_ref().and_then(|activity| activity.timer_at);
+    look.ran > look.due && timer_at.is_some_and(|at| at > look.due)
+}
+
+fn handler(activity: &CpuActivity) -> Option<Handler> {
+    let handler = activity.handler.as_ref()?;
+    Some(Handler { name: handler.name.clone(), since: handler.since })
+}
+
+/// The CPU that the calling thread runs on.
+pub(crate) fn own_cpu() -> Option<u32> {
+    nix::sched::sched_getcpu().ok().and_then(|cpu| u32::try_from(cpu).ok())
+}

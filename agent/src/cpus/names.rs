@@ -1,0 +1,53 @@
+//! Names for addresses, on a thread of its own: the kernel's list of symbols takes tens of milliseconds to read, and much
+//! longer on a slow machine, in which the driver would be late itself.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use lacuna_core::evidence::Landed;
+use lacuna_core::time::Nanos;
+
+use crate::host::HostFiles;
+use crate::probes::RawLanding;
+
+/// Landings that may wait for their names; further ones stay without.
+const WAITING: usize = 64;
+
+/// A stall of a CPU: which one, and since when.
+pub(super) type Stall = (u32, Nanos);
+
+/// See the module's documentation. The thread ends with this value.
+#[derive(Debug)]
+pub(super) struct Names {
+    requests: SyncSender<(Stall, RawLanding)>,
+    answers: Receiver<(Stall, Landed)>,
+}
+
+impl Names {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub(super) fn start(files: HostFiles) -> std::io::Result<Self> {
+        let (requests, asked) = sync_channel::<(Stall, RawLanding)>(WAITING);
+        let (told, answers) = sync_channel(WAITING);
+        thread::Builder::new().name("lacuna-names".into()).spawn(move || {
+            for (stall, landing) in asked {
+                if told.send((stall, files.landed(&landing))).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { requests, answers })
+    }
+
+    /// Asks for the names of a landing; it stays without where too many wait.
+    pub(super) fn ask(&self, stall: Stall, landing: RawLanding) {
+        let _ = self.requests.try_send((stall, landing));
+    }
+
+    /// What was found since the last call.
+    pub(super) fn answers(&self) -> Vec<(Stall, Landed)> {
+        self.answers.try_iter().take(WAITING).collect()
+    }
+}

@@ -1,0 +1,24 @@
+//! What the allocator does with free memory.
+
+/// The largest piece that the allocator may be told to take from its heap instead of mapping it
+/// (`HEAP_MAX_SIZE / 2` of glibc's malloc).
+#[cfg(target_env = "gnu")]
+const LARGEST_BYTES: libc::c_int = 32 << 20;
+
+/// Keeps free memory from now on.
+///
+/// Giving memory back to the kernel takes it from the page tables, and the kernel then waits until every CPU that ran this
+/// process has forgotten it (a TLB shoot-down): also for a CPU that is locked up. The agent, which must go on just then,
+/// would wait with it. It has a few megabytes, which it uses again.
+#[cfg(target_env = "gnu")]
+pub(crate) fn keep() {
+    // SAFETY: the calls have no preconditions and change nothing but thresholds; one that is refused stays as it was.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_BYTES);
+    }
+}
+
+/// Other allocators decide for themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn keep() {}
