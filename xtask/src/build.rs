@@ -18,6 +18,8 @@ pub(crate) struct Args {
     pub(crate) statically: bool,
 }
 
+/// The package with the first process of the lab's guests.
+const GUEST: &str = "lacuna-lab-guest";
 /// What the probes are compiled for. The agent's build.rs knows the folder as well.
 const TARGET: &str = "bpfel-unknown-none";
 /// The profile in Cargo.toml, and the folder below the target's.
@@ -71,13 +73,28 @@ pub(crate) fn agent(statically: bool) -> Result<PathBuf> {
         .env("LACUNA_PROBES", probes);
     if !statically {
         process::run(&mut cargo)?;
-        return binary(target_dir.join("release"));
+        return binary(target_dir.join("release"), "lacuna");
     }
-    // With the target named, build scripts and procedural macros are not linked statically, which they could not be.
+    link_statically(cargo, &target_dir, "lacuna")
+}
+
+/// Builds the first process of the lab's guests, statically; the path of the binary.
+///
+/// # Errors
+/// Where it cannot be built.
+pub(crate) fn first_process() -> Result<PathBuf> {
+    let target_dir = root().join("target");
+    let mut cargo = cargo();
+    cargo.current_dir(root()).args(["build", "--release", "--package", GUEST, "--target-dir"]).arg(&target_dir);
+    link_statically(cargo, &target_dir, GUEST)
+}
+
+/// With the target named, build scripts and procedural macros are not linked statically, which they could not be.
+fn link_statically(mut cargo: Command, target_dir: &Path, name: &str) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     cargo.args(["--target", &target]).env("RUSTFLAGS", static_flags());
     process::run(&mut cargo)?;
-    binary(target_dir.join(target).join("release"))
+    binary(target_dir.join(target).join("release"), name)
 }
 
 fn static_flags() -> OsString {
@@ -86,8 +103,8 @@ fn static_flags() -> OsString {
     flags
 }
 
-fn binary(folder: PathBuf) -> Result<PathBuf> {
-    let path = folder.join("lacuna");
+fn binary(folder: PathBuf, name: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
     ensure!(path.is_file(), "cargo did not leave {}", path.display());
     Ok(path)
 }

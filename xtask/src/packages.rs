@@ -15,6 +15,8 @@ pub(crate) enum Need {
     Build,
     /// To run the lab on network namespaces.
     Lab,
+    /// To run the lab on virtual machines.
+    Guests,
     /// To measure against others.
     Bench,
 }
@@ -33,6 +35,18 @@ impl Need {
         match self {
             Self::Build => &["gcc", "libc6-dev"],
             Self::Lab => &["iproute2", "nftables", "iputils-ping"],
+            // The emulator; what is copied into guests; what their kernels' modules are unpacked and built with.
+            Self::Guests => &[
+                "binutils",
+                "busybox-static",
+                "gcc-12",
+                "iproute2",
+                "libelf1",
+                "make",
+                "qemu-system-x86",
+                "stress-ng",
+                "xz-utils",
+            ],
             Self::Bench => &["bird2", "iproute2", "nftables"],
         }
     }

@@ -17,6 +17,11 @@ pub(crate) fn to_test() -> Result<()> {
     packages::ensure(&[Need::Build, Need::Lab, Need::Bench])
 }
 
+/// Installs what guests of the lab need beyond that.
+pub(crate) fn to_run_guests() -> Result<()> {
+    packages::ensure(&[Need::Build, Need::Lab, Need::Guests])
+}
+
 /// The agent with the probes inside, built from this workspace.
 pub(crate) fn agent() -> Result<PathBuf> {
     build::agent(false)

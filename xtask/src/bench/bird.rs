@@ -26,7 +26,7 @@ impl Bird {
         std::fs::write(&config, text(host, peer))?;
         let log = std::fs::File::create(path("log"))?;
         let child = host
-            .namespace
+            .namespace()?
             .service("bird")
             .arg("-f")
             .arg("-c")

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::bird::{self, Bird, Control};
 use super::stats::{median, range};
 use crate::lab::agent::{self, Agent};
-use crate::lab::api::{Client, Incident, wall};
+use crate::lab::api::{Client, Incident, LOCAL, wall};
 use crate::lab::clock::{Moment, Stamp, seconds};
 use crate::lab::fault::{DropRule, Hook, heal};
 use crate::lab::folder::Folder;
@@ -81,7 +81,7 @@ struct Report {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
     crate::lab::clean_up()?;
-    let agent = crate::lab::agent_or_build(args.agent.as_deref())?;
+    let agent = crate::lab::agent_or_build(args.agent.as_deref(), false)?;
     let folder = Folder::create("bench-detect")?;
     let mut bench = Bench::set_up(agent, &folder, stop)?;
     let cuts = bench.cuts(args);
@@ -170,7 +170,7 @@ impl Bench {
         std::thread::scope(|scope| {
             let bird = scope.spawn(|| poll(stop, || Ok((!control.is_up()?).then_some(()))));
             let lacuna = scope.spawn(|| {
-                network.host("a")?.namespace.join()?;
+                network.host("a")?.namespace()?.join()?;
                 let client = client();
                 poll(stop, || new_incident(&client, known))
             });
@@ -291,12 +291,12 @@ fn parsed(client: &Client) -> Result<Vec<(String, Incident)>> {
 }
 
 fn incidents(network: &Network) -> Result<Vec<(String, Incident)>> {
-    network.host("a")?.namespace.enter(|| parsed(&client()))
+    network.host("a")?.namespace()?.enter(|| parsed(&client()))
 }
 
 /// Whether the agent of `a` is healthy, hears its peer, and has no open incident.
 fn lacuna_is_up(network: &Network) -> Result<bool> {
-    network.host("a")?.namespace.enter(|| {
+    network.host("a")?.namespace()?.enter(|| {
         let client = client();
         let healthy = client.health()?.0 == 200;
         let hears = client.peers()?.iter().any(|peer| peer.role == "peer" && peer.up == Some(true));
@@ -306,7 +306,7 @@ fn lacuna_is_up(network: &Network) -> Result<bool> {
 }
 
 fn client() -> Client {
-    Client::new(Duration::from_secs(1))
+    Client::new(LOCAL, Duration::from_secs(1))
 }
 
 /// Anything below `limit`, in steps of a microsecond.

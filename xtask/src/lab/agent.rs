@@ -1,48 +1,79 @@
 //! The agents of a scenario: their configuration, their processes, their logs.
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::api;
+use super::guest::Guest;
 use super::network::{Host, Network};
 
 /// How long an agent may take to end after SIGTERM.
 const END: Duration = Duration::from_secs(10);
+/// The store of an agent in a guest; it goes with the guest.
+const GUEST_STORE: &str = "/var/lib/lacuna";
 /// Lines of a log that are shown with a failure.
 const TAIL: usize = 5;
 
-/// A running agent; it is killed with this value.
+/// A running agent; it is killed with this value, or with its guest.
 pub(crate) struct Agent {
-    child: Child,
+    process: Process,
     log: PathBuf,
     /// The last signal that ends, if one was sent.
     sent: Option<Signal>,
 }
 
+/// Where it runs.
+enum Process {
+    /// In a namespace of this machine.
+    Here(Child),
+    /// In a guest, as the job of that number.
+    InGuest(Arc<Guest>, u64),
+}
+
+/// How an agent ended.
+struct Ended {
+    clean: bool,
+    how: String,
+}
+
 impl Agent {
     /// Starts `binary` on that host, as its users do; the log is appended to.
     pub(crate) fn start(binary: &Path, host: &Host, folder: &Path) -> Result<Self> {
-        let log = folder.join(format!("{}.log", host.name));
+        let log = log(folder, &host.name);
         let file = File::options().create(true).append(true).open(&log)?;
-        let mut command = host.namespace.service(binary);
-        command.args(["agent", "--config"]).arg(path(folder, host));
+        let mut command = host.namespace()?.service(binary);
+        command.args(["agent", "--config"]).arg(path(folder, &host.name));
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot start the agent of {}", host.name))?;
-        Ok(Self { child, log, sent: None })
+        Ok(Self { process: Process::Here(child), log, sent: None })
+    }
+
+    /// Starts the one in the image of a guest that is up; it logs to the guest's console.
+    pub(crate) fn start_in(guest: &Arc<Guest>, folder: &Path) -> Result<Self> {
+        let (number, _) = guest.begin(0, "agent-start")?;
+        Ok(Self { process: Process::InGuest(Arc::clone(guest), number), log: log(folder, &guest.name), sent: None })
     }
 
     /// Sends it a signal.
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal).context("signal to agent")?;
+        match &self.process {
+            Process::Here(child) => {
+                kill(Pid::from_raw(i32::try_from(child.id())?), signal).context("signal to agent")?
+            }
+            Process::InGuest(guest, _) => drop(guest.request(0, &format!("agent-signal {signal}"))?),
+        }
         if matches!(signal, Signal::SIGTERM | Signal::SIGKILL) {
             self.sent = Some(signal);
         }
@@ -51,19 +82,18 @@ impl Agent {
 
     /// Ends it as its users do; what is wrong with how it ended, or with its log.
     pub(crate) fn finish(mut self) -> Result<Vec<String>> {
-        let before = self.child.try_wait()?;
-        if before.is_none() && self.sent.is_none() {
+        if self.ended()?.is_none() && self.sent.is_none() {
             self.signal(Signal::SIGCONT)?;
             self.signal(Signal::SIGTERM)?;
         }
-        let status = self.wait()?;
+        let ended = self.wait()?;
         let mut problems = self.panics()?;
-        let clean = status.is_some_and(|status| status.success());
-        match (self.sent, status) {
+        let clean = ended.as_ref().is_some_and(|ended| ended.clean);
+        match (self.sent, ended) {
             (Some(Signal::SIGKILL), _) => {}
             (_, _) if clean && self.sent.is_some() => {}
-            (Some(_), Some(status)) => problems.push(format!("ended with {status} after SIGTERM")),
-            (None, Some(status)) => problems.push(format!("ended by itself: {status}")),
+            (Some(_), Some(ended)) => problems.push(format!("ended with {} after SIGTERM", ended.how)),
+            (None, Some(ended)) => problems.push(format!("ended by itself: {}", ended.how)),
             (_, None) => problems.push(format!("did not end {END:?} after SIGTERM")),
         }
         if !problems.is_empty() {
@@ -74,61 +104,104 @@ impl Agent {
 
     /// The end of its log.
     pub(crate) fn tail(&self) -> Result<String> {
-        let text = std::fs::read_to_string(&self.log)?;
+        let text = self.text()?;
         let lines: Vec<_> = text.lines().collect();
         Ok(lines[lines.len().saturating_sub(TAIL)..].join(" | "))
     }
 
     /// Whether it still runs (or stands still).
     pub(crate) fn alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        matches!(self.ended(), Ok(None))
     }
 
-    fn wait(&mut self) -> Result<Option<ExitStatus>> {
+    fn ended(&mut self) -> Result<Option<Ended>> {
+        match &mut self.process {
+            Process::Here(child) => {
+                let status = child.try_wait()?;
+                Ok(status.map(|status| Ended { clean: status.success(), how: status.to_string() }))
+            }
+            Process::InGuest(guest, _) if !guest.alive() => {
+                Ok(Some(Ended { clean: false, how: "the emulator ended".into() }))
+            }
+            Process::InGuest(guest, number) => {
+                Ok(guest.how_ended(*number).map(|how| Ended { clean: how == "exit 0", how }))
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Result<Option<Ended>> {
         let end = Instant::now() + END;
         loop {
-            let status = self.child.try_wait()?;
-            if status.is_some() || Instant::now() > end {
-                return Ok(status);
+            let ended = self.ended()?;
+            if ended.is_some() || Instant::now() > end {
+                return Ok(ended);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     fn panics(&self) -> Result<Vec<String>> {
-        let text = std::fs::read_to_string(&self.log)?;
-        let lines = text.lines().filter(|line| line.contains("panicked at"));
+        let text = self.text()?;
+        let lines = text.lines().filter(|line| line.contains("panicked at") || line.contains("Kernel panic"));
         Ok(lines.map(str::to_owned).collect())
+    }
+
+    /// Its log; that of a guest has what firmware and kernel said, too.
+    fn text(&self) -> Result<String> {
+        let bytes = std::fs::read(&self.log).with_context(|| self.log.display().to_string())?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Process::Here(child) = &mut self.process {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
-/// Writes the configuration of that host's agent, with what the scenario has beyond the usual.
-pub(crate) fn configure(network: &Network, host: &Host, extra: &toml::Table, folder: &Path) -> Result<()> {
+/// Writes the configuration of that host's agent, with what the scenario has beyond the usual; its text.
+pub(crate) fn configure(network: &Network, host: &Host, extra: &toml::Table, folder: &Path) -> Result<String> {
     let mut config: toml::Table = toml::from_str(&usual(network, host, folder))?;
     merge(&mut config, extra);
-    let path = path(folder, host);
-    std::fs::write(&path, toml::to_string(&config)?).with_context(|| path.display().to_string())
+    let (path, text) = (path(folder, &host.name), toml::to_string(&config)?);
+    std::fs::write(&path, &text).with_context(|| path.display().to_string())?;
+    Ok(text)
 }
 
-fn path(folder: &Path, host: &Host) -> PathBuf {
-    folder.join(format!("{}.toml", host.name))
+/// Where the agent of that host answers, and from which namespace it is asked.
+pub(crate) fn asked<'a>(network: &'a Network, host: &'a Host) -> (&'a str, String) {
+    match host.namespace() {
+        Ok(namespace) => (namespace.name(), api::LOCAL.to_owned()),
+        Err(_) => (network.switch.name(), format!("http://{}", listen(host))),
+    }
+}
+
+fn path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.toml"))
+}
+
+fn log(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.log"))
+}
+
+/// Where it listens for HTTP: that of a guest is asked over the bridge.
+fn listen(host: &Host) -> String {
+    let addr = if host.is_guest() { host.addr } else { Ipv4Addr::LOCALHOST };
+    format!("{addr}:9480")
 }
 
 fn usual(network: &Network, host: &Host, folder: &Path) -> String {
     let Host { name, addr, .. } = host;
-    let store = folder.join(format!("{name}.store"));
+    let store = if host.is_guest() { GUEST_STORE.into() } else { folder.join(format!("{name}.store")) };
     let mut text = format!(
         "host = {name:?}\n\
          heartbeat = {{ listen = \"{addr}:9479\", interval = \"100ms\", insecure = true }}\n\
          store = {{ path = {store:?} }}\n\
-         http = {{ listen = \"127.0.0.1:9480\" }}\n"
+         http = {{ listen = {:?} }}\n",
+        listen(host)
     );
     for peer in network.hosts.iter().filter(|peer| peer.name != *name) {
         let Host { name, addr, .. } = peer;

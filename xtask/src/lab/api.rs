@@ -8,11 +8,14 @@ use lacuna_core::incident::{Class, State};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Where every agent of the lab answers, inside of its own namespace.
-const URL: &str = "http://127.0.0.1:9480";
+/// Where every agent in a namespace answers, inside of it.
+pub(crate) const LOCAL: &str = "http://127.0.0.1:9480";
 
-/// A connection to the agent of the namespace that the thread is in; it is kept between requests.
-pub(crate) struct Client(ureq::Agent);
+/// A connection to an agent, from the namespace that the thread is in; it is kept between requests.
+pub(crate) struct Client {
+    http: ureq::Agent,
+    url: String,
+}
 
 /// An incident, as far as it is judged.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -80,22 +83,22 @@ pub(crate) struct Peer {
 
 impl Client {
     /// A request that takes longer than `timeout` fails.
-    pub(crate) fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(url: &str, timeout: Duration) -> Self {
         let config =
             ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).proxy(None).build();
-        Self(config.into())
+        Self { http: config.into(), url: url.to_owned() }
     }
 
     /// `/healthz`: status and body.
     pub(crate) fn health(&self) -> Result<(u16, String)> {
-        let mut answer = self.0.get(format!("{URL}/healthz")).call()?;
+        let mut answer = self.http.get(format!("{}/healthz", self.url)).call()?;
         let body = answer.body_mut().read_to_string()?;
         Ok((answer.status().as_u16(), body))
     }
 
     /// The document at that path.
     pub(crate) fn document(&self, path: &str) -> Result<Value> {
-        let mut answer = self.0.get(format!("{URL}{path}")).call()?;
+        let mut answer = self.http.get(format!("{}{path}", self.url)).call()?;
         let status = answer.status().as_u16();
         ensure!(status == 200, "{path} answered {status}");
         let body = answer.body_mut().read_to_string()?;

@@ -70,7 +70,7 @@ impl DropRule {
         for (from, to) in ways {
             let host = network.host(if self.hook == Hook::Output { from } else { to })?;
             let rule = self.rule(network, (from, to))?;
-            host.namespace.nft(&self.script(&rule))?;
+            host.namespace()?.nft(&self.script(&rule))?;
         }
         Ok(())
     }
@@ -92,7 +92,7 @@ impl DropRule {
 
 /// Removes every rule of the lab.
 pub(crate) fn heal(network: &Network) -> Result<()> {
-    let hosts = network.hosts.iter().map(|host| &host.namespace);
+    let hosts = network.hosts.iter().filter_map(|host| host.namespace().ok());
     for namespace in hosts.chain([&network.switch]) {
         namespace.nft("flush ruleset\n")?;
     }
@@ -116,7 +116,7 @@ mod tests {
 
     fn answers(network: &Network, from: &str, to: &str) -> bool {
         let to = network.host(to).unwrap().addr.to_string();
-        let mut ping = network.host(from).unwrap().namespace.command("ping");
+        let mut ping = network.host(from).unwrap().namespace().unwrap().command("ping");
         sh::output(ping.args(["-c1", "-W1", &to]), "").is_ok()
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Truth {
     pub(crate) moments: BTreeMap<String, Moment>,
     /// What the machine itself did meanwhile.
     pub(crate) machine: Machine,
+    /// By how many nanoseconds the wall clock of each guest was ahead of this machine's when its agent began.
+    pub(crate) clocks_ahead: BTreeMap<String, i64>,
     /// Whether the CPUs were kept busy on purpose.
     pub(crate) loaded: bool,
 }
@@ -58,6 +60,14 @@ pub(crate) struct Judgement {
     pub(crate) excused: Vec<String>,
 }
 
+impl Truth {
+    /// A time that an agent tells, by this machine's wall clock.
+    fn wall(&self, host: &str, time: &str) -> Result<u64> {
+        let ahead = self.clocks_ahead.get(host).copied().unwrap_or_default();
+        Ok(wall(time)?.saturating_add_signed(ahead.saturating_neg()))
+    }
+}
+
 impl Judgement {
     /// Whether all is as it must be.
     pub(crate) fn passed(&self) -> bool {
@@ -73,7 +83,7 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
         let histories = seen.get(&expect.host).map(|seen| &seen.incidents);
         let histories = histories.into_iter().flatten();
         let open = histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
-        match best(expect, truth, open.map(|(_, history)| history))? {
+        match best(scenario, expect, truth, open.map(|(_, history)| history))? {
             Some((history, faults)) => {
                 taken.insert((expect.host.clone(), history.last.id.clone()));
                 judgement.note(expect, history, faults);
@@ -134,6 +144,7 @@ struct Faults {
 
 /// Among the incidents about the expected subject, the one with the fewest faults.
 fn best<'a>(
+    scenario: &Scenario,
     expect: &Expect,
     truth: &Truth,
     histories: impl Iterator<Item = &'a History>,
@@ -143,7 +154,7 @@ fn best<'a>(
         if history.last.verdict.class != expect.class {
             continue;
         }
-        let faults = faults(expect, truth, history)?;
+        let faults = faults(scenario, expect, truth, history)?;
         let count = |faults: &Faults| faults.late.len() + faults.wrong.len();
         if found.as_ref().is_none_or(|(_, least)| count(&faults) < count(least)) {
             found = Some((history, faults));
@@ -152,7 +163,7 @@ fn best<'a>(
     Ok(found)
 }
 
-fn faults(expect: &Expect, truth: &Truth, history: &History) -> Result<Faults> {
+fn faults(scenario: &Scenario, expect: &Expect, truth: &Truth, history: &History) -> Result<Faults> {
     let incident = &history.last;
     let mut faults = Faults::default();
     if incident.state != expect.state {
@@ -166,35 +177,61 @@ fn faults(expect: &Expect, truth: &Truth, history: &History) -> Result<Faults> {
             faults.late.push(format!("cites no {kind}"));
         }
     }
+    let document = history.document.to_string();
+    for word in expect.mentions.iter().filter(|word| !document.contains(*word)) {
+        faults.late.push(format!("does not mention {word}"));
+    }
     if incident.state == State::Closed && incident.provisional {
         faults.wrong.push("closed and still provisional".into());
     }
-    faults.wrong.extend(wrong_times(expect, truth, incident)?);
+    faults.wrong.extend(wrong_times(scenario, expect, truth, incident)?);
+    faults.wrong.extend(too_late(expect, truth, history));
     faults.wrong.extend(wrong_versions(expect, history));
     Ok(faults)
 }
 
-/// Begin, end and length, where the expectation names the steps that they must fit.
-fn wrong_times(expect: &Expect, truth: &Truth, incident: &Incident) -> Result<Vec<String>> {
+/// Begin, end and length, where the expectation names the steps that they must fit. A wall clock in a guest was set
+/// before, and is no witness of an end once the guest was paused with its clocks.
+fn wrong_times(scenario: &Scenario, expect: &Expect, truth: &Truth, incident: &Incident) -> Result<Vec<String>> {
     let moment = |name: &Option<String>| name.as_ref().and_then(|name| truth.moments.get(name));
     let (from, to) = (moment(&expect.from), moment(&expect.to));
     let mut checks = Vec::new();
+    let mut length = 0.0;
     if let Some(from) = from {
-        let off = off_wall(wall(&incident.started_at)?, from);
-        checks.push(("began", off));
+        checks.push(("began", off_wall(truth.wall(&expect.host, &incident.started_at)?, from)));
     }
     if let (Some(to), Some(ended)) = (to, &incident.ended_at) {
-        checks.push(("ended", off_wall(wall(ended)?, to)));
+        if !scenario.stops_clock(&expect.host) {
+            checks.push(("ended", off_wall(truth.wall(&expect.host, ended)?, to)));
+        }
         if let Some(from) = from {
             let shortest = seconds(from.after.boot, to.before.boot);
             let longest = seconds(from.before.boot, to.after.boot);
-            let length = seconds(0, incident.duration_ms.saturating_mul(1_000_000));
-            checks.push(("lasted", off(length, shortest, longest)));
+            length = shortest;
+            checks.push(("lasted", off(seconds(0, incident.duration_ms.saturating_mul(1_000_000)), shortest, longest)));
         }
     }
-    let allowed = expect.tolerance.as_secs_f64();
+    let allowed = expect.allowed(scenario.has_guests(), length);
     let beyond = checks.into_iter().filter(|(_, off)| off.abs() > allowed);
     Ok(beyond.map(|(what, off)| format!("{what} {off:+.3} s from the truth, allowed are ±{allowed} s")).collect())
+}
+
+/// Where it must have been said while it went on: whether it was.
+fn too_late(expect: &Expect, truth: &Truth, history: &History) -> Option<String> {
+    let within = expect.within?;
+    let from = truth.moments.get(expect.from.as_ref()?)?;
+    let to = expect.to.as_ref().and_then(|to| truth.moments.get(to));
+    let said = history.versions.iter().find(|version| {
+        version.class == expect.class && version.state == State::Open && about(&version.subject, &expect.subject)
+    });
+    let Some(said) = said else {
+        return Some("was never seen while it went on".into());
+    };
+    let after = seconds(from.middle(), said.at.boot);
+    if to.is_some_and(|to| said.at.boot > to.before.boot) {
+        return Some(format!("was seen {after:.3} s after it began, and it was over by then"));
+    }
+    (after > within.as_secs_f64()).then(|| format!("was seen {after:.3} s after it began, allowed are {within:?}"))
 }
 
 /// How far `value` is outside of a range; 0 inside.

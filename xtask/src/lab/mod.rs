@@ -1,10 +1,12 @@
-//! `cargo xtask lab`: faults between real agents in network namespaces, and whether each says what is true.
+//! `cargo xtask lab`: faults between real agents in network namespaces and virtual machines, and whether each says
+//! what is true.
 
 pub(crate) mod agent;
 pub(crate) mod api;
 pub(crate) mod clock;
 pub(crate) mod fault;
 pub(crate) mod folder;
+pub(crate) mod guest;
 mod helper;
 mod judge;
 mod load;
@@ -19,22 +21,23 @@ mod traffic;
 mod watch;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use self::folder::Folder;
+use self::guest::{Image, Release};
 use self::play::Setting;
 use self::report::Outcome;
 use self::scenario::Scenario;
-use crate::prepare;
 use crate::stop::Stop;
+use crate::{build, prepare};
 
 /// Arguments of `cargo xtask lab`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
-    /// Names of scenarios, paths of scenario files, or `all`.
+    /// Names of scenarios, paths of scenario files, `all` that need no guests, or `guests`: all with virtual machines.
     #[arg(required_unless_present = "list")]
     scenarios: Vec<String>,
     /// Lists the scenarios and what they show.
@@ -46,6 +49,9 @@ pub(crate) struct Args {
     /// Runs that many scenarios at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
     jobs: u32,
+    /// Runs guests with this kernel only, instead of with each.
+    #[arg(long)]
+    kernel: Option<Release>,
     /// Keeps the CPUs busy with `cargo build` meanwhile.
     #[arg(long)]
     load: bool,
@@ -68,6 +74,7 @@ impl Args {
             list: false,
             repeat: 1,
             jobs,
+            kernel: None,
             load: false,
             json: false,
             keep_logs: false,
@@ -79,7 +86,7 @@ impl Args {
 /// Runs the scenarios; an error where one failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.list {
-        for scenario in scenario::all()? {
+        for scenario in scenario::all()?.into_iter().chain(scenario::with_guests()?) {
             println!("{:<24} {}", scenario.name, scenario.about);
         }
         return Ok(());
@@ -101,10 +108,12 @@ pub(crate) fn outcomes(args: &Args) -> Result<Vec<Outcome>> {
     let scenarios = chosen(args)?;
     let stop = Stop::on_signals()?;
     clean_up()?;
-    let agent = agent_or_build(args.agent.as_deref())?;
+    let guests = scenarios.iter().any(Scenario::has_guests);
+    let agent = agent_or_build(args.agent.as_deref(), guests)?;
+    let images = if guests { images(&agent, args.kernel)? } else { Vec::new() };
     let setting = Setting { agent, loaded: args.load, stop: stop.clone() };
     let hog = args.load.then(|| load::Hog::start(&stop)).transpose()?;
-    let outcomes = run_all(&queue(scenarios, args.repeat), args, &setting)?;
+    let outcomes = run_all(&queue(scenarios, args.repeat, &images), args, &setting)?;
     drop(hog);
     stop.check()?;
     Ok(outcomes)
@@ -126,16 +135,30 @@ fn chosen(args: &Args) -> Result<Vec<Scenario>> {
 }
 
 /// The agent that was named, or else the one of this workspace with all that it takes to test it.
-pub(crate) fn agent_or_build(named: Option<&Path>) -> Result<PathBuf> {
+/// Guests need one that is linked statically.
+pub(crate) fn agent_or_build(named: Option<&Path>, guests: bool) -> Result<PathBuf> {
+    if guests {
+        prepare::to_run_guests()?;
+    }
     if let Some(agent) = named {
         return agent.canonicalize().with_context(|| format!("the agent {}", agent.display()));
     }
     prepare::to_test()?;
-    prepare::agent()
+    build::agent(guests)
+}
+
+/// What guests boot from: an image for each kernel.
+pub(crate) fn images(agent: &Path, only: Option<Release>) -> Result<Vec<Arc<Image>>> {
+    let first = build::first_process()?;
+    let releases = only.map_or_else(|| Release::ALL.to_vec(), |only| vec![only]);
+    let images = releases.into_iter().map(|release| Image::make(release, agent, &first).map(Arc::new));
+    images.collect()
 }
 
 /// Removes what runners left behind that were killed.
 pub(crate) fn clean_up() -> Result<()> {
+    // First, since what is frozen cannot be ended.
+    guest::cgroup::remove_leftovers()?;
     for name in netns::remove_leftovers()? {
         eprintln!("removed the namespace {name}, left behind by a runner that is no more");
     }
@@ -146,16 +169,32 @@ pub(crate) fn clean_up() -> Result<()> {
 /// A run that is still to be made.
 struct Turn {
     scenario: Scenario,
+    /// What its guests boot from, where it has any.
+    image: Option<Arc<Image>>,
     run: u32,
 }
 
+impl Turn {
+    /// The name of the scenario, with the kernel of its guests.
+    fn name(&self) -> String {
+        let name = &self.scenario.name;
+        self.image.as_ref().map_or_else(|| name.clone(), |image| format!("{name}@{}", image.release))
+    }
+}
+
 /// The longest first, so that they do not end alone; those that must be alone at the end.
-fn queue(mut scenarios: Vec<Scenario>, repeat: u32) -> Vec<Turn> {
+/// One with guests runs on each kernel.
+fn queue(mut scenarios: Vec<Scenario>, repeat: u32, images: &[Arc<Image>]) -> Vec<Turn> {
     scenarios.sort_by_key(|scenario| (scenario.alone, std::cmp::Reverse(scenario.lasts)));
-    let turns = scenarios
-        .into_iter()
-        .flat_map(|scenario| (1..=repeat).map(move |run| Turn { scenario: scenario.clone(), run }));
-    turns.collect()
+    let mut turns = Vec::new();
+    for scenario in scenarios {
+        let images: Vec<_> = images.iter().cloned().map(Some).collect();
+        for image in if scenario.has_guests() { images } else { vec![None] } {
+            let turn = |run| Turn { scenario: scenario.clone(), image: image.clone(), run };
+            turns.extend((1..=repeat).map(turn));
+        }
+    }
+    turns
 }
 
 fn run_all(turns: &[Turn], args: &Args, setting: &Setting) -> Result<Vec<Outcome>> {
@@ -200,8 +239,8 @@ fn run_some(turns: &[Turn], jobs: u32, args: &Args, setting: &Setting) -> Result
 fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {
     let started = Instant::now();
     let scenario = &turn.scenario;
-    let folder = Folder::create(&scenario.name)?;
-    let judged = play::play(scenario, setting, folder.path());
+    let folder = Folder::create(&turn.name())?;
+    let judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());
     setting.stop.check()?;
     let (passed, reached, problems, excused) = match judged {
         Ok(judged) => {
@@ -212,7 +251,7 @@ fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {
         Err(error) => (false, Vec::new(), vec![format!("{error:#}")], Vec::new()),
     };
     Ok(Outcome {
-        scenario: scenario.name.clone(),
+        scenario: turn.name(),
         run: turn.run,
         passed,
         seconds: started.elapsed().as_secs_f64(),

@@ -118,7 +118,7 @@ pub(crate) fn fresh_prefix() -> String {
 pub(crate) fn remove_leftovers() -> Result<Vec<String>> {
     let mut removed = Vec::new();
     for name in names()? {
-        if owner(&name).is_some_and(|pid| !is_runner(pid)) {
+        if owner_of(&name).is_some_and(|pid| !is_runner(pid)) {
             let done = end_processes(&name).and_then(|()| remove(&name));
             // Another runner that starts now may have been faster.
             if path(&name).exists() {
@@ -145,8 +145,8 @@ fn names() -> Result<Vec<String>> {
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
 }
 
-/// The process id in the name of a namespace of ours.
-fn owner(name: &str) -> Option<u32> {
+/// The process id of the runner in the name of what it made.
+pub(crate) fn owner_of(name: &str) -> Option<u32> {
     let (pid, _) = name.strip_prefix(PREFIX)?.split_once('-')?;
     pid.parse().ok()
 }
@@ -187,7 +187,7 @@ mod tests {
     fn the_owner_is_read_from_the_name() {
         let cases = [("lac1234-0-a", Some(1234)), ("lac1234", None), ("lacuna-a", None), ("other", None)];
         for (name, expected) in cases {
-            assert_eq!(owner(name), expected, "{name}");
+            assert_eq!(owner_of(name), expected, "{name}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The hosts of a scenario: one namespace each, all on one bridge in a namespace of its own.
+//! The hosts of a scenario, all on one bridge in a namespace of its own: each a namespace, or the link of a guest.
 
 use std::net::Ipv4Addr;
 
@@ -29,21 +29,30 @@ pub(crate) struct Host {
     pub(crate) name: String,
     /// Its address on the bridge.
     pub(crate) addr: Ipv4Addr,
-    /// Its namespace; the link in it is `eth0`.
-    pub(crate) namespace: Namespace,
-    /// The bridge's end of its link.
-    port: String,
+    /// Its namespace, with `eth0` in it; none where the host is a guest.
+    namespace: Option<Namespace>,
+    /// The bridge's end of its link: of a guest, the tap device.
+    pub(crate) port: String,
 }
 
 impl Network {
     /// Makes a host for each name, at 10.77.0.11 and up.
     pub(crate) fn create(names: &[&str]) -> Result<Self> {
+        let hosts: Vec<_> = names.iter().map(|name| (*name, false)).collect();
+        Self::with_guests(&hosts)
+    }
+
+    /// The same; of a host that is said to be a guest, only the link is made.
+    pub(crate) fn with_guests(hosts: &[(&str, bool)]) -> Result<Self> {
         let prefix = fresh_prefix();
         let switch = Namespace::create(&format!("{prefix}-switch"))?;
         switch.ip(&format!("link add br0 type bridge\naddress add {GATEWAY}/24 dev br0\nlink set br0 up\n"))?;
         let mut network = Self { switch, hosts: Vec::new() };
-        for (number, name) in names.iter().take(MAX_HOSTS).enumerate() {
-            let host = network.plug_in(&prefix, u8::try_from(number)?, name)?;
+        for (number, (name, guest)) in hosts.iter().take(MAX_HOSTS).enumerate() {
+            let number = u8::try_from(number)?;
+            let plugged =
+                if *guest { network.plug_in_tap(number, name) } else { network.plug_in(&prefix, number, name) };
+            let host = plugged?;
             network.hosts.push(host);
         }
         Ok(network)
@@ -64,9 +73,18 @@ impl Network {
             namespace.name()
         ))?;
         namespace.ip(&format!("address add {addr}/24 dev eth0\n"))?;
-        let host = Host { name: name.to_owned(), addr, namespace, port };
+        let host = Host { name: name.to_owned(), addr, namespace: Some(namespace), port };
         host.link_up()?;
         Ok(host)
+    }
+
+    fn plug_in_tap(&self, number: u8, name: &str) -> Result<Host> {
+        let port = format!("port{number}");
+        self.switch
+            .ip(&format!("tuntap add {port} mode tap\nlink set {port} master br0 up\n"))
+            .context("a guest's link needs /dev/net/tun")?;
+        let addr = Ipv4Addr::new(10, 77, 0, FIRST + 1 + number);
+        Ok(Host { name: name.to_owned(), addr, namespace: None, port })
     }
 
     /// Takes a host's link away for good.
@@ -76,14 +94,24 @@ impl Network {
 }
 
 impl Host {
+    /// Its namespace; an error where the host is a guest.
+    pub(crate) fn namespace(&self) -> Result<&Namespace> {
+        self.namespace.as_ref().with_context(|| format!("{} is a guest: this is done to namespaces only", self.name))
+    }
+
+    /// Whether it is a guest.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.namespace.is_none()
+    }
+
     /// Its link up, and the default route, which goes away with the link.
     pub(crate) fn link_up(&self) -> Result<()> {
-        self.namespace.ip(&format!("link set eth0 up\nroute replace default via {GATEWAY}\n"))
+        self.namespace()?.ip(&format!("link set eth0 up\nroute replace default via {GATEWAY}\n"))
     }
 
     /// Its link down: the other end loses its carrier.
     pub(crate) fn link_down(&self) -> Result<()> {
-        self.namespace.ip("link set eth0 down\n")
+        self.namespace()?.ip("link set eth0 down\n")
     }
 }
 
@@ -93,7 +121,7 @@ mod tests {
     use crate::sh;
 
     fn answers(from: &Host, to: Ipv4Addr) -> bool {
-        let mut ping = from.namespace.command("ping");
+        let mut ping = from.namespace().unwrap().command("ping");
         ping.args(["-c1", "-W1", &to.to_string()]);
         sh::output(&mut ping, "").is_ok()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use super::agent::{self, Agent};
 use super::clock::Moment;
 use super::fault;
+use super::guest::{Faults, Guest, GuestStep, Image, Place};
 use super::helper::Helper;
 use super::judge::{Judgement, Truth, judge};
 use super::load;
@@ -20,8 +22,9 @@ use super::traffic;
 use super::watch::{Seen, Watch};
 use crate::stop::Stop;
 
-/// How long the agents may take until all of them see each other.
+/// How long the agents may take until all of them see each other; those in guests load their probes slowly.
 const READY: Duration = Duration::from_secs(60);
+const GUESTS_READY: Duration = Duration::from_secs(120);
 /// The gateway must have answered not longer ago than this, in seconds.
 const ANCHOR_AGE: f64 = 5.0;
 
@@ -44,6 +47,9 @@ struct Play<'a> {
     helpers: Vec<(String, Moment, Helper)>,
     watches: BTreeMap<String, Watch>,
     agents: BTreeMap<String, Agent>,
+    /// Faults that last end before the guests do: what is frozen cannot be killed.
+    guest_faults: Faults,
+    guests: BTreeMap<String, Arc<Guest>>,
     /// What was wrong with how agents ended.
     faults: Vec<String>,
     readings: Readings,
@@ -51,12 +57,14 @@ struct Play<'a> {
     network: Network,
 }
 
-/// Runs it; logs, configurations and stores are in `folder`, and what the agents said when it failed.
-pub(crate) fn play(scenario: &Scenario, setting: &Setting, folder: &Path) -> Result<Judgement> {
+/// Runs it, guests with that image; logs, configurations and stores are in `folder`, and what the agents said when it failed.
+pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting, folder: &Path) -> Result<Judgement> {
     if scenario.alone {
         machine::wait_until_idle(&setting.stop)?;
     }
     let mut play = Play::set_up(scenario, setting, folder)?;
+    play.boot(image)?;
+    play.start_agents()?;
     play.wait_until_ready()?;
     let started = Instant::now();
     for step in &scenario.steps {
@@ -71,28 +79,57 @@ pub(crate) fn play(scenario: &Scenario, setting: &Setting, folder: &Path) -> Res
 
 impl<'a> Play<'a> {
     fn set_up(scenario: &'a Scenario, setting: &'a Setting, folder: &'a Path) -> Result<Self> {
-        let names: Vec<_> = scenario.hosts.iter().map(|host| host.name.as_str()).collect();
-        let network = Network::create(&names)?;
-        let mut play = Self {
+        let hosts: Vec<_> = scenario.hosts.iter().map(|host| (host.name.as_str(), host.guest)).collect();
+        Ok(Self {
             scenario,
             setting,
             folder,
             helpers: Vec::new(),
             watches: BTreeMap::new(),
             agents: BTreeMap::new(),
+            guest_faults: Faults::default(),
+            guests: BTreeMap::new(),
             faults: Vec::new(),
             readings: Readings::start(&setting.stop)?,
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
-            network,
-        };
-        for host in &scenario.hosts {
-            let place = play.network.host(&host.name)?;
-            agent::configure(&play.network, place, &host.config, folder)?;
-            let watch = Watch::start(place.namespace.name())?;
-            play.watches.insert(host.name.clone(), watch);
-            play.start(&host.name)?;
+            network: Network::with_guests(&hosts)?,
+        })
+    }
+
+    /// Writes the configurations, and lets the guests come up.
+    fn boot(&mut self, image: Option<&Image>) -> Result<()> {
+        for host in &self.scenario.hosts {
+            let place = self.network.host(&host.name)?;
+            let config = agent::configure(&self.network, place, &host.config, self.folder)?;
+            if host.guest {
+                let image = image.context("a guest without an image")?;
+                let place = Place {
+                    name: &host.name,
+                    addr: place.addr,
+                    tap: &place.port,
+                    switch: &self.network.switch,
+                    memory: host.memory,
+                    folder: self.folder,
+                };
+                let archive = image.of_guest(&config, self.scenario.stresses(&host.name))?;
+                let guest = Guest::start(place, image, &archive)?;
+                self.guests.insert(host.name.clone(), Arc::new(guest));
+            }
         }
-        Ok(play)
+        self.guests.values().try_for_each(|guest| guest.wait_until_up(1, &self.setting.stop))
+    }
+
+    fn start_agents(&mut self) -> Result<()> {
+        for host in &self.scenario.hosts {
+            let (namespace, url) = agent::asked(&self.network, self.network.host(&host.name)?);
+            let watch = Watch::start(namespace, &url)?;
+            self.watches.insert(host.name.clone(), watch);
+            self.start(&host.name)?;
+        }
+        for (name, guest) in &self.guests {
+            self.truth.clocks_ahead.insert(name.clone(), guest.clock_ahead()?);
+        }
+        Ok(())
     }
 
     /// Starts that host's agent, once the one before it has ended.
@@ -100,8 +137,10 @@ impl<'a> Play<'a> {
         if let Some(before) = self.agents.remove(name) {
             self.finish_agent(name, before)?;
         }
-        let host = self.network.host(name)?;
-        let agent = Agent::start(&self.setting.agent, host, self.folder)?;
+        let agent = match self.guests.get(name) {
+            Some(guest) => Agent::start_in(guest, self.folder)?,
+            None => Agent::start(&self.setting.agent, self.network.host(name)?, self.folder)?,
+        };
         self.agents.insert(name.to_owned(), agent);
         Ok(())
     }
@@ -116,7 +155,8 @@ impl<'a> Play<'a> {
         let peers = self.scenario.hosts.len() - 1;
         let (watches, agents) = (&self.watches, &mut self.agents);
         let mut ended = false;
-        let ready = self.setting.stop.wait_for(READY, || {
+        let patience = if self.guests.is_empty() { READY } else { GUESTS_READY };
+        let ready = self.setting.stop.wait_for(patience, || {
             ended = !agents.values_mut().all(Agent::alive);
             ended || watches.values().all(|watch| watch.ready(peers))
         })?;
@@ -141,7 +181,10 @@ impl<'a> Play<'a> {
     }
 
     fn perform(&mut self, step: &Step) -> Result<()> {
-        let (moment, helpers) = Moment::of(|| self.act(&step.action))?;
+        let (moment, helpers) = match &step.action {
+            Action::Guest(step) => self.act_on_guest(step)?,
+            action => Moment::of(|| self.act(action))?,
+        };
         let name = step.name.clone().unwrap_or_default();
         self.truth.moments.insert(name.clone(), moment);
         let helpers = helpers.into_iter();
@@ -154,19 +197,40 @@ impl<'a> Play<'a> {
         let stop = &self.setting.stop;
         match action {
             Action::Drop(rule) => rule.apply(network)?,
-            Action::Heal => fault::heal(network)?,
+            Action::Heal(_) => fault::heal(network)?,
             Action::Signal(ToAgent { host, signal }) => self.agent(host)?.signal(signal.signal())?,
             Action::Start(host) => self.start(host)?,
             Action::LinkDown(host) => network.host(host)?.link_down()?,
             Action::LinkUp(host) => network.host(host)?.link_up()?,
             Action::HostGone(host) => {
                 network.unplug(network.host(host)?)?;
+                if let Some(guest) = self.guests.get(host) {
+                    guest.kill();
+                    self.agents.remove(host);
+                    return Ok(Vec::new());
+                }
                 self.agent(host)?.signal(nix::sys::signal::Signal::SIGKILL)?;
             }
             Action::Tcp(tcp) => return Ok(traffic::start(network, tcp, stop)?.into()),
             Action::Load(load) => return load::start(load, stop),
+            Action::Guest(_) => bail!("that is done to a guest"),
         }
         Ok(Vec::new())
+    }
+
+    fn act_on_guest(&mut self, step: &GuestStep) -> Result<(Moment, Vec<Helper>)> {
+        let guest = self.guests.get(step.host()).context("no such guest")?;
+        let boots = guest.boots();
+        let (moment, mut helpers) = self.guest_faults.perform(guest, step, &self.setting.stop)?;
+        if matches!(step, GuestStep::Reset(_)) {
+            guest.wait_until_up(boots + 1, &self.setting.stop)?;
+            // The one before it went with the guest.
+            self.agents.remove(&guest.name.clone());
+            let agent = Agent::start_in(guest, self.folder)?;
+            self.agents.insert(step.host().to_owned(), agent);
+            helpers.push(Helper::spawn("start of an agent", &self.setting.stop, |_| Ok(()))?);
+        }
+        Ok((moment, helpers))
     }
 
     fn agent(&mut self, host: &str) -> Result<&mut Agent> {
@@ -213,6 +277,7 @@ impl<'a> Play<'a> {
         for (name, watch) in std::mem::take(&mut self.watches) {
             seen.insert(name, watch.end()?);
         }
+        self.guest_faults.heal();
         for (name, agent) in std::mem::take(&mut self.agents) {
             self.finish_agent(&name, agent)?;
         }

@@ -8,11 +8,18 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use lacuna_core::incident::{Class, State};
 use serde::Deserialize;
 
+use super::fault::Hook;
+use super::guest::GuestStep;
 use super::network::MAX_HOSTS;
 use super::step::{Action, Step};
 
 /// Two intervals of the heartbeat.
 const TOLERANCE: Duration = Duration::from_millis(200);
+/// What an account may be off that comes from inside a guest, or is of one, and as a part of the length.
+const GUESTS_TOLERANCE: Duration = Duration::from_millis(300);
+const PART: f64 = 0.1;
+/// The folder of the scenarios with guests, below that of the others; its name also stands for all of them.
+const GUESTS: &str = "guests";
 
 /// A scenario as its file has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -32,6 +39,9 @@ pub(crate) struct Scenario {
     /// True where it needs the CPUs for itself: no other scenario may run beside it, and it is left out under `--load`.
     #[serde(default)]
     pub(crate) alone: bool,
+    /// True where it is so long that it runs only when it is named.
+    #[serde(default)]
+    pub(crate) long: bool,
     /// The hosts; each is a peer of all others.
     pub(crate) hosts: Vec<Host>,
     /// What happens, in order of time.
@@ -51,6 +61,12 @@ pub(crate) struct Scenario {
 pub(crate) struct Host {
     /// Its name, in lower case.
     pub(crate) name: String,
+    /// Whether it is a virtual machine with a kernel of its own.
+    #[serde(default)]
+    pub(crate) guest: bool,
+    /// The memory of a guest in MiB.
+    #[serde(default = "default_memory")]
+    pub(crate) memory: u32,
     /// What its agent's configuration has beyond the usual.
     #[serde(default)]
     pub(crate) config: toml::Table,
@@ -79,12 +95,19 @@ pub(crate) struct Expect {
     /// The step that it must end with.
     #[serde(default)]
     pub(crate) to: Option<String>,
-    /// How far its begin, end and length may be from the truth.
-    #[serde(with = "humantime_serde", default = "default_tolerance")]
-    pub(crate) tolerance: Duration,
+    /// It must have been seen, open and about this subject, so soon after the step `from`, and before the step `to`.
+    #[serde(with = "humantime_serde", default)]
+    pub(crate) within: Option<Duration>,
+    /// How far its begin, end and length may be from the truth. Where this is absent: two intervals of the heartbeat,
+    /// or in a scenario with guests a tenth of the length and no less than [`GUESTS_TOLERANCE`].
+    #[serde(with = "humantime_serde", default)]
+    pub(crate) tolerance: Option<Duration>,
     /// Kinds of evidence that it must cite.
     #[serde(default)]
     pub(crate) evidence: Vec<String>,
+    /// Words that its document must have somewhere, such as the name of a function.
+    #[serde(default)]
+    pub(crate) mentions: Vec<String>,
     /// Classes that it may have while it is provisional, beside its own and `unknown`.
     #[serde(default)]
     pub(crate) meanwhile: Vec<Class>,
@@ -97,12 +120,20 @@ fn default_patience() -> Duration {
     Duration::from_secs(10)
 }
 
-fn default_tolerance() -> Duration {
-    TOLERANCE
+fn default_memory() -> u32 {
+    384
 }
 
 fn closed() -> State {
     State::Closed
+}
+
+impl Expect {
+    /// How far a time may be from the truth, in seconds, where the stall really lasted `length` seconds.
+    pub(crate) fn allowed(&self, guests: bool, length: f64) -> f64 {
+        let usual = if guests { GUESTS_TOLERANCE.as_secs_f64().max(length * PART) } else { TOLERANCE.as_secs_f64() };
+        self.tolerance.map_or(usual, |tolerance| tolerance.as_secs_f64())
+    }
 }
 
 impl Scenario {
@@ -129,6 +160,28 @@ impl Scenario {
         actions.any(|action| matches!(action, Action::Load(_)))
     }
 
+    /// Whether some host is a virtual machine.
+    pub(crate) fn has_guests(&self) -> bool {
+        self.hosts.iter().any(|host| host.guest)
+    }
+
+    /// Whether the clocks of a guest stand still meanwhile.
+    pub(crate) fn stops_clock(&self, name: &str) -> bool {
+        let is = |step: &Step| matches!(&step.action, Action::Guest(GuestStep::VmPause(host)) if host == name);
+        self.steps.iter().any(is)
+    }
+
+    /// Whether a guest runs `stress-ng`.
+    pub(crate) fn stresses(&self, name: &str) -> bool {
+        let is = |step: &Step| matches!(&step.action, Action::Guest(GuestStep::Stress(stress)) if stress.host == name);
+        self.steps.iter().any(is)
+    }
+
+    /// The host of that name.
+    pub(crate) fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
     fn check_hosts(&self) -> Result<()> {
         let count = self.hosts.len();
         ensure!((1..=MAX_HOSTS).contains(&count), "{count} hosts; allowed are 1 to {MAX_HOSTS}");
@@ -151,6 +204,7 @@ impl Scenario {
             for host in step.action.hosts() {
                 self.check_host(host, "a step")?;
             }
+            self.check_guest(&step.action)?;
             let at = humantime::format_duration(step.at);
             ensure!(step.at >= last, "the step at {at} is not in order of time");
             ensure!(step.ends() <= self.lasts, "the step at {at} ends after `lasts`");
@@ -166,6 +220,10 @@ impl Scenario {
         let moments: BTreeSet<_> = self.steps.iter().flat_map(Step::moments).collect();
         for expect in &self.expect {
             self.check_host(&expect.host, "an expectation")?;
+            ensure!(
+                expect.within.is_none() || expect.from.is_some(),
+                "`within` needs the step `from` that it counts from"
+            );
             for name in [&expect.from, &expect.to].into_iter().flatten() {
                 ensure!(
                     moments.contains(name),
@@ -180,6 +238,32 @@ impl Scenario {
         Ok(())
     }
 
+    /// What is done to guests only is done to a guest, on a CPU that it has; what needs a namespace is not.
+    fn check_guest(&self, action: &Action) -> Result<()> {
+        let is_guest = |name: &str| self.host(name).is_some_and(|host| host.guest);
+        match action {
+            Action::Guest(step) => {
+                let host = step.host();
+                ensure!(is_guest(host), "a step for guests names `{host}`, which is none");
+                step.check()
+            }
+            Action::LinkDown(host) | Action::LinkUp(host) => {
+                ensure!(!is_guest(host), "the link of the guest `{host}` cannot be taken down");
+                Ok(())
+            }
+            Action::Tcp(tcp) => {
+                ensure!(!is_guest(&tcp.from) && !is_guest(&tcp.to), "tcp runs between namespaces only");
+                Ok(())
+            }
+            Action::Drop(rule) => {
+                let guests = is_guest(&rule.from) || is_guest(&rule.to);
+                ensure!(!guests || rule.hook == Hook::Switch, "packets of guests are dropped at the switch only");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_host(&self, name: &str, place: &str) -> Result<()> {
         let known: Vec<_> = self.hosts.iter().map(|host| host.name.as_str()).collect();
         ensure!(known.contains(&name), "{place} names the host `{name}`; there are {known:?}");
@@ -192,10 +276,18 @@ pub(crate) fn folder() -> PathBuf {
     crate::root().join("tests/scenarios")
 }
 
-/// All of them, by name.
+/// All that need no guests, by name.
 pub(crate) fn all() -> Result<Vec<Scenario>> {
-    let folder = folder();
-    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    all_in(&folder())
+}
+
+/// All with guests, by name.
+pub(crate) fn with_guests() -> Result<Vec<Scenario>> {
+    all_in(&folder().join(GUESTS))
+}
+
+fn all_in(folder: &Path) -> Result<Vec<Scenario>> {
+    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut paths: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
@@ -204,24 +296,32 @@ pub(crate) fn all() -> Result<Vec<Scenario>> {
     paths.iter().map(|path| Scenario::read(path)).collect()
 }
 
-/// Those that were asked for: names, paths of files, or `all`.
+/// Those that were asked for: names, paths of files, `all` that need no guests, or `guests`, all with them.
 pub(crate) fn choose(asked: &[String]) -> Result<Vec<Scenario>> {
-    if asked.iter().any(|name| name == "all") {
-        return all();
+    let mut chosen = Vec::new();
+    for name in asked {
+        match name.as_str() {
+            "all" => chosen.extend(all()?),
+            GUESTS => chosen.extend(with_guests()?.into_iter().filter(|scenario| !scenario.long)),
+            name => chosen.push(find(name)?),
+        }
     }
-    asked.iter().map(|name| find(name)).collect()
+    Ok(chosen)
 }
 
+/// By its name, that of one with guests with or without `guests/` before it, or by the path of its file.
 fn find(name: &str) -> Result<Scenario> {
+    let file = format!("{}.toml", name.strip_prefix("guests/").unwrap_or(name));
+    let places = [folder().join(&file), folder().join(GUESTS).join(&file)];
+    let known = if name.starts_with("guests/") { &places[1..] } else { &places[..] };
+    if let Some(path) = known.iter().find(|path| path.is_file()) {
+        return Scenario::read(path);
+    }
     if name.contains('/') || name.ends_with(".toml") {
         return Scenario::read(Path::new(name));
     }
-    let path = folder().join(format!("{name}.toml"));
-    if !path.exists() {
-        let known: Vec<_> = all()?.into_iter().map(|known| known.name).collect();
-        anyhow::bail!("no scenario `{name}`; there are: all, {}", known.join(", "));
-    }
-    Scenario::read(&path)
+    let known: Vec<_> = all()?.into_iter().chain(with_guests()?).map(|known| known.name).collect();
+    anyhow::bail!("no scenario `{name}`; there are: all, {GUESTS}, {}", known.join(", "));
 }
 
 #[cfg(test)]
@@ -238,6 +338,7 @@ mod tests {
     #[test]
     fn every_scenario_of_the_project_is_valid() {
         assert!(all().unwrap().len() >= 13);
+        assert!(with_guests().unwrap().iter().all(Scenario::has_guests));
     }
 
     #[test]
@@ -256,7 +357,7 @@ mod tests {
     fn what_a_file_may_not_say() {
         let cases = [
             ("[[steps]]\nat = \"1s\"\n", "line 4"),
-            ("[[steps]]\nat = \"1s\"\nheal = true\nstart = \"a\"\n", "one of"),
+            ("[[steps]]\nat = \"1s\"\nheal = true\nstart = \"a\"\n", "exactly one"),
             ("[[steps]]\nat = \"1 parsec\"\nheal = true\n", "line 5"),
             ("[[steps]]\nat = \"1s\"\nstart = \"c\"\n", "the host `c`"),
             ("[[steps]]\nat = \"10s\"\nheal = true\n", "after `lasts`"),

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::fault::DropRule;
+use super::guest::GuestStep;
 
 /// Something that happens at a time of the scenario.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,13 +20,14 @@ pub(crate) struct Step {
     pub(crate) action: Action,
 }
 
-/// The kinds of steps.
-#[derive(Clone, Debug)]
+/// The kinds of steps, each by the member of the step that names it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Action {
     /// Packets vanish.
     Drop(DropRule),
-    /// Every drop ends.
-    Heal,
+    /// Every drop ends; always true.
+    Heal(bool),
     /// A signal to a host's agent.
     Signal(ToAgent),
     /// A host's agent is started again.
@@ -40,6 +42,9 @@ pub(crate) enum Action {
     Tcp(Tcp),
     /// Busy threads.
     Load(Load),
+    /// What is done to guests only.
+    #[serde(skip)]
+    Guest(GuestStep),
 }
 
 /// `signal` in a scenario.
@@ -110,6 +115,7 @@ impl Step {
     pub(crate) fn ends(&self) -> Duration {
         match &self.action {
             Action::Tcp(Tcp { lasts, .. }) | Action::Load(Load { lasts, .. }) => self.at + *lasts,
+            Action::Guest(step) => self.at + step.lasts().unwrap_or_default(),
             _ => self.at,
         }
     }
@@ -120,7 +126,12 @@ impl Step {
             return Vec::new();
         };
         let mut moments = vec![name.clone()];
-        if matches!(self.action, Action::Load(_)) {
+        let has_end = match &self.action {
+            Action::Load(_) => true,
+            Action::Guest(step) => step.has_end(),
+            _ => false,
+        };
+        if has_end {
             moments.push(format!("{name}-end"));
         }
         moments
@@ -135,51 +146,40 @@ impl Action {
             Self::Tcp(tcp) => vec![&tcp.from, &tcp.to],
             Self::Signal(to) => vec![&to.host],
             Self::Start(host) | Self::LinkDown(host) | Self::LinkUp(host) | Self::HostGone(host) => vec![host],
-            Self::Heal | Self::Load(_) => Vec::new(),
+            Self::Guest(step) => vec![step.host()],
+            Self::Heal(_) | Self::Load(_) => Vec::new(),
         }
     }
 }
 
-/// A step as the file has it: exactly one of the members after `at` is there.
+/// A step as the file has it: exactly one member after `at` is there, and names the action.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 struct Written {
     name: Option<String>,
     #[serde(with = "humantime_serde")]
     at: Duration,
-    drop: Option<DropRule>,
-    heal: Option<bool>,
-    signal: Option<ToAgent>,
-    start: Option<String>,
-    link_down: Option<String>,
-    link_up: Option<String>,
-    host_gone: Option<String>,
-    tcp: Option<Tcp>,
-    load: Option<Load>,
+    #[serde(flatten)]
+    actions: toml::Table,
 }
 
 impl TryFrom<Written> for Step {
-    type Error = &'static str;
+    type Error = String;
 
     fn try_from(written: Written) -> Result<Self, Self::Error> {
-        let Written { name, at, .. } = written;
-        let actions = [
-            written.drop.map(Action::Drop),
-            written.heal.filter(|heal| *heal).map(|_| Action::Heal),
-            written.signal.map(Action::Signal),
-            written.start.map(Action::Start),
-            written.link_down.map(Action::LinkDown),
-            written.link_up.map(Action::LinkUp),
-            written.host_gone.map(Action::HostGone),
-            written.tcp.map(Action::Tcp),
-            written.load.map(Action::Load),
-        ];
-        let mut actions = actions.into_iter().flatten();
-        match (actions.next(), actions.next()) {
-            (Some(action), None) => Ok(Self { name, at, action }),
-            _ => Err(
-                "a step needs exactly one of drop, heal = true, signal, start, link-down, link-up, host-gone, tcp, load",
-            ),
+        let Written { name, at, actions } = written;
+        if actions.len() != 1 {
+            let there: Vec<_> = actions.keys().collect();
+            return Err(format!("a step needs exactly one of the actions beside `at` and `name`; there are {there:?}"));
         }
+        let action = match actions.keys().find(|key| GuestStep::NAMES.contains(&key.as_str())) {
+            Some(_) => GuestStep::deserialize(actions).map(Action::Guest),
+            None => Action::deserialize(actions),
+        };
+        let action = action.map_err(|error| error.to_string())?;
+        if matches!(action, Action::Heal(false)) {
+            return Err("`heal` can only be true".into());
+        }
+        Ok(Self { name, at, action })
     }
 }

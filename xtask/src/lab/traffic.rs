@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Connects and begins to send; the threads end by themselves.
 pub(crate) fn start(network: &Network, tcp: &Tcp, stop: &Stop) -> Result<[Helper; 2]> {
     let (from, to) = (network.host(&tcp.from)?, network.host(&tcp.to)?);
-    let listener = to.namespace.enter(|| listen(to.addr))?;
+    let listener = to.namespace()?.enter(|| listen(to.addr))?;
     let end = Instant::now() + tcp.lasts;
     let receiver = Helper::spawn("tcp receiver", stop, move |stop| receive(&listener, end, stop))?;
-    let (name, addr) = (from.namespace.name().to_owned(), to.addr);
+    let (name, addr) = (from.namespace()?.name().to_owned(), to.addr);
     let sender = Helper::spawn("tcp sender", stop, move |stop| {
         netns::join(&name)?;
         send(addr, end, stop)

@@ -72,17 +72,18 @@ pub(crate) struct Version {
 }
 
 impl Watch {
-    /// Begins to ask the agent in the namespace of that name.
-    pub(crate) fn start(namespace: &str) -> Result<Self> {
+    /// Begins to ask the agent at that address, from the namespace of that name.
+    pub(crate) fn start(namespace: &str, url: &str) -> Result<Self> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stop = Stop::default();
         let (name, into, until) = (namespace.to_owned(), Arc::clone(&seen), stop.clone());
+        let client = Client::new(url, TIMEOUT);
         let thread = std::thread::Builder::new().name(format!("watch-{name}")).spawn(move || {
             if let Err(error) = netns::join(&name) {
                 lock(&into).broken.insert(format!("{error:#}"), 1);
                 return;
             }
-            poll(&into, &until);
+            poll(&client, &into, &until);
         })?;
         Ok(Self { seen, stop, thread: Some(thread) })
     }
@@ -123,15 +124,14 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn poll(seen: &Mutex<Seen>, stop: &Stop) {
-    let client = Client::new(TIMEOUT);
+fn poll(client: &Client, seen: &Mutex<Seen>, stop: &Stop) {
     let mut next = Instant::now();
     while !stop.raised() {
         let health = client.health();
         let alive = health.is_ok();
         lock(seen).health = health.ok();
         if alive {
-            ask(seen, &client);
+            ask(seen, client);
         }
         next = (next + EVERY).max(Instant::now());
         let _ = stop.sleep_until(next);

@@ -44,6 +44,7 @@ fn truth() -> Truth {
         moments: [("cut".into(), moment(100)), ("healed".into(), moment(105))].into(),
         machine: machine(0.0, 3.0),
         loaded: false,
+        ..Truth::default()
     }
 }
 

@@ -1,0 +1,20 @@
+//! Hosts of the lab that are virtual machines: kernels, images, the emulator, and the program inside that obeys.
+
+pub(crate) mod cgroup;
+mod channel;
+mod cpio;
+mod debian;
+mod fault;
+mod image;
+pub(crate) mod kernel;
+mod module;
+mod qmp;
+mod step;
+pub(crate) mod threads;
+mod vm;
+
+pub(crate) use self::fault::Faults;
+pub(crate) use self::image::Image;
+pub(crate) use self::kernel::Release;
+pub(crate) use self::step::GuestStep;
+pub(crate) use self::vm::{Guest, Place};
