@@ -136,7 +136,8 @@ impl CpuCase {
     /// nobody looked.
     #[must_use]
     pub fn alive(&self) -> Option<bool> {
-        if self.landed().is_some() {
+        // Entering the handler that it never left is no sign of life, though it counts as an interrupt.
+        if self.landed().is_some() || self.handler().is_some() {
             return Some(false);
         }
         let look = self.during.as_ref()?;

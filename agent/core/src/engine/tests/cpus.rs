@@ -140,7 +140,8 @@ fn a_cpu_inside_one_interrupt_handler_is_locked_up_by_it() {
     let mut fleet = Fleet::new(2);
     let since = fleet.clock("b");
     let handler = Some(crate::evidence::Handler { name: "call_function_single".into(), since });
-    let stall = Stall::begin(&mut fleet, 1, CpuStall { handler, ..nothing() });
+    let look = CpuStall { handler, interrupts: Some(1), ..nothing() };
+    let stall = Stall::begin(&mut fleet, 1, look);
     stall.go_on(&mut fleet, 3.0);
     stall.end(&mut fleet, landed(Place::User, None));
     let incident = assert_all_say(&mut fleet, Class::CpuLockup, 3000);
