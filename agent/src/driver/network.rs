@@ -8,7 +8,7 @@ use lacuna_core::engine::Engine;
 use lacuna_core::evidence::{Evidence, Fact};
 use lacuna_core::time::{Nanos, WallNanos};
 
-use crate::clock::Reading;
+use crate::clock::{self, Reading};
 use crate::config::{Config, Peer};
 use crate::heartbeat::icmp::Echo;
 use crate::heartbeat::udp::{Datagram, Heartbeats};
@@ -112,7 +112,11 @@ impl Network {
     fn receive_heartbeats(&mut self, host: &str, now: Reading, drained_at: Nanos, seen: &mut Vec<Evidence>) {
         let Some(mut socket) = self.heartbeats.take() else { return };
         let lost = socket.drain(|datagram| {
-            let at = datagram.stamp.map_or(now.boot, |stamp| now.boot_at(stamp, drained_at));
+            let at = datagram.stamp.map_or(now.boot, |stamp| {
+                // An agent that was held up in its turn finds what came in meanwhile: later than the turn began.
+                let now = if stamp > now.wall { clock::read() } else { now };
+                now.boot_at(stamp, drained_at)
+            });
             match self.accept(&datagram, at) {
                 Ok(evidence) => seen.push(evidence),
                 Err(reason) => *self.refused.entry(reason).or_default() += 1,
