@@ -193,15 +193,8 @@ impl CpuCase {
     /// The part of the stall that `of` explains, from 0 to 1; absent where that was not measured.
     #[must_use]
     pub fn share(&self, of: impl Fn(&CpuStall) -> Option<u64>, now: Nanos) -> Option<f64> {
-        let (look, length) = self.measured(&of, now)?;
-        Some((of(look)? as f64 / length.as_nanos().max(1) as f64).min(1.0))
-    }
-
-    /// The newest look that has the figure, and the length that it is for.
-    fn measured(&self, of: impl Fn(&CpuStall) -> Option<u64>, now: Nanos) -> Option<(&CpuStall, Duration)> {
-        let looks = [self.after.as_ref(), self.during.as_ref()];
-        let look = looks.into_iter().flatten().find(|look| of(look).is_some())?;
-        Some((look, self.last_length(now)))
+        let newest = [self.after.as_ref(), self.during.as_ref()].into_iter().flatten().find_map(of)?;
+        Some((newest as f64 / self.last_length(now).as_nanos().max(1) as f64).min(1.0))
     }
 
     /// Whether this host may have been deaf while it stood still: a network card interrupts this CPU, and it did not run,

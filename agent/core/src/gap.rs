@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
+use crate::account::{ACCOUNT_SLACK, Account};
 use crate::document::Citations;
 use crate::evidence::{Evidence, Fact, StallReport};
-use crate::incident::{Class, Direction};
+use crate::incident::Direction;
 use crate::peer::{Arrival, Baseline, Kernel, Peer, lost_between};
 use crate::time::{Nanos, nanos};
 
@@ -26,49 +27,6 @@ pub struct Witness {
     pub kernel_answers: Option<bool>,
 }
 
-/// What a peer says of its own stall, and when that was on this host's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Its words.
-    pub report: StallReport,
-    /// Begin, on this host's boot clock.
-    pub from: Nanos,
-    /// End, or how far it has gone, on this host's boot clock.
-    pub to: Nanos,
-}
-
-/// How far a peer's account may be off on this host's clock.
-const ACCOUNT_SLACK: Duration = Duration::from_millis(500);
-
-impl Account {
-    /// The report as `peer`, whose last heartbeat carried it, and this host's clock have it.
-    #[must_use]
-    pub fn of(peer: &Peer, report: StallReport) -> Option<Self> {
-        Some(Self { report, from: peer.on_own_clock(report.from)?, to: peer.on_own_clock(report.to)? })
-    }
-
-    /// Whether it is of what that host's kernel or hypervisor did, which is worth an incident also where the host
-    /// went on sending.
-    #[must_use]
-    pub fn is_of_the_host(&self) -> bool {
-        let StallReport { class, cpu, .. } = self.report;
-        let of_the_host = [
-            Class::TimerLockup,
-            Class::CpuLockup,
-            Class::SchedulerStall,
-            Class::VcpuStall,
-            Class::VmPause,
-            Class::HypervisorStall,
-            Class::IoStall,
-        ];
-        of_the_host.contains(&class) || class == Class::Unknown && cpu.is_some()
-    }
-
-    fn touches(&self, from: Nanos, to: Nanos) -> bool {
-        self.from <= to.plus(ACCOUNT_SLACK) && self.to.plus(ACCOUNT_SLACK) >= from
-    }
-}
-
 /// The facts of one gap, as the rules see them.
 #[derive(Clone, Debug)]
 pub struct Gap {
@@ -78,8 +36,6 @@ pub struct Gap {
     pub since: Nanos,
     /// When it began: the first heartbeat that was due and missed.
     pub started: Nanos,
-    /// When it was noticed.
-    pub detected: Nanos,
     /// When both directions worked again; absent while one does not.
     pub back: Option<Nanos>,
     /// Nothing comes in from the peer at the moment.
@@ -144,7 +100,6 @@ impl Gap {
             peer: name.to_owned(),
             since,
             started: since.plus(interval).min(detected),
-            detected,
             back: None,
             silent: false,
             silent_since: since,
@@ -242,8 +197,7 @@ impl Gap {
     /// The peer's own account counts where it covers at least half of what was not sent, both on its clock; or where
     /// it is of that host's kernel or hypervisor, at the time of the gap.
     fn note_account(&mut self, peer: &Peer, at: Nanos) {
-        let accounts = peer.stalls.iter().filter_map(|report| Account::of(peer, *report));
-        let counts = accounts.filter(|account| {
+        let counts = Account::all(peer).filter(|account| {
             let of_the_host = account.is_of_the_host() && account.touches(self.since, self.back.unwrap_or(at));
             of_the_host || self.covers_the_hole(&account.report)
         });

@@ -3,6 +3,7 @@
 //! This crate has no senses: no clock, no socket, no thread, no async; its `Cargo.toml` is the proof. Live
 //! operation, replay and the tests are drivers of the same [`engine::Engine`].
 
+pub mod account;
 pub mod clock_track;
 pub mod cpu;
 pub mod document;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::gaps::say_if_new;
 use super::own::TrackedOwn;
 use super::{Engine, SETTLE};
 use crate::cpu::CpuCase;
@@ -107,10 +108,7 @@ impl Engine {
             let (occurrences, dropped) = (case.occurrences, case.citations.parts().1);
             let draft = Draft { identity, ended: case.to, closed, now, occurrences, evidence, dropped };
             let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
-            if tracked.said.as_ref().is_none_or(|said| super::gaps::changed(said, &document)) {
-                tracked.said = Some(document.clone());
-                self.out.push_back(document);
-            }
+            say_if_new(&mut tracked.said, document, &mut self.out);
         }
         if !closed {
             self.cpus.insert(cpu, tracked);
@@ -140,20 +138,12 @@ impl Engine {
 
     /// A CPU whose timer is dead, or whose interrupts are off, holds up those that wait for it.
     fn note_held_up(&mut self, cpu: u32) {
-        let held_up: Vec<u32> = self
-            .cpus
-            .values()
-            .map(|tracked| &tracked.case)
-            .filter(|other| other.cpu != cpu)
-            .filter(|other| self.cpus.get(&cpu).is_some_and(|tracked| waits(other, &tracked.case)))
-            .map(|other| other.cpu)
-            .collect();
+        let Some(cause) = self.cpus.get(&cpu).map(|tracked| &tracked.case) else { return };
+        let others = self.cpus.values().map(|tracked| &tracked.case).filter(|other| other.cpu != cpu);
+        let held_up = others.filter(|other| waits(other, cause)).map(|other| other.cpu);
+        let new: Vec<u32> = held_up.filter(|other| !cause.held_up.contains(other)).collect();
         if let Some(tracked) = self.cpus.get_mut(&cpu) {
-            for other in held_up {
-                if !tracked.case.held_up.contains(&other) {
-                    tracked.case.held_up.push(other);
-                }
-            }
+            tracked.case.held_up.extend(new);
         }
     }
 

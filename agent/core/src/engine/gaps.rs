@@ -1,11 +1,13 @@
 //! Gaps with peers: opening, following, closing.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Engine, SETTLE, Tracked, concerns};
+use crate::account::Account;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
-use crate::gap::{Account, Gap, Witness, quiet};
+use crate::gap::{Gap, Witness, quiet};
 use crate::incident::Incident;
 use crate::peer::{Arrival, Baseline, Peer};
 use crate::rules::{Case, Context, judge};
@@ -103,8 +105,7 @@ impl Engine {
         if self.gaps.contains_key(name) {
             return;
         }
-        let accounts = peer.stalls.iter().filter_map(|report| Account::of(peer, *report));
-        let news = accounts.filter(|told| told.is_of_the_host() && self.is_news(name, told, at));
+        let news = Account::all(peer).filter(|told| told.is_of_the_host() && self.is_news(name, told, at));
         let Some(told) = news.max_by_key(|told| told.to.since(told.from)) else { return };
         if self.stood_still_with(&told) {
             self.told.insert(name.to_owned(), told.report.from);
@@ -232,10 +233,7 @@ impl Engine {
     fn say(&mut self, name: &str, now: Nanos, closed: bool) {
         let Some(document) = self.document(name, now, closed) else { return };
         let Some(open) = self.gaps.get_mut(name) else { return };
-        if open.said.as_ref().is_none_or(|said| changed(said, &document)) {
-            open.said = Some(document.clone());
-            self.out.push_back(document);
-        }
+        say_if_new(&mut open.said, document, &mut self.out);
     }
 
     fn document(&self, name: &str, now: Nanos, closed: bool) -> Option<Incident> {
@@ -293,8 +291,16 @@ impl Engine {
     }
 }
 
+/// Puts a document out where it says anything else than the last one.
+pub(super) fn say_if_new(said: &mut Option<Incident>, document: Incident, out: &mut VecDeque<Incident>) {
+    if said.as_ref().is_none_or(|said| changed(said, &document)) {
+        *said = Some(document.clone());
+        out.push_back(document);
+    }
+}
+
 /// Whether a reader learns anything new. A length goes on by itself, so it is said again only once it has doubled.
-pub(super) fn changed(said: &Incident, now: &Incident) -> bool {
+fn changed(said: &Incident, now: &Incident) -> bool {
     let kinds =
         |incident: &Incident| incident.evidence.iter().map(|e| std::mem::discriminant(&e.fact)).collect::<Vec<_>>();
     let classes = |incident: &Incident| incident.ruled_out.iter().map(|out| out.class).collect::<Vec<_>>();

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::gaps::say_if_new;
 use super::{Engine, MAX_OWN, SETTLE};
+use crate::account::Account;
 use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, IoLoad, StallReport};
-use crate::gap::Account;
 use crate::incident::{Class, Incident};
 use crate::own::{Behind, OwnStall};
 use crate::peer::Peer;
@@ -125,10 +126,7 @@ impl Engine {
         let draft =
             Draft { identity: &known.identity, ended: Some(ended), closed, now, occurrences, evidence, dropped: 0 };
         let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
-        if known.said.as_ref().is_none_or(|said| super::gaps::changed(said, &document)) {
-            known.said = Some(document.clone());
-            self.out.push_back(document);
-        }
+        say_if_new(&mut known.said, document, &mut self.out);
     }
 
     fn report_own(&mut self, stall: &OwnStall, judgement: &Judgement) {
@@ -198,10 +196,7 @@ impl Engine {
     pub(super) fn neighbours(&self, hypervisor: u64, except: &str, from: Nanos, to: Nanos) -> Vec<String> {
         let paused = |class: Class| matches!(class, Class::VmPause | Class::HypervisorStall);
         let together = |account: Account| account.from <= to.plus(TOGETHER) && account.to.plus(TOGETHER) >= from;
-        let stood = |peer: &Peer| {
-            let mut pauses = peer.stalls.iter().filter(|report| paused(report.class));
-            pauses.any(|report| Account::of(peer, *report).is_some_and(together))
-        };
+        let stood = |peer: &Peer| Account::all(peer).any(|account| paused(account.report.class) && together(account));
         let peers = self.peers.iter().filter(|(name, peer)| *name != except && peer.hypervisor == Some(hypervisor));
         peers.filter(|(_, peer)| stood(peer)).map(|(name, _)| name.clone()).collect()
     }

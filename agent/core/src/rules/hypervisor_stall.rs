@@ -3,9 +3,8 @@
 //! Confirms: a `vm-pause` of a host, and the account of at least one other host of the same hypervisor that it stood
 //! still at that time as well. Rules out: neighbours that tell nothing of the kind.
 
-use super::{Case, Context, Finding, Opinion, vm_pause};
-use crate::gap::Gap;
-use crate::incident::Subject;
+use super::{Case, Context, Finding, Opinion, by_account, vm_pause};
+use crate::incident::{Class, Subject};
 
 /// Two machines that stand still together are no coincidence: surer than each alone.
 const SURER: f64 = 0.96;
@@ -16,24 +15,15 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
             several(vm_pause::judge(context, case), context.me(), &stall.neighbours)
         }
         Case::Gap(gap) if !gap.neighbours.is_empty() => {
-            let alone = vm_pause::judge(context, case);
-            let told = gap.told().filter(|report| report.class == crate::incident::Class::HypervisorStall);
-            let alone = match (alone, told) {
-                (Opinion::Holds(finding), _) => Opinion::Holds(finding),
-                (_, Some(report)) => told_pause(context, gap, report),
-                (other, None) => other,
+            let alone = match vm_pause::judge(context, case) {
+                Opinion::Holds(finding) => Opinion::Holds(finding),
+                // The peer knows of its neighbours already.
+                _ => by_account(context, gap, Class::HypervisorStall, "as a whole stood still"),
             };
             several(alone, &gap.peer, &gap.neighbours)
         }
         Case::Own(_) | Case::Gap(_) | Case::Cpu(_) | Case::Load(_) | Case::Io(_) => Opinion::NotConcerned,
     }
-}
-
-/// The peer knows of its neighbours already.
-fn told_pause(context: &Context<'_>, gap: &Gap, report: crate::evidence::StallReport) -> Opinion {
-    let length = super::time(gap.told_length(context.now));
-    let detail = crate::incident::Detail { clock: report.clock, ..Default::default() };
-    super::holds_with(SURER, super::host(&gap.peer), format!("{} stood still for {length}", gap.peer), detail)
 }
 
 fn several(alone: Opinion, name: &str, neighbours: &[String]) -> Opinion {

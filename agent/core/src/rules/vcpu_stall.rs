@@ -8,7 +8,7 @@
 use super::{Case, Context, Opinion, by_account, cpu_of, holds_with, of_cpu, percent, time};
 use crate::cpu::CpuCase;
 use crate::evidence::Place;
-use crate::incident::{Class, Detail, Subject};
+use crate::incident::{Class, Detail};
 use crate::own::OwnStall;
 
 /// Steal must explain at least this part of a stall.
@@ -71,7 +71,6 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     if share < MOST {
         return Opinion::RuledOut(format!("steal covers only {} of the stall on the agent's CPU", percent(share)));
     }
-    let subject = Subject { cpu: Some(cpu), ..cpu_of(context.me(), cpu) };
     let steal_seconds = Some(stolen as f64 / 1e9);
     let summary = format!(
         "the hypervisor did not run CPU {cpu} of {} for {:.2} s of a stall of {}",
@@ -79,5 +78,5 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
         stolen as f64 / 1e9,
         time(stall.length())
     );
-    holds_with(0.85, subject, summary, Detail { steal_seconds, ..Detail::default() })
+    holds_with(0.85, cpu_of(context.me(), cpu), summary, Detail { steal_seconds, ..Detail::default() })
 }

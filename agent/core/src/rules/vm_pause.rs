@@ -27,7 +27,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     }
 }
 
-pub(super) fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
+fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     let (me, length) = (context.me(), time(stall.length()));
     if let Some(Behind { peers, .. }) = &stall.behind {
         let summary = format!(

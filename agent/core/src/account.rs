@@ -1,0 +1,57 @@
+//! A peer's own account of its stall, on this host's clock.
+
+use std::time::Duration;
+
+use crate::evidence::StallReport;
+use crate::incident::Class;
+use crate::peer::Peer;
+use crate::time::Nanos;
+
+/// What a peer says of its own stall, and when that was on this host's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its words.
+    pub report: StallReport,
+    /// Begin, on this host's boot clock.
+    pub from: Nanos,
+    /// End, or how far it has gone, on this host's boot clock.
+    pub to: Nanos,
+}
+
+/// How far a peer's account may be off on this host's clock.
+pub(crate) const ACCOUNT_SLACK: Duration = Duration::from_millis(500);
+
+impl Account {
+    /// The report as `peer`, whose last heartbeat carried it, and this host's clock have it.
+    fn of(peer: &Peer, report: StallReport) -> Option<Self> {
+        Some(Self { report, from: peer.on_own_clock(report.from)?, to: peer.on_own_clock(report.to)? })
+    }
+
+    /// Everything that `peer` last told.
+    pub fn all(peer: &Peer) -> impl Iterator<Item = Self> + '_ {
+        peer.stalls.iter().filter_map(|report| Self::of(peer, *report))
+    }
+
+    /// Whether it is of what that host's kernel or hypervisor did, which is worth an incident also where the host
+    /// went on sending.
+    #[must_use]
+    pub fn is_of_the_host(&self) -> bool {
+        let StallReport { class, cpu, .. } = self.report;
+        let of_the_host = [
+            Class::TimerLockup,
+            Class::CpuLockup,
+            Class::SchedulerStall,
+            Class::VcpuStall,
+            Class::VmPause,
+            Class::HypervisorStall,
+            Class::IoStall,
+        ];
+        of_the_host.contains(&class) || class == Class::Unknown && cpu.is_some()
+    }
+
+    /// Whether it was at the time of that interval of this host's clock.
+    #[must_use]
+    pub fn touches(&self, from: Nanos, to: Nanos) -> bool {
+        self.from <= to.plus(ACCOUNT_SLACK) && self.to.plus(ACCOUNT_SLACK) >= from
+    }
+}
