@@ -1,5 +1,19 @@
 //! What the allocator does with free memory.
 
+/// Gives free memory back to the kernel.
+///
+/// The types of a kernel take some 60 MB while they are read, once at the start. Without this the allocator keeps about
+/// 25 MB of it for good.
+#[cfg(target_env = "gnu")]
+pub(crate) fn give_back() {
+    // SAFETY: the call has no preconditions and touches free memory only.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators give back by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn give_back() {}
+
 /// The largest piece that the allocator may be told to take from its heap instead of mapping it
 /// (`HEAP_MAX_SIZE / 2` of glibc's malloc).
 #[cfg(target_env = "gnu")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use lacuna_core::evidence::{CpuStall, Evidence, Fact, Handler, Landed, Poke, Running};
+use lacuna_core::evidence::{CpuStall, Evidence, Fact, Landed, Poke, Running};
 use lacuna_core::time::{Nanos, nanos};
 
 use crate::driver::Command;
@@ -215,7 +215,7 @@ impl CpuWatch {
         stall.timer_at = timer_at(&first, known, look.due, now);
         stall.poke = look.poke.map(|answered| if answered { Poke::Answered } else { Poke::Unanswered });
         stall.running = known.activity.as_ref().and_then(|activity| activity.running).map(|tid| self.running(tid));
-        stall.handler = known.activity.as_ref().and_then(handler);
+        stall.handler = known.activity.as_ref().and_then(|activity| activity.handler.clone());
         self.sample(cpu, look.due, &stall);
         stall.landed = self.landed.get(&cpu).filter(|(due, _)| *due == look.due).map(|(_, landed)| landed.clone());
         self.sentinels[place].poke_if_due(&look, now);
@@ -326,11 +326,6 @@ fn timer_at(first: &Known, known: &Known, due: Nanos, now: Nanos) -> Option<Nano
 fn goes_on(look: &Look, known: &Known) -> bool {
     let timer_at = known.activity.as_ref().and_then(|activity| activity.timer_at);
     look.ran > look.due && timer_at.is_some_and(|at| at > look.due)
-}
-
-fn handler(activity: &CpuActivity) -> Option<Handler> {
-    let handler = activity.handler.as_ref()?;
-    Some(Handler { name: handler.name.clone(), since: handler.since })
 }
 
 /// The CPU that the calling thread runs on.

@@ -10,16 +10,18 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use lacuna_core::time::{Nanos, nanos};
+use lacuna_core::time::Nanos;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use super::own_cpu;
+use super::refuge::SENTINEL;
 use crate::clock;
 
 /// How long a sentinel sleeps.
-pub(super) const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD: Duration = Duration::from_millis(100);
 /// A sentinel that ran later than this tells so itself; a shorter lateness is in the histograms of the kernel's probes.
-pub(super) const LATE: Duration = Duration::from_millis(50);
+const LATE: Duration = Duration::from_millis(50);
 /// The thread needs no more than its stamps.
 const STACK_BYTES: usize = 64 * 1024;
 /// Before the others, as the driver is, or a busy host would look stalled.
@@ -84,7 +86,7 @@ impl Sentinel {
         let stamps = Arc::new(Stamps::default());
         stamps.due.store(clock::boot().plus(PERIOD).0, Ordering::Relaxed);
         let own = Arc::clone(&stamps);
-        let thread = thread::Builder::new().name(format!("lacuna-cpu/{cpu}")).stack_size(STACK_BYTES);
+        let thread = thread::Builder::new().name(format!("{SENTINEL}{cpu}")).stack_size(STACK_BYTES);
         let thread = thread.spawn(move || {
             let pinned = pin(cpu);
             own.displaced.store(!pinned, Ordering::Relaxed);
@@ -166,7 +168,7 @@ fn sleep(cpu: u32, stamps: &Stamps, answered: Option<Nanos>, reports: &SyncSende
     let due = clock::boot().plus(PERIOD);
     thread::park_timeout(PERIOD);
     let (now, poked) = (clock::boot(), stamps.poked.load(Ordering::Acquire));
-    let displaced = nix::sched::sched_getcpu().ok().and_then(|on| u32::try_from(on).ok()) != Some(cpu);
+    let displaced = own_cpu() != Some(cpu);
     stamps.displaced.store(displaced, Ordering::Release);
     stamps.ran.store(now.0, Ordering::Release);
     if poked != before || now < due {
@@ -184,8 +186,7 @@ fn sleep(cpu: u32, stamps: &Stamps, answered: Option<Nanos>, reports: &SyncSende
     None
 }
 
-/// The period as nanoseconds of a stamp.
+/// By how much a sentinel that was due at `due` is late at `now`; absent where that is not worth a word.
 pub(super) fn overdue(due: Nanos, now: Nanos) -> Option<Duration> {
-    let late = now.since(due);
-    (nanos(late) >= nanos(LATE)).then_some(late)
+    Some(now.since(due)).filter(|late| *late >= LATE)
 }

@@ -149,7 +149,7 @@ impl OwnWatch {
         let fact = Fact::IoLoad(IoLoad {
             some_ns,
             full_ns,
-            blocked: self.files.blocked().filter(|_| suspicious),
+            blocked: if suspicious { self.files.blocked() } else { None },
             busy: delta.and_then(shares).map(|(busy, _)| busy),
             tasks: tasks.into_iter().map(name).collect(),
         });

@@ -7,6 +7,7 @@ use lacuna_abi::{
     CpuActivity as Raw, CpuSwitches as RawSwitches, INTERRUPT_CALL_FUNCTION, INTERRUPT_CALL_FUNCTION_SINGLE,
     INTERRUPT_DEVICE, INTERRUPT_IRQ_WORK, INTERRUPT_RESCHEDULE, INTERRUPT_TIMER,
 };
+use lacuna_core::evidence::Handler;
 use lacuna_core::time::Nanos;
 
 use super::decode::{long, word};
@@ -30,15 +31,6 @@ pub struct CpuActivity {
     pub switched_at: Option<Nanos>,
     /// The interrupt handler that it is in right now.
     pub handler: Option<Handler>,
-}
-
-/// The handler of an interrupt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handler {
-    /// Which interrupt: `local_timer`, `call_function_single`, `irq 24` and so on.
-    pub name: String,
-    /// Since when the CPU has been in it, to the jiffy.
-    pub since: Nanos,
 }
 
 /// Kinds of interrupts. The text is the kernel's own name.

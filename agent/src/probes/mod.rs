@@ -10,7 +10,6 @@ mod irq_hooks;
 mod kernel_types;
 mod landing;
 mod load;
-mod memory;
 mod metrics;
 mod offsets;
 
@@ -18,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use activity::{CpuActivity, Handler, Interrupt};
+pub use activity::{CpuActivity, Interrupt};
 use aya::Ebpf;
 pub use error::ProbeError;
 use lacuna_core::evidence::{Evidence, RetransmitCause};
@@ -146,7 +145,7 @@ impl std::fmt::Debug for Probes {
 #[must_use]
 pub fn attach(options: &Options) -> Probes {
     let probes = attach_all(options);
-    memory::give_back();
+    crate::memory::give_back();
     probes
 }
 

@@ -83,9 +83,9 @@ pub struct Running {
 /// An interrupt handler that a CPU is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handler {
-    /// The kernel's name of it, such as `call_function_single`.
+    /// Which interrupt: `local_timer`, `call_function_single`, `irq 24` and so on.
     pub name: String,
-    /// Since when.
+    /// Since when the CPU has been in it, to the jiffy.
     pub since: Nanos,
 }
 
