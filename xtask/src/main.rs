@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod demo;
 mod fuzz;
 mod lab;
 mod lint;
@@ -30,6 +31,8 @@ enum Command {
     Test(test::Args),
     /// Injects faults between real agents in network namespaces and judges their verdicts.
     Lab(lab::Args),
+    /// Shows four stalls that look alike from outside, in a virtual machine, and the four verdicts.
+    Demo(demo::Args),
     /// Measures Lacuna beside other programs.
     Bench(bench::Args),
     /// Format and clippy, warnings denied.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lint => lint::run(),
         Command::Fuzz(args) => fuzz::run(&args),

@@ -46,9 +46,16 @@ fn parse(line: &str) -> Option<(u64, &str)> {
 /// Keeps the symbol for the addresses that it is nearer to than any before; of several at one address the first.
 fn consider(addresses: &[u64], nearest: &mut [Option<(u64, String)>], begin: u64, name: &str) {
     for (address, best) in addresses.iter().zip(nearest) {
-        let is_better = best.as_ref().is_none_or(|(known, _)| *known < begin);
-        if begin <= *address && *address - begin <= MAX_OFFSET && is_better {
-            *best = Some((begin, name.to_owned()));
+        if begin > *address || *address - begin > MAX_OFFSET {
+            continue;
+        }
+        match best {
+            Some((known, _)) if *known >= begin => {}
+            Some((known, text)) => {
+                *known = begin;
+                name.clone_into(text);
+            }
+            None => *best = Some((begin, name.to_owned())),
         }
     }
 }

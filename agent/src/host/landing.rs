@@ -62,14 +62,14 @@ fn is_entry(name: Option<&String>) -> bool {
     name.is_some_and(|name| name.starts_with("asm_") && !name.starts_with("asm_call_"))
 }
 
-/// Up to the next entry point: what lies beyond was interrupted itself, such as the idle loop below a softirq.
+/// By the innermost function: the idle task also switches tasks, and its loop lies below whatever interrupted it.
 fn place(interrupted: &[Option<String>]) -> Place {
-    if interrupted.is_empty() {
-        return Place::User;
-    }
-    let own = interrupted.iter().take_while(|name| !is_entry(name.as_ref()));
     let is_idle = |name: &String| IDLE.iter().any(|idle| name.starts_with(idle));
-    if own.flatten().any(is_idle) { Place::Idle } else { Place::Kernel }
+    match interrupted.first() {
+        None => Place::User,
+        Some(innermost) if innermost.as_ref().is_some_and(is_idle) => Place::Idle,
+        Some(_) => Place::Kernel,
+    }
 }
 
 fn stack(frames: &[u64], names: &[Option<String>]) -> Vec<String> {

@@ -48,6 +48,13 @@ fn a_halted_cpu_is_idle_whatever_let_the_interrupt_in() {
 }
 
 #[test]
+fn the_idle_task_that_switches_tasks_does_not_idle() {
+    let found =
+        landed(&["finish_task_switch.isra.0+0x8f", "__schedule+0x3", "schedule_idle+0x2", "do_idle+0x1"], UNLOCK);
+    assert_eq!((found.place, found.kept_masked()), (Place::Kernel, None));
+}
+
+#[test]
 fn kernel_code_is_named() {
     let found = landed(&["_raw_spin_unlock_irq+0x1a", "0xsomething"], UNLOCK);
     assert_eq!(found.stack, ["_raw_spin_unlock_irq+0x1a", "0xsomething"]);

@@ -28,6 +28,8 @@ const PIECE: usize = 8 * 1024;
 pub(crate) struct Agent {
     pid: Option<Pid>,
     log: Option<File>,
+    /// Kept open: closing a terminal waits until all of it is out (`tty_wait_until_sent`).
+    console: Option<File>,
 }
 
 impl Agent {
@@ -63,9 +65,12 @@ impl Agent {
         let mut piece = Vec::with_capacity(PIECE);
         log.take(PIECE as u64).read_to_end(&mut piece)?;
         if !piece.is_empty() {
-            let console = File::options().write(true).custom_flags(O_NOCTTY | O_NONBLOCK).open(CONSOLE);
+            if self.console.is_none() {
+                let options = O_NOCTTY | O_NONBLOCK;
+                self.console = Some(File::options().write(true).custom_flags(options).open(CONSOLE)?);
+            }
             // A console that takes nothing now must not hold the first process up.
-            let _ = console.and_then(|mut console| console.write_all(&piece));
+            let _ = self.console.as_mut().map(|console| console.write_all(&piece));
         }
         Ok(!piece.is_empty())
     }

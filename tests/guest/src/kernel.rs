@@ -21,6 +21,8 @@ pub(crate) fn stall(line: &str) -> Result<()> {
 /// In a helper: a stall of another CPU, until it is over.
 pub(crate) fn stall_other(line: &str) -> Result<()> {
     stall(line)?;
+    // The other CPU takes the call a little later.
+    begun()?;
     let end = Instant::now() + LONGEST;
     while spinning()? && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(2));

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::api::{Incident, wall};
 use super::clock::{Moment, seconds};
+use super::guest::threads::Waits;
 use super::machine::Machine;
 use super::scenario::{Expect, Scenario};
 use super::watch::{History, Seen};
@@ -25,6 +26,8 @@ const BLAME: [Class; 8] = [
 ];
 /// Classes that are the machine's own doing: true where its CPUs are busy or stolen.
 const MACHINE: [Class; 4] = [Class::CpuSaturation, Class::VcpuStall, Class::VmPause, Class::SchedulerStall];
+/// What a guest may also say of a virtual CPU that this machine did not run; a lock-up or a stopped agent it is not.
+const NOT_RUN: [Class; 3] = [Class::VcpuStall, Class::VmPause, Class::Unknown];
 /// By how much an incident's steal may be more than the machine's: the kernel counts in ticks of 10 ms for each CPU.
 const STEAL_SLACK: f64 = 0.1;
 /// The part of a stall that must have been stolen so that steal accounts for it.
@@ -41,6 +44,8 @@ pub(crate) struct Truth {
     pub(crate) moments: BTreeMap<String, Moment>,
     /// What the machine itself did meanwhile.
     pub(crate) machine: Machine,
+    /// How long the virtual CPUs of each guest waited for this machine.
+    pub(crate) waits: BTreeMap<String, Waits>,
     /// By how many nanoseconds the wall clock of each guest was ahead of this machine's when its agent began.
     pub(crate) clocks_ahead: BTreeMap<String, i64>,
     /// Whether the CPUs were kept busy on purpose.
@@ -266,11 +271,17 @@ fn wrong_versions(expect: &Expect, history: &History) -> Vec<String> {
 
 /// Why an incident that nobody expected is true on this machine; none where it is not.
 fn excuse(host: &str, history: &History, truth: &Truth, seen: &BTreeMap<String, Seen>) -> Result<Option<String>> {
+    let line = format!("{host}: {}", told(history));
+    let class = history.last.verdict.class;
+    if history.versions.iter().all(|version| NOT_RUN.contains(&version.class))
+        && let Some(figure) = not_run(host, history, truth)?
+    {
+        return Ok(Some(format!("{line} ({figure})")));
+    }
     let blames = history.versions.iter().any(|version| BLAME.contains(&version.class));
-    if blames || !MACHINE.contains(&history.last.verdict.class) {
+    if blames || !MACHINE.contains(&class) {
         return Ok(None);
     }
-    let line = format!("{host}: {}", told(history));
     if truth.loaded {
         return Ok(Some(format!("{line} (the CPUs are kept busy)")));
     }
@@ -286,6 +297,15 @@ fn excuse(host: &str, history: &History, truth: &Truth, seen: &BTreeMap<String, 
         }
     }
     Ok(None)
+}
+
+/// For how long this machine did not run a virtual CPU of the guest that an incident is about, where that accounts for it.
+fn not_run(host: &str, history: &History, truth: &Truth) -> Result<Option<String>> {
+    let (from, to) = (truth.wall(host, &history.last.started_at)?, history.last.duration_ms.saturating_mul(1_000_000));
+    let about = history.last.verdict.subject.get("host").map(plain).unwrap_or_default();
+    let waited = truth.waits.get(&about).and_then(|waits| waits.longest(from, from.saturating_add(to)));
+    let accounts = waited.filter(|waited| *waited >= seconds(0, to) * STOLEN);
+    Ok(accounts.map(|waited| format!("a virtual CPU of {about} waited {waited:.2} s for this machine")))
 }
 
 /// The machine's own figure that accounts for the incident, where it does.

@@ -29,7 +29,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use self::folder::Folder;
 use self::guest::{Image, Release};
 use self::play::Setting;
-use self::report::Outcome;
+pub(crate) use self::report::Outcome;
 use self::scenario::Scenario;
 use crate::stop::Stop;
 use crate::{build, prepare};
@@ -67,18 +67,27 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Every scenario once.
+    /// Every scenario once that needs no guests.
     pub(crate) fn all(jobs: u32, agent: PathBuf) -> Self {
+        Self { jobs, agent: Some(agent), ..Self::once("all") }
+    }
+
+    /// One scenario with guests once, with that kernel, its logs and documents kept.
+    pub(crate) fn kept(scenario: &str, kernel: Release) -> Self {
+        Self { kernel: Some(kernel), keep_logs: true, ..Self::once(scenario) }
+    }
+
+    fn once(scenario: &str) -> Self {
         Self {
-            scenarios: vec!["all".into()],
+            scenarios: vec![scenario.into()],
             list: false,
             repeat: 1,
-            jobs,
+            jobs: 1,
             kernel: None,
             load: false,
             json: false,
             keep_logs: false,
-            agent: Some(agent),
+            agent: None,
         }
     }
 }

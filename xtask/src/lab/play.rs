@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use super::agent::{self, Agent};
 use super::clock::Moment;
 use super::fault;
+use super::guest::threads::WaitsWatch;
 use super::guest::{Faults, Guest, GuestStep, Image, Place};
 use super::helper::Helper;
 use super::judge::{Judgement, Truth, judge};
@@ -53,6 +54,7 @@ struct Play<'a> {
     /// What was wrong with how agents ended.
     faults: Vec<String>,
     readings: Readings,
+    waits: BTreeMap<String, WaitsWatch>,
     truth: Truth,
     network: Network,
 }
@@ -91,6 +93,7 @@ impl<'a> Play<'a> {
             guests: BTreeMap::new(),
             faults: Vec::new(),
             readings: Readings::start(&setting.stop)?,
+            waits: BTreeMap::new(),
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             network: Network::with_guests(&hosts)?,
         })
@@ -113,6 +116,8 @@ impl<'a> Play<'a> {
                 };
                 let archive = image.of_guest(&config, self.scenario.stresses(&host.name))?;
                 let guest = Guest::start(place, image, &archive)?;
+                let waits = WaitsWatch::start(guest.pid, guest.threads.clone(), &self.setting.stop)?;
+                self.waits.insert(host.name.clone(), waits);
                 self.guests.insert(host.name.clone(), Arc::new(guest));
             }
         }
@@ -262,6 +267,8 @@ impl<'a> Play<'a> {
 
     fn judgement(&mut self) -> Result<Judgement> {
         self.truth.machine = self.readings.until_now();
+        let waits = self.waits.iter();
+        self.truth.waits = waits.map(|(name, watch)| (name.clone(), watch.until_now())).collect();
         judge(self.scenario, &self.truth, &self.seen())
     }
 

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::own::TOGETHER;
 use super::{Engine, SETTLE, Tracked, concerns};
 use crate::account::Account;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
 use crate::gap::{Gap, Witness, quiet};
-use crate::incident::Incident;
+use crate::incident::{Class, Incident, State};
 use crate::peer::{Arrival, Baseline, Peer};
 use crate::rules::{Case, Context, judge};
 use crate::time::Nanos;
@@ -146,7 +147,7 @@ impl Engine {
             gap.citations.add(evidence.clone());
         }
         let identity = Identity::new(name, gap.started, now, self.wall);
-        self.gaps.insert(name.to_owned(), Tracked { gap, identity, said: None });
+        self.gaps.insert(name.to_owned(), Tracked { gap, identity, said: None, joined: false });
     }
 
     /// When the silence of a peer becomes a gap. Time that this host slept through does not count, and after it a
@@ -218,7 +219,9 @@ impl Engine {
 
     pub(super) fn close_gap(&mut self, name: &str, now: Nanos) {
         self.say(name, now, true);
-        let account = self.gaps.remove(name).and_then(|open| open.gap.account);
+        let closed = self.gaps.remove(name);
+        self.join_neighbours(closed.as_ref().and_then(|closed| closed.said.as_ref()));
+        let account = closed.and_then(|open| open.gap.account);
         let Some(peer) = self.peers.get_mut(name) else { return };
         // What was told up to now belongs to this gap, also what it did not take.
         let over = peer.stalls.iter().filter(|report| !report.open).map(|report| report.from);
@@ -229,11 +232,41 @@ impl Engine {
         }
     }
 
+    /// What is not yet said of other hosts of a stalled hypervisor was said with that stall.
+    fn join_neighbours(&mut self, said: Option<&Incident>) {
+        let Some(said) = said.filter(|said| said.verdict.class == Class::HypervisorStall) else { return };
+        for name in &said.verdict.subject.hosts {
+            if let Some(open) = self.gaps.get_mut(name).filter(|open| open.said.is_none()) {
+                open.joined = true;
+            }
+        }
+    }
+
     /// Judges the gap anew and puts the document out, if it says anything else than before.
     fn say(&mut self, name: &str, now: Nanos, closed: bool) {
         let Some(document) = self.document(name, now, closed) else { return };
+        if self.is_told_of_another(name, &document) {
+            return;
+        }
         let Some(open) = self.gaps.get_mut(name) else { return };
         say_if_new(&mut open.said, document, &mut self.out);
+    }
+
+    /// Hosts of one hypervisor that fall silent together are one incident, that of the first, as long as nothing tells
+    /// them apart. In the end only a stall of the hypervisor is.
+    fn is_told_of_another(&self, name: &str, document: &Incident) -> bool {
+        let Some(Tracked { gap, said: None, joined, .. }) = self.gaps.get(name) else { return false };
+        let open = document.state == State::Open;
+        let alike = |class: Class| class == Class::HypervisorStall || class == Class::Unknown && open;
+        if *joined || !alike(document.verdict.class) {
+            return alike(document.verdict.class);
+        }
+        let Some(hypervisor) = self.peers.get(name).and_then(|peer| peer.hypervisor) else { return false };
+        let together = |other: &Gap| other.since <= gap.since.plus(TOGETHER) && gap.since <= other.since.plus(TOGETHER);
+        self.gaps.iter().filter(|(other, _)| *other != name).any(|(other, open)| {
+            let neighbour = self.peers.get(other).is_some_and(|peer| peer.hypervisor == Some(hypervisor));
+            neighbour && together(&open.gap) && open.said.as_ref().is_some_and(|said| alike(said.verdict.class))
+        })
     }
 
     fn document(&self, name: &str, now: Nanos, closed: bool) -> Option<Incident> {

@@ -66,6 +66,8 @@ struct Tracked {
     identity: Identity,
     /// What was last said of it: it is said again only when it changes.
     said: Option<Incident>,
+    /// It was said with the incident of another host of the same hypervisor, which is closed.
+    joined: bool,
 }
 
 /// See the module's documentation for the order of calls.

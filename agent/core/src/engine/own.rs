@@ -17,10 +17,12 @@ use crate::time::Nanos;
 
 /// A sentinel whose CPU goes on together with the agent has told so after this time.
 const SENTINELS_TELL: Duration = Duration::from_millis(80);
+/// After a CPU stood still it makes up for what waited: timers, callbacks, packets.
+const AFTERMATH: Duration = Duration::from_millis(500);
 /// A step of the clock is as long as the longest that shows in this time: what waited comes in one burst.
 const BURST: Duration = Duration::from_millis(150);
 /// How far the ends of stalls of several hosts may lie apart that are one, heartbeats being an interval apart.
-const TOGETHER: Duration = Duration::from_secs(1);
+pub(super) const TOGETHER: Duration = Duration::from_secs(1);
 /// Tasks that wait for storage for longer are an incident; a disk that is merely slow answers in between.
 const IO_STALL: Duration = Duration::from_secs(2);
 
@@ -71,7 +73,7 @@ impl Engine {
         let stalled = self.cpus_in(stall.from, stall.to);
         if self.is_of_all_cpus(&stall, &stalled) {
             stall.cpus = stalled.iter().filter_map(|cpu| self.take_cpu(*cpu)).collect();
-        } else if !stalled.is_empty() {
+        } else if !stalled.is_empty() || self.follows_a_cpu(&stall) {
             // The agent stood still since its CPU did, until it was moved: the CPU is the incident.
             return;
         }
@@ -81,6 +83,15 @@ impl Engine {
             return self.report_own(&stall, &judgement);
         }
         self.take_own(stall);
+    }
+
+    /// Whether it is what a CPU had to make up for that had just stood still for longer.
+    fn follows_a_cpu(&self, stall: &OwnStall) -> bool {
+        let makes_up = |case: &CpuCase| {
+            let soon = case.to.is_some_and(|to| to.plus(AFTERMATH) >= stall.from && to <= stall.to);
+            soon && stall.length() < case.last_length(stall.to)
+        };
+        self.cpus.values().any(|tracked| makes_up(&tracked.case))
     }
 
     /// A stall that comes back before the one before could close is the same incident, unless it is of another kind.

@@ -1,7 +1,7 @@
 //! `cpu-lockup`: a CPU ran kernel code with interrupts or preemption off; `detail.stack` names it.
 //!
 //! Confirms, with interrupts off: the CPU took no interrupt at all, and the one that ended it landed just after
-//! interrupts were enabled; or it was inside one interrupt handler all the while. With preemption off: the timer ticked,
+//! interrupts were enabled, in code that is not passed all the time; or it was inside one interrupt handler all the while. With preemption off: the timer ticked,
 //! most of the time went to the kernel, and no task was switched. Rules out: an end in user mode, in the idle loop or in
 //! the middle of kernel code (that CPU was not run), steal, a user task.
 
@@ -44,22 +44,31 @@ fn interrupts_off(context: &Context<'_>, case: &CpuCase, place: &str) -> Opinion
         let how = format!("was in the interrupt handler {handler}");
         return locked(context, case, &how, 0.95, Some(handler.to_owned()));
     }
-    let Some(Landed { place: landed, just_enabled, .. }) = case.landed() else {
+    let Some(landed) = case.landed() else {
         let what = if case.to.is_some() { "what ended it was not seen" } else { "it still lasts" };
         return Opinion::CannotTell(format!("{place} did nothing at all: interrupts may be off; {what}"));
     };
-    match (landed, just_enabled) {
-        (Place::User, _) => Opinion::RuledOut(format!("{place} went on in user mode, which cannot mask interrupts")),
-        (Place::Idle, _) => {
+    match (landed.kept_masked(), landed.place) {
+        (Some(true), _) => locked(context, case, "had its interrupts off", 0.9, None),
+        (_, Place::User) => Opinion::RuledOut(format!("{place} went on in user mode, which cannot mask interrupts")),
+        (_, Place::Idle) => {
             Opinion::RuledOut(format!("{place} went on in the idle loop, which waits with interrupts on"))
         }
-        (Place::Kernel, Some(false)) => {
+        (Some(false), _) => {
             Opinion::RuledOut(format!("{place} went on in kernel code that had interrupts on all along"))
         }
-        (Place::Kernel, Some(true)) => locked(context, case, "had its interrupts off", 0.9, None),
-        (Place::Kernel | Place::Unknown, _) => {
-            Opinion::CannotTell(format!("whether {place} had just enabled interrupts could not be read"))
-        }
+        (None, _) => Opinion::CannotTell(either(landed, place)),
+    }
+}
+
+/// Why a landing in kernel code may mean both that interrupts were off and that the CPU was not run.
+pub(super) fn either(landed: &Landed, place: &str) -> String {
+    match landed.stack.first().filter(|_| landed.just_enabled == Some(true)) {
+        Some(function) => format!(
+            "{place} went on in {function}, which has interrupts off for a moment each time: it stayed there, or was not \
+             run since"
+        ),
+        None => format!("whether {place} had just enabled interrupts could not be read"),
     }
 }
 

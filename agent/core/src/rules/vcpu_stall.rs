@@ -5,6 +5,7 @@
 //! kernel code. Rules out: other interrupts that it took, an end just after interrupts were enabled, steal that does not
 //! cover it where there is any.
 
+use super::cpu_lockup::either;
 use super::{Case, Context, Opinion, by_account, cpu_of, holds_with, of_cpu, percent, time};
 use crate::cpu::CpuCase;
 use crate::evidence::Place;
@@ -46,14 +47,12 @@ fn cpu(context: &Context<'_>, case: &CpuCase) -> Opinion {
         let what = if case.to.is_some() { "what ended it was not seen" } else { "it still lasts" };
         return Opinion::CannotTell(format!("{place} did nothing at all, and no steal is reported; {what}"));
     };
-    let (confidence, went_on) = match (landed.place, landed.just_enabled) {
-        (Place::User, _) => (0.92, "in user mode, which cannot mask interrupts"),
-        (Place::Idle, _) => (0.9, "in the idle loop, long after its timer was due"),
-        (Place::Kernel, Some(false)) => (0.8, "in kernel code that had interrupts on"),
-        (Place::Kernel, Some(true)) => return Opinion::RuledOut(format!("{place} had its interrupts off")),
-        (Place::Kernel | Place::Unknown, _) => {
-            return Opinion::CannotTell(format!("where {place} went on could not be read"));
-        }
+    let (confidence, went_on) = match (landed.kept_masked(), landed.place) {
+        (Some(true), _) => return Opinion::RuledOut(format!("{place} had its interrupts off")),
+        (_, Place::User) => (0.92, "in user mode, which cannot mask interrupts"),
+        (_, Place::Idle) => (0.9, "in the idle loop, long after its timer was due"),
+        (Some(false), _) => (0.8, "in kernel code that had interrupts on"),
+        (None, _) => return Opinion::CannotTell(either(landed, &place)),
     };
     let summary =
         format!("the hypervisor did not run {place} for {} and reports no steal; it went on {went_on}", time(length));

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use super::{Case, Context, Opinion, by_account, holds_with, host, time};
-use crate::evidence::Place;
 use crate::gap::Gap;
 use crate::incident::{Class, ClockState, Detail};
 use crate::own::{Behind, OwnStall};
@@ -45,13 +44,12 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
 }
 
 fn all_stood(me: &str, stall: &OwnStall, length: &str) -> Opinion {
-    let places = || stall.cpus.iter().filter_map(|cpu| cpu.landed());
-    let ran_off = |place: Place| matches!(place, Place::User | Place::Idle);
-    let unmasked = places().any(|landed| ran_off(landed.place) || landed.just_enabled == Some(false));
+    let masked = || stall.cpus.iter().filter_map(|cpu| cpu.landed()?.kept_masked());
+    let unmasked = masked().any(|masked| !masked);
     if stall.cpus.len() == 1 && !unmasked {
         return Opinion::CannotTell("there is one CPU only, which may have had its interrupts off".into());
     }
-    if !unmasked && places().any(|landed| landed.just_enabled == Some(true)) {
+    if !unmasked && masked().any(|masked| masked) {
         return Opinion::CannotTell(
             "the CPUs had just enabled interrupts: the kernel itself may have held them".into(),
         );

@@ -35,6 +35,22 @@ pub(crate) fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     Ok(folder)
 }
 
+/// The folder in the cache whose name begins so, of several the one that was made last; none where there is none.
+pub(crate) fn newest_cached(begins: &str) -> Result<Option<String>> {
+    let Ok(entries) = std::fs::read_dir(cache()) else { return Ok(None) };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // What is being made has the number of a process behind a dot at the end.
+        let making = name.rsplit('.').next().is_some_and(|last| last.parse::<u32>().is_ok());
+        if name.starts_with(begins) && !making {
+            found.push((entry.metadata()?.modified()?, name));
+        }
+    }
+    Ok(found.into_iter().max().map(|(_, name)| name))
+}
+
 /// The first package that `package` depends on and whose name begins so: what a meta package stands for.
 pub(crate) fn dependency(package: &str, begins: &str) -> Result<String> {
     let ask = || sh::output(&mut sh::command(&["apt-cache", "depends", "--important", package]), "");

@@ -14,6 +14,9 @@ const MODULES: [&str; 4] = ["virtio_pci", "virtio_net", "virtio_blk", "sch_netem
 /// Modules that one module may need, deep down.
 const MAX_MODULES: usize = 64;
 
+/// How the names of packages with a kernel begin.
+const IMAGE: &str = "linux-image-";
+
 /// A line of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Release {
@@ -52,8 +55,12 @@ impl Release {
     /// Where the packages cannot be had, or the module of the lab cannot be built.
     pub(crate) fn fetch(self) -> Result<Kernel> {
         let (meta, begins) = self.meta();
-        let package = debian::dependency(meta, begins)?;
-        let version = package.trim_start_matches("linux-image-").to_owned();
+        let known = debian::newest_cached(&begins.replace(IMAGE, "kernel-"))?;
+        let version = match known {
+            Some(name) => name.trim_start_matches("kernel-").to_owned(),
+            None => debian::dependency(meta, begins)?.trim_start_matches(IMAGE).to_owned(),
+        };
+        let package = format!("{IMAGE}{version}");
         let folder = debian::cached(&format!("kernel-{version}"), |folder| fill(&package, &version, folder))?;
         let mut modules = files(&folder.join("modules"))?;
         modules.sort();

@@ -1,11 +1,19 @@
 //! What this machine's kernel says of the threads that run virtual CPUs: how long each ran, and waited to run.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::lab::clock::Stamp;
+use crate::lab::helper::Helper;
 use crate::stop::Stop;
+
+/// How often the threads of virtual CPUs are looked at.
+const EVERY: Duration = Duration::from_millis(100);
+/// Readings that are kept: more than half an hour.
+const MAX_KEPT: usize = 20_000;
 
 /// How long a thread is watched.
 const WATCHED: Duration = Duration::from_millis(300);
@@ -39,9 +47,75 @@ impl Schedule {
     }
 }
 
+/// How long each virtual CPU of a guest had waited for a CPU of this machine, in order of time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waits(Vec<Reading>);
+
+/// What the threads had waited by that time of the wall clock, all in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) wall: u64,
+    pub(crate) waits: Vec<u64>,
+}
+
+impl Waits {
+    /// Those that were read so.
+    #[cfg(test)]
+    pub(crate) fn of(readings: Vec<Reading>) -> Self {
+        Self(readings)
+    }
+
+    /// How long the virtual CPU that waited longest waited in an interval of the wall clock, up to a reading around it,
+    /// in seconds; absent where nothing was read.
+    pub(crate) fn longest(&self, from: u64, to: u64) -> Option<f64> {
+        let before = self.0.partition_point(|reading| reading.wall <= from);
+        let after = self.0.partition_point(|reading| reading.wall < to);
+        let first = self.0.get(before.saturating_sub(1))?;
+        let last = self.0.get(after).or(self.0.last())?;
+        let grown = first.waits.iter().zip(&last.waits).map(|(first, last)| last.saturating_sub(*first));
+        Some(grown.max()? as f64 / 1e9)
+    }
+}
+
+/// The thread that reads them; it ends with this value.
+pub(crate) struct WaitsWatch {
+    kept: Arc<Mutex<Vec<Reading>>>,
+    _thread: Helper,
+}
+
+impl WaitsWatch {
+    /// Begins to read those threads of the emulator.
+    pub(crate) fn start(process: u32, threads: Vec<u32>, stop: &Stop) -> Result<Self> {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&kept);
+        let read = move || -> Result<Reading> {
+            let wait = |thread: &u32| Ok(Schedule::read(Path::new("/"), process, *thread)?.wait);
+            Ok(Reading { wall: Stamp::now()?.wall, waits: threads.iter().map(wait).collect::<Result<_>>()? })
+        };
+        let thread = Helper::spawn("waits", stop, move |stop| {
+            // The emulator may end before this does.
+            while let (false, Ok(reading)) = (stop.raised(), read()) {
+                let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
+                if into.len() < MAX_KEPT {
+                    into.push(reading);
+                }
+                drop(into);
+                let _ = stop.sleep_until(Instant::now() + EVERY);
+            }
+            Ok(())
+        })?;
+        Ok(Self { kept, _thread: thread })
+    }
+
+    /// What was read until now.
+    pub(crate) fn until_now(&self) -> Waits {
+        Waits(self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
 /// Watches that thread for a moment: an error where it sleeps, as that of an idle CPU does.
 pub(crate) fn must_spin(process: u32, thread: u32, stop: &Stop) -> Result<()> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let before = Schedule::read(Path::new("/"), process, thread)?;
     stop.sleep_until(started + WATCHED)?;
     let Schedule { run, wait } = Schedule::read(Path::new("/"), process, thread)?.since(before);
@@ -53,6 +127,19 @@ pub(crate) fn must_spin(process: u32, thread: u32, stop: &Stop) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cpu_that_waited_longest_counts() {
+        let reading = |wall, waits: [u64; 2]| Reading { wall, waits: waits.into() };
+        let waits = Waits::of(vec![
+            reading(10, [0, 0]),
+            reading(20, [0, 500_000_000]),
+            reading(30, [200_000_000, 500_000_000]),
+        ]);
+        assert_eq!(waits.longest(12, 18), Some(0.5));
+        assert_eq!(waits.longest(22, 40), Some(0.2));
+        assert_eq!(Waits::default().longest(0, 100), None);
+    }
 
     #[test]
     fn run_and_wait_are_read() {

@@ -25,8 +25,9 @@ use crate::stop::Stop;
 pub(crate) const CPUS: u32 = 2;
 /// Size of its disk, which holds nothing.
 const DISK: u64 = 16 * 1024 * 1024;
-/// By which the emulator knows the disk.
+/// By which the emulator knows the disk, and what a virtio disk has within for its blocks.
 const DISK_ID: &str = "vd0";
+const DISK_BLOCKS: &str = "/machine/peripheral/vd0/virtio-backend";
 /// How long the emulator may take to open its sockets.
 const START: Duration = Duration::from_secs(20);
 /// How long a guest may take to come up; a few seconds on a quiet machine.
@@ -187,7 +188,7 @@ impl Guest {
     /// Lets the disk serve so many bytes a second; 0 lifts the bound.
     pub(crate) fn throttle_disk(&self, bytes: u64) -> Result<()> {
         let bound =
-            json!({ "id": DISK_ID, "bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0 });
+            json!({ "id": DISK_BLOCKS, "bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0 });
         self.qmp("block_set_io_throttle", bound).map(drop)
     }
 
