@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::config::Config;
 use crate::cpus::{CpuWatch, Pulse};
-use crate::driver::{Command, Driver, Network, OwnWatch, Parts};
+use crate::driver::{Command, Driver, IoWatch, Network, OwnWatch, Parts};
 use crate::heartbeat::icmp::Echo;
 use crate::heartbeat::udp::Heartbeats;
 use crate::host::HostFiles;
@@ -84,6 +84,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     let parts = Parts {
         engine: Engine::new(config.settings(network.anchors()), me),
         own: OwnWatch::new(files.clone(), continued, timers).with_log(open_log(&files, &shared)),
+        io: IoWatch::new(files.clone()),
         network,
         cpus,
         pulse,

@@ -1,6 +1,6 @@
 //! In words: what was seen of a CPU, of storage and in the kernel's log.
 
-use lacuna_core::evidence::{CpuStall, Fact, IoLoad, Landed, Place, Poke};
+use lacuna_core::evidence::{CpuStall, Fact, IoStuck, Landed, Place, Poke};
 
 use super::words::nanos;
 
@@ -8,7 +8,7 @@ use super::words::nanos;
 pub(super) fn of_kernel(host: &str, took: &str, fact: &Fact) -> Option<String> {
     Some(match fact {
         Fact::CpuStall(stall) => cpu_stall(host, took, stall),
-        Fact::IoLoad(load) => io_load(host, took, load),
+        Fact::IoStuck(stuck) => io_stuck(host, took, stuck),
         Fact::KernelMessage(message) => {
             format!("the kernel of {host} logged ({}): {}", message.about, message.text.escape_debug())
         }
@@ -67,10 +67,11 @@ fn landed(landed: &Landed) -> String {
     }
 }
 
-fn io_load(host: &str, took: &str, load: &IoLoad) -> String {
-    let blocked = load.blocked.map(|count| format!(", {count} tasks were blocked at the end")).unwrap_or_default();
-    let tasks = if load.tasks.is_empty() { String::new() } else { format!(": {}", load.tasks.join(", ")) };
-    format!("some task of {host} waited for storage for {} of {took}{blocked}{tasks}", nanos(load.some_ns))
+fn io_stuck(host: &str, took: &str, stuck: &IoStuck) -> String {
+    let who = if stuck.tasks.is_empty() { format!("tasks of {host}") } else { stuck.tasks.join(", ") };
+    let blocked = stuck.blocked.map(|count| format!("; {count} tasks were blocked at the end")).unwrap_or_default();
+    let psi = stuck.some_ns.map(|some| format!("; by the kernel's count some task waited for {}", nanos(some)));
+    format!("{who} waited for storage and did not run for {took}{blocked}{}", psi.unwrap_or_default())
 }
 
 #[cfg(test)]

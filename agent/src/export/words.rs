@@ -73,7 +73,7 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
         }
         // Listed so that a new kind of evidence is not forgotten here.
         Fact::CpuStall(_)
-        | Fact::IoLoad(_)
+        | Fact::IoStuck(_)
         | Fact::KernelMessage(_)
         | Fact::SoftirqDelay { .. }
         | Fact::RcuStall { .. }

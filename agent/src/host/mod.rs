@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lacuna_core::incident::HostFacts;
 
+pub mod blocked;
 pub mod cgroup;
 pub mod interrupts;
 pub mod kallsyms;

@@ -26,6 +26,8 @@ pub struct Stat {
     pub cpus: Vec<CpuTime>,
     /// Tasks that run or want to.
     pub runnable: u32,
+    /// Tasks that are blocked on storage (`procs_blocked`); absent where the kernel does not say.
+    pub blocked: Option<u32>,
 }
 
 /// One tick of `USER_HZ` in nanoseconds: 100 a second on every architecture that the agent supports.
@@ -49,10 +51,11 @@ impl HostFiles {
 }
 
 fn parse(text: &str) -> Stat {
-    let runnable = text.lines().find_map(|line| line.strip_prefix("procs_running "));
+    let count = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     Stat {
         cpus: text.lines().filter_map(parse_cpu).collect(),
-        runnable: runnable.and_then(|count| count.trim().parse().ok()).unwrap_or(0),
+        runnable: count("procs_running ").unwrap_or(0),
+        blocked: count("procs_blocked "),
     }
 }
 
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_cpu_that_was_away_is_left_out() {
-        let earlier = Stat { cpus: vec![], runnable: 0 };
+        let earlier = Stat::default();
         assert_eq!(parse(AFTER).since(&earlier), []);
         assert_eq!(shares(&[]), None);
     }

@@ -85,7 +85,7 @@ pub struct Running {
 pub struct Handler {
     /// Which interrupt: `local_timer`, `call_function_single`, `irq 24` and so on.
     pub name: String,
-    /// Since when the CPU has been in it, to the jiffy.
+    /// Since when the CPU has been in it.
     pub since: Nanos,
 }
 

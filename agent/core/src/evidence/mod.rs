@@ -91,8 +91,8 @@ pub enum Fact {
     CpuStall(Box<CpuStall>),
     /// How busy this host's CPUs were.
     CpuLoad(CpuLoad),
-    /// How long tasks of this host waited for storage.
-    IoLoad(IoLoad),
+    /// Tasks of this host that wait for storage and do not go on.
+    IoStuck(IoStuck),
     /// The kernel of this host said so in its log.
     KernelMessage(KernelMessage),
     /// A softirq of this host was raised at `from` and ran at `to`.
@@ -327,22 +327,24 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// How long tasks of a host waited for storage, in an interval.
+/// Tasks of this host that wait for storage and have not run at all since the begin of the interval.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct IoLoad {
-    /// For how long some task waited (`/proc/pressure/io`, some), in nanoseconds.
-    pub some_ns: u64,
-    /// For how long no task ran since all waited (`/proc/pressure/io`, full), in nanoseconds.
-    pub full_ns: u64,
+pub struct IoStuck {
+    /// The last of them went on at the end of the interval.
+    pub over: bool,
+    /// Their names with the kernel function that they wait in; a few.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tasks: Vec<String>,
     /// Tasks that were blocked on storage at its end (`procs_blocked`); absent where not readable.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub blocked: Option<u32>,
-    /// The part of all CPUs' time that was not idle, from 0 to 1; absent where not readable.
+    /// For how long of it some task waited for storage (`/proc/pressure/io`, weighted by what each CPU had to do), in
+    /// nanoseconds; absent where the kernel does not measure it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub busy: Option<f64>,
-    /// Names of tasks that were blocked at its end, with the kernel function that they wait in; a few.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub tasks: Vec<String>,
+    pub some_ns: Option<u64>,
+    /// For how long of it no task ran since all waited, in nanoseconds; absent where the kernel does not measure it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub full_ns: Option<u64>,
 }
 
 /// What a kernel said in its log of a lock-up, a stall or a device.

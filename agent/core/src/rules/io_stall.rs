@@ -1,7 +1,7 @@
 //! `io-stall`: tasks blocked on storage while network and CPUs are fine.
 //!
-//! Confirms: tasks wait for storage all the time (PSI) while the CPUs have room. Rules out: busy CPUs (the reading does
-//! not count then); of a peer: its own account says otherwise.
+//! Confirms: a task is blocked on storage and has not run at all for seconds; a disk that is merely slow or busy lets each
+//! task go on in between. How busy the CPUs are does not matter: such a task wants none. Of a peer: its own account.
 
 use super::{Case, Context, Opinion, by_account, holds_with, host, time};
 use crate::incident::{Class, Detail};
@@ -19,11 +19,11 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
 }
 
 fn waits(context: &Context<'_>, wait: &IoWait) -> Opinion {
-    let load = &wait.load;
-    let blocked = load.blocked.map(|count| format!(", {count} of them at the last look")).unwrap_or_default();
-    let who = if load.tasks.is_empty() { String::new() } else { format!(": {}", load.tasks.join(", ")) };
+    let stuck = &wait.stuck;
+    let blocked = stuck.blocked.map(|count| format!(", {count} of them at the last look")).unwrap_or_default();
+    let who = if stuck.tasks.is_empty() { String::new() } else { format!(": {}", stuck.tasks.join(", ")) };
     let length = time(wait.last.since(wait.since));
     let summary = format!("tasks of {} waited for storage for {length}{blocked}{who}", context.me());
-    let detail = Detail { waiting: load.tasks.clone(), ..Detail::default() };
+    let detail = Detail { waiting: stuck.tasks.clone(), ..Detail::default() };
     holds_with(0.85, host(context.me()), summary, detail)
 }
