@@ -6,11 +6,10 @@
 //! Outputs: `ACTIVITY` for each CPU, histogram `TIMER_GAPS`, and a landing (see `landing`) by the interrupt that ends a
 //! long silence of its CPU, or by the next timer interrupt where the agent asked for one (`SAMPLE`).
 //!
-//! Times are jiffies but for the timer interrupt's, since a clock costs more than all the rest, and tracing programs may
-//! not read the coarse one (Linux 5.16). Jiffies stand still where no CPU at all ticks: such a silence is not noticed.
+//! Each reads the clock, which costs more than all the rest: jiffies stand still while the CPU that counts them does, and
+//! then the silence of just that CPU would not be noticed. Tracing programs may not read the coarse clock (Linux 5.16).
 
 use aya_ebpf::btf_maps::{Array, PerCpuArray};
-use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_map, raw_tracepoint};
 use aya_ebpf::programs::RawTracePointContext;
@@ -24,8 +23,6 @@ use crate::landing::{Interrupt, land};
 use crate::output::count;
 
 globals! {
-    /// Nanoseconds of a jiffy.
-    JIFFY_NS: u64;
     /// The interrupt that ends a silence of this length or longer, in nanoseconds, leaves a landing.
     LANDING_NS: u64;
 }
@@ -37,19 +34,6 @@ static TIMER_GAPS: PerCpuArray<Histogram, 1> = PerCpuArray::new();
 /// By CPU: not 0 where the agent wants to know what the next timer interrupt lands in.
 #[btf_map]
 static SAMPLE: Array<u32, SAMPLED_CPUS> = Array::new();
-
-/// Jiffies: a load from memory on 64-bit kernels.
-#[inline(always)]
-pub(crate) fn jiffies() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_jiffies64() }
-}
-
-/// Nanoseconds since `earlier`, which is in jiffies. It cannot overflow in 584 years, and BPF has no wide product to check.
-#[inline(always)]
-pub(crate) fn since_jiffies(earlier: u64, now: u64) -> u64 {
-    now.saturating_sub(earlier).wrapping_mul(JIFFY_NS.load())
-}
 
 /// This CPU's activity.
 #[inline(always)]
@@ -64,23 +48,18 @@ fn local_timer_entry(ctx: RawTracePointContext) -> i32 {
 
 fn try_timer(ctx: &RawTracePointContext) -> Result<i32, i32> {
     let activity = activity()?;
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let timer = Interrupt { kind: INTERRUPT_TIMER, irq: 0 };
     // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
     let silence = unsafe {
-        let quiet = since_last(activity, INTERRUPT_TIMER, 0);
+        let silence = enter(activity, timer);
+        let now = (*activity).interrupt_at;
         let before = core::ptr::replace(&raw mut (*activity).timer_at, now);
         if before != 0 {
             count(&TIMER_GAPS, now.saturating_sub(before));
         }
-        (*activity).timer_jiffies = (*activity).interrupt_jiffies;
         (*activity).timers += 1;
-        match core::ptr::replace(&raw mut (*activity).timer_was_last, now) {
-            0 => quiet,
-            last => now.saturating_sub(last),
-        }
+        silence
     };
-    let timer = Interrupt { kind: INTERRUPT_TIMER, irq: 0 };
     let is_asked_for = take_request();
     if silence >= LANDING_NS.load() {
         return land(ctx, silence, timer);
@@ -104,16 +83,15 @@ fn take_request() -> bool {
 /// # Safety
 /// `activity` must be this CPU's.
 #[inline(always)]
-unsafe fn since_last(activity: *mut CpuActivity, kind: u32, irq: u32) -> u64 {
-    let now = jiffies();
-    // SAFETY: the caller's promise.
+unsafe fn enter(activity: *mut CpuActivity, interrupt: Interrupt) -> u64 {
+    // SAFETY: the helper has no preconditions; the rest is the caller's promise.
     unsafe {
-        (*activity).handler_jiffies = now;
-        (*activity).irq = irq;
-        (*activity).handler = kind;
-        match core::ptr::replace(&raw mut (*activity).interrupt_jiffies, now) {
+        let now = bpf_ktime_get_ns();
+        (*activity).irq = interrupt.irq;
+        (*activity).handler = interrupt.kind;
+        match core::ptr::replace(&raw mut (*activity).interrupt_at, now) {
             0 => 0,
-            last => since_jiffies(last, now),
+            last => now.saturating_sub(last),
         }
     }
 }
@@ -124,13 +102,12 @@ fn try_other(ctx: &RawTracePointContext, interrupt: Interrupt) -> Result<i32, i3
     let activity = activity()?;
     // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
     let silence = unsafe {
-        (*activity).timer_was_last = 0;
         if interrupt.kind == INTERRUPT_DEVICE {
             (*activity).devices += 1;
         } else {
             (*activity).ipis += 1;
         }
-        since_last(activity, interrupt.kind, interrupt.irq)
+        enter(activity, interrupt)
     };
     if silence < LANDING_NS.load() {
         return Ok(0);

@@ -1,7 +1,6 @@
 //! What a CPU did so far, as the probes count it.
 
 use std::fmt;
-use std::time::Duration;
 
 use lacuna_abi::{
     CpuActivity as Raw, CpuSwitches as RawSwitches, INTERRUPT_CALL_FUNCTION, INTERRUPT_CALL_FUNCTION_SINGLE,
@@ -96,38 +95,9 @@ pub(super) type ActivityBytes = [u8; size_of::<Raw>()];
 /// A [`RawSwitches`] as a map read gives it.
 pub(super) type SwitchesBytes = [u8; size_of::<RawSwitches>()];
 
-/// A moment that is known both in jiffies and exactly, to convert other jiffies with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Anchor {
-    jiffies: u64,
-    /// Nanoseconds of `CLOCK_MONOTONIC`.
-    at: u64,
-}
-
-impl Anchor {
-    /// The latest timer interrupt of all CPUs.
-    pub(super) fn latest<'a>(cpus: impl Iterator<Item = &'a ActivityBytes>) -> Option<Self> {
-        let anchor = |bytes: &ActivityBytes| {
-            let at = long(bytes, std::mem::offset_of!(Raw, timer_at)).filter(|at| *at > 0)?;
-            Some(Self { jiffies: long(bytes, std::mem::offset_of!(Raw, timer_jiffies))?, at })
-        };
-        cpus.filter_map(anchor).max_by_key(|anchor| anchor.at)
-    }
-
-    /// When it was `jiffies`, in nanoseconds of `CLOCK_MONOTONIC`; a time after the anchor counts as the anchor.
-    fn at(self, jiffies: u64, jiffy: Duration) -> u64 {
-        let nanoseconds = u64::try_from(jiffy.as_nanos()).unwrap_or(u64::MAX);
-        self.at.saturating_sub(self.jiffies.saturating_sub(jiffies).saturating_mul(nanoseconds))
-    }
-}
-
 /// How the times of the probes become times of the boot clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// Absent before the first timer interrupt.
-    pub(super) anchor: Option<Anchor>,
-    /// One jiffy.
-    pub(super) jiffy: Duration,
     /// How far the boot clock is ahead of `CLOCK_MONOTONIC`, in nanoseconds.
     pub(super) boot_ahead: u64,
 }
@@ -135,10 +105,6 @@ pub(super) struct Times {
 impl Times {
     fn exact(&self, monotonic: u64) -> Option<Nanos> {
         (monotonic > 0).then(|| Nanos(monotonic.saturating_add(self.boot_ahead)))
-    }
-
-    fn jiffies(&self, jiffies: u64) -> Option<Nanos> {
-        self.exact(self.anchor?.at(jiffies, self.jiffy))
     }
 }
 
@@ -177,7 +143,7 @@ impl CpuActivity {
 fn handler(bytes: &[u8], times: &Times) -> Option<Handler> {
     let kind = word(bytes, std::mem::offset_of!(Raw, handler))?;
     let interrupt = Interrupt::decode(kind, word(bytes, std::mem::offset_of!(Raw, irq))?)?;
-    let since = times.jiffies(long(bytes, std::mem::offset_of!(Raw, handler_jiffies))?)?;
+    let since = times.exact(long(bytes, std::mem::offset_of!(Raw, interrupt_at))?)?;
     Some(Handler { name: interrupt.to_string(), since })
 }
 

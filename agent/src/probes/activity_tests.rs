@@ -2,13 +2,12 @@
 
 use super::*;
 
-const JIFFY: Duration = Duration::from_millis(4);
 const ALL: Watched = Watched { timer: true, others: true, handlers: true, softirqs: true };
 
-/// A CPU whose latest timer interrupt came at `timer_at`, in jiffy 100; it is in the handler since jiffy 98.
+/// A CPU whose latest timer interrupt came at `timer_at`; it is in the handler since the 900th millisecond.
 fn bytes(timer_at: u64, handler: u32) -> ActivityBytes {
     let mut bytes = Vec::new();
-    for word in [timer_at, 100, 0, 100, 7, 20, 3, 11, 98] {
+    for word in [timer_at, 900_000_000, 7, 20, 3, 11] {
         bytes.extend(u64::to_ne_bytes(word));
     }
     bytes.extend(handler.to_ne_bytes());
@@ -16,13 +15,11 @@ fn bytes(timer_at: u64, handler: u32) -> ActivityBytes {
     bytes.try_into().unwrap()
 }
 
-fn times(cpus: &[ActivityBytes]) -> Times {
-    Times { anchor: Anchor::latest(cpus.iter()), jiffy: JIFFY, boot_ahead: 1_000 }
-}
+const TIMES: Times = Times { boot_ahead: 1_000 };
 
 fn decode(cpu: &ActivityBytes, watched: Watched) -> CpuActivity {
     let mut found = CpuActivity::default();
-    found.add_interrupts(cpu, watched, &times(&[*cpu])).unwrap();
+    found.add_interrupts(cpu, watched, &TIMES).unwrap();
     found
 }
 
@@ -33,7 +30,7 @@ fn every_counter_is_in_its_place() {
         timer_interrupts: Some(7),
         interrupts: Some(23),
         softirqs: Some(11),
-        handler: Some(Handler { name: "irq 24".into(), since: Nanos(992_001_000) }),
+        handler: Some(Handler { name: "irq 24".into(), since: Nanos(900_001_000) }),
         ..CpuActivity::default()
     };
     assert_eq!(decode(&bytes(1_000_000_000, INTERRUPT_DEVICE), ALL), expected);
@@ -52,20 +49,12 @@ fn what_is_not_watched_is_absent() {
 }
 
 #[test]
-fn jiffies_are_told_by_the_latest_timer_interrupt_of_any_cpu() {
-    let anchor = times(&[bytes(50, 0), bytes(1_000_000_000, 0), bytes(0, 0)]).anchor.unwrap();
-    assert_eq!(anchor.at(75, JIFFY), 900_000_000);
-    assert_eq!(anchor.at(101, JIFFY), 1_000_000_000, "not in the future");
-    assert_eq!(times(&[bytes(0, 0)]).anchor, None);
-}
-
-#[test]
 fn a_switch_tells_task_and_time() {
     let raw = |words: [u64; 3]| words.into_iter().flat_map(u64::to_ne_bytes).collect::<Vec<u8>>();
     let mut found = CpuActivity::default();
-    found.add_switches(&raw([5, 2_000, 4711]), &times(&[])).unwrap();
+    found.add_switches(&raw([5, 2_000, 4711]), &TIMES).unwrap();
     assert_eq!((found.switches, found.switched_at, found.running), (Some(5), Some(Nanos(3_000)), Some(4711)));
-    found.add_switches(&raw([0, 0, 0]), &times(&[])).unwrap();
+    found.add_switches(&raw([0, 0, 0]), &TIMES).unwrap();
     assert_eq!((found.switches, found.switched_at, found.running), (Some(0), None, None), "not the idle task");
 }
 
@@ -73,7 +62,7 @@ fn a_switch_tells_task_and_time() {
 fn what_is_cut_short_says_nothing() {
     let whole = bytes(1, INTERRUPT_TIMER);
     for length in 0..size_of::<u64>() {
-        assert_eq!(CpuActivity::default().add_interrupts(&whole[..length], ALL, &times(&[])), None);
-        assert_eq!(CpuActivity::default().add_switches(&whole[..length], &times(&[])), None);
+        assert_eq!(CpuActivity::default().add_interrupts(&whole[..length], ALL, &TIMES), None);
+        assert_eq!(CpuActivity::default().add_switches(&whole[..length], &TIMES), None);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues};
 use lacuna_core::time::nanos;
 
-use super::activity::{ActivityBytes, Anchor, CpuActivity, SwitchesBytes, Times, Watched};
+use super::activity::{ActivityBytes, CpuActivity, SwitchesBytes, Times, Watched};
 use super::landing::{LandingBytes, RawLanding};
 use crate::clock;
 
@@ -31,11 +31,7 @@ impl CpuMaps {
         if interrupts.is_none() && switches.is_none() {
             return None;
         }
-        let times = Times {
-            anchor: interrupts.as_ref().and_then(|cpus| Anchor::latest(cpus.iter())),
-            jiffy: clock::jiffy(),
-            boot_ahead: nanos(clock::suspended()),
-        };
+        let times = Times { boot_ahead: nanos(clock::suspended()) };
         let of_cpu = |cpu: u32| {
             let mut found = CpuActivity::default();
             if let Some(bytes) = slot(interrupts.as_ref(), cpu) {

@@ -113,8 +113,9 @@ pub(super) static OBJECTS: [Object; 2] = [
             irq_hooks::IRQ_WORK_EXIT,
             irq_hooks::IRQ_HANDLER_ENTRY,
             irq_hooks::IRQ_HANDLER_EXIT,
-            irq_hooks::SOFTIRQ_RAISE,
+            // What is raised before anybody looks at what runs would seem to wait.
             irq_hooks::SOFTIRQ_ENTRY,
+            irq_hooks::SOFTIRQ_RAISE,
             irq_hooks::RCU_STALL_WARNING,
             irq_hooks::SCHED_PROCESS_HANG,
             TCP_RETRANSMIT_SKB,

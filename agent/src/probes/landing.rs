@@ -13,8 +13,7 @@ use super::decode::{long, word};
 pub struct RawLanding {
     /// When the interrupt came.
     pub at: Nanos,
-    /// How long its CPU had taken no interrupt before; zero where it was asked for. Exact where the timer's interrupt came
-    /// before, otherwise to the jiffy.
+    /// How long its CPU had taken no interrupt before; zero where it was asked for.
     pub silence: Duration,
     /// Why it was written down.
     pub kind: LandingKind,

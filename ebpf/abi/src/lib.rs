@@ -140,20 +140,15 @@ pub const INTERRUPT_IRQ_WORK: u32 = 5;
 /// A device; `CpuActivity::irq` is its number.
 pub const INTERRUPT_DEVICE: u32 = 6;
 
-/// What a CPU did since the probes were loaded, and what it is in right now.
-///
-/// Jiffies are those of `bpf_jiffies64`: about as exact as the coarse clock, which tracing programs may not read.
+/// What a CPU did since the probes were loaded, and what it is in right now. Times are of `CLOCK_MONOTONIC` in nanoseconds,
+/// 0 where there was none yet.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct CpuActivity {
-    /// The latest local timer interrupt, `CLOCK_MONOTONIC` in nanoseconds; 0 where there was none yet.
+    /// The latest local timer interrupt.
     pub timer_at: u64,
-    /// The jiffies at `timer_at`: together they tell the time of any other jiffies.
-    pub timer_jiffies: u64,
-    /// `timer_at` where no other interrupt came since; 0 otherwise.
-    pub timer_was_last: u64,
-    /// The latest interrupt of any kind, in jiffies; 0 where there was none yet.
-    pub interrupt_jiffies: u64,
+    /// The latest interrupt of any kind; where the CPU is in a handler, since when.
+    pub interrupt_at: u64,
     /// Local timer interrupts.
     pub timers: u64,
     /// Interrupts by other CPUs and by this CPU itself.
@@ -162,8 +157,6 @@ pub struct CpuActivity {
     pub devices: u64,
     /// Softirqs that began.
     pub softirqs: u64,
-    /// Since when the CPU has been in the handler, in jiffies.
-    pub handler_jiffies: u64,
     /// The `INTERRUPT_*` whose handler the CPU is in.
     pub handler: u32,
     /// The number of the interrupt where `handler` is a device's; 0 otherwise.
@@ -208,7 +201,7 @@ pub const SAMPLED_CPUS: usize = 1024;
 /// Kinds of softirq (`NR_SOFTIRQS`), rounded up to a power of two.
 pub const SOFTIRQS: usize = 16;
 
-/// Since when each kind of softirq has been waiting on a CPU, in jiffies; 0 where it is not.
+/// Since when each kind of softirq has been waiting on a CPU, in jiffies (`bpf_jiffies64`); 0 where it is not.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Raised {
@@ -241,7 +234,7 @@ const _: () = {
     assert!(size_of::<RetransmitKey>() == 20 && align_of::<RetransmitKey>() == 4);
     assert!(size_of::<RetransmitCount>() == 16);
     assert!(size_of::<TimerClock>() == 16);
-    assert!(size_of::<CpuActivity>() == 9 * 8 + 2 * 4);
+    assert!(size_of::<CpuActivity>() == 6 * 8 + 2 * 4);
     assert!(size_of::<Landing>() == 3 * 8 + 2 * 4 + 8 * LANDING_FRAMES + CODE_BYTES * LANDING_CODE + 8);
     assert!(size_of::<Raised>() == 8 * SOFTIRQS && SOFTIRQS.is_power_of_two());
     assert!(size_of::<CpuSwitches>() == 24);
