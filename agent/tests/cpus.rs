@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use lacuna::clock;
 use lacuna::cpus::{CpuWatch, Pulse};
+use lacuna::driver::TurnReading;
 use lacuna::host::HostFiles;
 use lacuna_core::evidence::Fact;
 use nix::sched::sched_getaffinity;
@@ -30,7 +31,7 @@ fn a_cpu_that_runs_nothing_else_is_told_and_avoided_while_it_lasts() {
     let mut watch = CpuWatch::start(HostFiles::default(), None, Arc::new(Pulse::default()), commands);
     let cpu = watch.watched() - 1;
     assert!(cpu > 0, "this test needs a second CPU to look from");
-    watch.look("db1", clock::boot(), Duration::ZERO);
+    watch.look("db1", clock::boot(), Duration::ZERO, &TurnReading::default());
     thread::sleep(Duration::from_millis(300));
     // A real-time task, which `timeout` ends from outside of that CPU.
     let spin =
@@ -39,7 +40,7 @@ fn a_cpu_that_runs_nothing_else_is_told_and_avoided_while_it_lasts() {
     let (mut during, mut avoided, mut after) = (false, false, None);
     let end = Instant::now() + PATIENCE;
     while after.is_none() && Instant::now() < end {
-        for evidence in watch.look("db1", clock::boot(), Duration::ZERO) {
+        for evidence in watch.look("db1", clock::boot(), Duration::ZERO, &TurnReading::default()) {
             let length = evidence.to.since(evidence.from);
             let Fact::CpuStall(stall) = evidence.fact else { panic!("only stalls are told here") };
             if stall.cpu == cpu && !stall.over {
@@ -56,7 +57,7 @@ fn a_cpu_that_runs_nothing_else_is_told_and_avoided_while_it_lasts() {
     assert_eq!(after.of_cpus, watch.watched());
     assert!(during, "it is told while it lasts");
     assert!(avoided, "the other threads keep off that CPU");
-    watch.look("db1", clock::boot(), Duration::ZERO);
+    watch.look("db1", clock::boot(), Duration::ZERO, &TurnReading::default());
     drop(watch);
     assert!(allowed(cpu), "and may use it again afterwards");
 }

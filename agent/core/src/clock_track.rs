@@ -50,10 +50,11 @@ impl ClockTrack {
     }
 
     /// By how much the peer's clock fell behind this host's; zero where it did not. Packets that are all late look the
-    /// same, until one is not.
+    /// same, until one is not: a single one, which may have been held up after it was dated, says nothing.
     #[must_use]
-    pub fn peer_behind(&self) -> Duration {
-        self.shift().map_or(Duration::ZERO, duration)
+    pub fn peer_behind(&self) -> Option<Duration> {
+        let several = self.recent.len() > 1;
+        several.then(|| self.shift().map_or(Duration::ZERO, duration))
     }
 
     fn shift(&self) -> Option<i128> {
@@ -92,7 +93,7 @@ mod tests {
     fn a_steady_peer_shows_nothing() {
         let mut track = ClockTrack::default();
         feed(&mut track, SECOND, 600, 200_000, 7 * SECOND);
-        assert_eq!((track.behind(), track.peer_behind()), (Duration::ZERO, Duration::ZERO));
+        assert_eq!((track.behind(), track.peer_behind()), (Duration::ZERO, Some(Duration::ZERO)));
     }
 
     #[test]
@@ -113,10 +114,10 @@ mod tests {
         let mut track = ClockTrack::default();
         feed(&mut track, SECOND, 100, 200_000, 0);
         feed(&mut track, 11 * SECOND, 300, 800_000_000, 0);
-        assert!(track.peer_behind() > Duration::from_millis(600), "all are late: it might be the peer's clock");
+        assert!(track.peer_behind() > Some(Duration::from_millis(600)), "all are late: it might be the peer's clock");
         feed(&mut track, 41 * SECOND, 50, 200_000, 0);
         assert!(track.behind() < Duration::from_millis(50), "only what the clocks may have drifted");
-        assert_eq!(track.peer_behind().as_millis(), 0);
+        assert_eq!(track.peer_behind(), Some(Duration::ZERO));
     }
 
     #[test]
@@ -124,6 +125,15 @@ mod tests {
         let mut track = ClockTrack::default();
         feed(&mut track, SECOND, 100, 200_000, 0);
         feed(&mut track, 11 * SECOND, 10, 200_000, 5 * SECOND);
-        assert!(track.peer_behind().abs_diff(Duration::from_secs(5)) < Duration::from_millis(50));
+        let behind = track.peer_behind().unwrap();
+        assert!(behind.abs_diff(Duration::from_secs(5)) < Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_single_packet_may_have_been_held_up() {
+        let mut track = ClockTrack::default();
+        feed(&mut track, SECOND, 100, 200_000, 0);
+        feed(&mut track, 11 * SECOND, 1, 3 * SECOND, 0);
+        assert_eq!(track.peer_behind(), None);
     }
 }

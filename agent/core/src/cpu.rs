@@ -11,6 +11,8 @@ use crate::time::Nanos;
 
 /// A timer interrupt this shortly after the sentinel was due is the one before: both clocks are read one after another.
 const SAME_MOMENT: Duration = Duration::from_millis(10);
+/// A CPU that comes back may take so long until its sentinel runs.
+const COMES_BACK: Duration = Duration::from_millis(500);
 /// More switches a second than this are a CPU that is shared out; a stall has next to none.
 const SHARED_OUT: f64 = 10.0;
 /// A late timer explains a stall where it was late for this part of it.
@@ -39,6 +41,8 @@ pub struct CpuCase {
     pub waiting: Vec<String>,
     /// How often it was looked at while it stood still.
     looks: u32,
+    /// When the last of these was.
+    looked_at: Nanos,
     /// Begin of the present occurrence.
     since: Nanos,
     /// What the incident cites beyond its own looks.
@@ -60,6 +64,7 @@ impl CpuCase {
             held_up: Vec::new(),
             waiting: Vec::new(),
             looks: 0,
+            looked_at: from,
             since: from,
             citations: Citations::default(),
         }
@@ -76,11 +81,23 @@ impl CpuCase {
             self.after = Some(stall);
         } else {
             self.to = None;
+            if self.goes_on(to, &stall) {
+                return;
+            }
             self.looks += 1;
+            self.looked_at = to;
             // A sample of the stack is not taken at every look.
             let landed = stall.landed.clone().or_else(|| self.during.take().and_then(|before| before.landed));
             self.during = Some(CpuStall { landed, ..stall });
         }
+    }
+
+    /// Whether that look is at a CPU whose timer was dead and has come back just now: its sentinel is about to tell so,
+    /// and what it did since is not what it did while it stood still.
+    fn goes_on(&self, at: Nanos, stall: &CpuStall) -> bool {
+        let ticked = stall.timer_at.filter(|ticked| *ticked > self.since.plus(SAME_MOMENT));
+        let just_now = ticked.is_some_and(|ticked| ticked.plus(COMES_BACK) > at);
+        self.looked_at > self.since && self.timer_dead() == Some(true) && just_now
     }
 
     /// A timer of this CPU was late for that interval.

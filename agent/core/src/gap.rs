@@ -67,8 +67,9 @@ pub struct Gap {
     pub witnesses: Vec<Witness>,
     /// What the peer says of its own stall in this gap.
     pub account: Option<Account>,
-    /// By how much the peer's clock has fallen behind this host's since; packets that are all late look the same.
-    pub peer_behind: Duration,
+    /// By how much the peer's clock has fallen behind this host's since; packets that are all late look the same. Absent
+    /// where that cannot be told yet.
+    pub peer_behind: Option<Duration>,
     /// Other hosts of the peer's hypervisor that stood still at the same time, by their own accounts.
     pub neighbours: Vec<String>,
     /// When silence and deafness of this gap last ended.
@@ -115,7 +116,7 @@ impl Gap {
             port_unreachable: false,
             witnesses: Vec::new(),
             account: None,
-            peer_behind: Duration::ZERO,
+            peer_behind: None,
             neighbours: Vec::new(),
             resumed: since,
             new_boot: None,

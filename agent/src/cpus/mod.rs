@@ -12,7 +12,7 @@ use std::time::Duration;
 use lacuna_core::evidence::{CpuStall, Evidence, Fact, Landed, Poke, Running};
 use lacuna_core::time::{Nanos, nanos};
 
-use crate::driver::Command;
+use crate::driver::{Command, TurnReading};
 use crate::host::HostFiles;
 use crate::host::interrupts::CpuInterrupts;
 use crate::host::stat::{CpuTime, TICK_NS};
@@ -144,10 +144,10 @@ impl CpuWatch {
 
     /// What the sentinels show at `now`, as evidence about `host`. A driver that is itself `late` by about as much did not
     /// look while a CPU stood still: then only the sentinel's own word counts.
-    pub fn look(&mut self, host: &str, now: Nanos, late: Duration) -> Vec<Evidence> {
+    pub fn look(&mut self, host: &str, now: Nanos, late: Duration, reading: &TurnReading) -> Vec<Evidence> {
         let mut seen = Vec::new();
         let suspected = self.sentinels.iter().any(|sentinel| overdue(sentinel.look().due, now).is_some());
-        let known = self.known(suspected);
+        let known = self.known(suspected, reading);
         seen.extend(self.named());
         let over: Vec<Late> = self.reports.try_iter().take(REPORTS).collect();
         for late in over {
@@ -175,10 +175,10 @@ impl CpuWatch {
     }
 
     /// What every CPU has done so far.
-    fn known(&self, suspected: bool) -> BTreeMap<u32, Known> {
+    fn known(&self, suspected: bool, reading: &TurnReading) -> BTreeMap<u32, Known> {
         let mut activity = self.activity(suspected);
-        let times = self.files.stat().map(|stat| stat.cpus).unwrap_or_default();
-        let throttled_ns = self.files.throttled_ns();
+        let times = reading.stat.as_ref().map(|stat| stat.cpus.as_slice()).unwrap_or_default();
+        let throttled_ns = reading.throttled_ns;
         let of = |sentinel: &Sentinel| {
             let cpu = sentinel.cpu;
             let time = times.iter().find(|time| time.cpu == cpu).copied();

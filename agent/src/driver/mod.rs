@@ -24,13 +24,15 @@ use crate::shared::Shared;
 use crate::store::Writer;
 
 mod counters;
+mod io;
 mod network;
 mod offset;
 mod own;
 mod publish;
 
+pub use io::IoWatch;
 pub use network::Network;
-pub use own::OwnWatch;
+pub use own::{OwnWatch, TurnReading};
 
 use counters::KernelCounters;
 use publish::Publisher;
@@ -57,6 +59,8 @@ pub struct Parts {
     pub network: Network,
     /// What this host says of itself.
     pub own: OwnWatch,
+    /// Looks for tasks that wait for storage.
+    pub io: IoWatch,
     /// Looks after the CPUs.
     pub cpus: CpuWatch,
     /// Where the sentinels see whether the loop runs.
@@ -155,11 +159,14 @@ impl Driver {
         if let Some(events) = &mut self.parts.events {
             events.drain(&self.config.host, &mut seen);
         }
-        let half = self.config.heartbeat.interval / 2;
-        seen.extend(self.parts.cpus.look(&self.config.host, now, now.since(due)));
+        let (half, reading) = (self.config.heartbeat.interval / 2, self.parts.own.read());
+        seen.extend(self.parts.cpus.look(&self.config.host, now, now.since(due), &reading));
         if now.since(due) >= half {
-            seen.push(self.parts.own.late(&self.config.host, due, now, self.parts.cpus.watched()));
+            let watched = self.parts.cpus.watched();
+            seen.push(self.parts.own.late(&self.config.host, due, now, watched, &reading));
         }
+        self.parts.own.begin_turn(reading);
+        seen.extend(self.parts.io.look(&self.config.host, now, self.parts.own.blocked()));
         if slow {
             self.parts.cpus.follow_topology();
             seen.extend(self.parts.own.slow(&self.config.host, now));

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lacuna_core::evidence::{AgentLate, CpuLoad, Evidence, Fact, IoLoad, KernelMessage};
+use lacuna_core::evidence::{AgentLate, CpuLoad, Evidence, Fact, KernelMessage};
 use lacuna_core::time::{Nanos, nanos};
 
 use crate::clock;
 use crate::cpus::own_cpu;
 use crate::host::kmsg::Kmsg;
-use crate::host::pressure::{BlockedTask, IoPressure};
 use crate::host::stat::{CpuTime, Stat, TICK_NS, most_stolen, shares};
 use crate::host::{self, HostFiles};
 use crate::shared::CpuStatus;
@@ -19,13 +18,23 @@ use crate::shared::CpuStatus;
 /// The handler of SIGCONT runs on another thread; after a long stall it gets this long to have run.
 const HANDLER_GRACE: Duration = Duration::from_millis(2);
 
+/// What had happened by the begin of a turn.
+#[derive(Clone, Debug, Default)]
+pub struct TurnReading {
+    /// CPU time of every CPU.
+    pub stat: Option<Stat>,
+    /// For how long the agent's control group was throttled.
+    pub throttled_ns: Option<u64>,
+    waited_ns: Option<u64>,
+    suspended: Duration,
+}
+
 /// A reading of what the whole machine did.
 #[derive(Clone, Debug, Default)]
 struct Machine {
     at: Nanos,
     stat: Option<Stat>,
     pressure_us: Option<u64>,
-    io: Option<IoPressure>,
 }
 
 /// See the module's documentation.
@@ -33,15 +42,12 @@ pub struct OwnWatch {
     files: HostFiles,
     continued: Arc<AtomicBool>,
     timers_watched: bool,
-    /// At the end of the last turn: what a lateness is measured from.
-    turn: Option<Stat>,
+    /// At the begin of the last turn: what a lateness is measured from, and what held that turn itself up.
+    turn: TurnReading,
     /// At the last reading of the load.
     second: Machine,
     /// Where the thread ran last; its timer is armed there.
     cpu: Option<u32>,
-    waited_ns: Option<u64>,
-    throttled_ns: Option<u64>,
-    suspended: Duration,
     cpus: Vec<CpuStatus>,
     /// The kernel's own log; absent where it cannot be read.
     log: Option<Kmsg>,
@@ -55,12 +61,9 @@ impl OwnWatch {
             files,
             continued,
             timers_watched,
-            turn: None,
+            turn: TurnReading::default(),
             second: Machine::default(),
             cpu: None,
-            waited_ns: None,
-            throttled_ns: None,
-            suspended: Duration::ZERO,
             cpus: Vec::new(),
             log: None,
         }
@@ -75,52 +78,67 @@ impl OwnWatch {
     /// Takes the first readings; on the driver's own thread, since it is this thread that is accounted for.
     pub fn begin(&mut self) {
         self.second = self.machine();
-        self.throttled_ns = self.files.throttled_ns();
+        let reading = self.read();
+        self.begin_turn(reading);
         self.end_of_turn();
     }
 
-    /// Takes the readings that the next lateness is measured from.
-    pub fn end_of_turn(&mut self) {
-        self.waited_ns = self.files.thread_waited_ns();
-        self.suspended = clock::suspended();
-        self.turn = self.files.stat();
-        self.cpu = own_cpu();
+    /// What had happened by now.
+    #[must_use]
+    pub fn read(&self) -> TurnReading {
+        TurnReading {
+            stat: self.files.stat(),
+            throttled_ns: self.files.throttled_ns(),
+            waited_ns: self.files.thread_waited_ns(),
+            suspended: clock::suspended(),
+        }
+    }
+
+    /// Takes the reading that the next lateness is measured from.
+    pub fn begin_turn(&mut self, reading: TurnReading) {
+        self.turn = reading;
         // A SIGCONT that stopped nothing for long explains nothing that comes later.
         self.continued.store(false, Ordering::Relaxed);
     }
 
-    /// The agent should have run at `due` and runs only `now`: with everything that may tell why. `cpus_watched` is how many
-    /// CPUs have a sentinel.
-    pub fn late(&mut self, host: &str, due: Nanos, now: Nanos, cpus_watched: u32) -> Evidence {
+    /// Notes where the thread sleeps.
+    pub fn end_of_turn(&mut self) {
+        self.cpu = own_cpu();
+    }
+
+    /// Tasks that were blocked on storage at the begin of this turn.
+    #[must_use]
+    pub fn blocked(&self) -> Option<u32> {
+        self.turn.stat.as_ref()?.blocked
+    }
+
+    /// The agent should have run at `due` and runs only `now`: with everything that may tell why, up to `reading`.
+    /// `cpus_watched` is how many CPUs have a sentinel.
+    pub fn late(&mut self, host: &str, due: Nanos, now: Nanos, cpus_watched: u32, reading: &TurnReading) -> Evidence {
         if now.since(due) >= Duration::from_millis(250) && !self.continued.load(Ordering::Relaxed) {
             thread::sleep(HANDLER_GRACE);
         }
-        let throttled_ns = self.files.throttled_ns();
-        let delta = since(self.files.stat().as_ref(), self.turn.as_ref());
+        let delta = since(reading.stat.as_ref(), self.turn.stat.as_ref());
         let late = AgentLate {
-            waited_ns: grown(self.files.thread_waited_ns(), self.waited_ns),
-            throttled_ns: grown(throttled_ns, self.throttled_ns),
+            waited_ns: grown(reading.waited_ns, self.turn.waited_ns),
+            throttled_ns: grown(reading.throttled_ns, self.turn.throttled_ns),
             continued: self.continued.swap(false, Ordering::Relaxed),
             steal: delta.as_deref().and_then(|delta| most_stolen(delta, &[self.cpu, own_cpu()])),
             busy: delta.as_deref().and_then(shares).map(|(busy, _)| busy),
-            suspended_ns: nanos(clock::suspended().saturating_sub(self.suspended)),
+            suspended_ns: nanos(reading.suspended.saturating_sub(self.turn.suspended)),
             timers_watched: self.timers_watched,
             cpus_watched,
         };
-        self.throttled_ns = throttled_ns;
         Evidence::during(host, due, now, Fact::AgentLate(late))
     }
 
-    /// What is read once a second: how busy the CPUs were since the last call, how long tasks waited for storage, what
-    /// the kernel logged. What cannot be read is left out.
+    /// What is read once a second: how busy the CPUs were since the last call, what the kernel logged. What cannot be read is left out.
     pub fn slow(&mut self, host: &str, now: Nanos) -> Vec<Evidence> {
         let machine = self.machine();
         let delta = since(machine.stat.as_ref(), self.second.stat.as_ref());
         let before = std::mem::replace(&mut self.second, machine);
-        self.throttled_ns = self.files.throttled_ns();
         let load = self.load(host, now, &before, delta.as_deref());
-        let io = self.io(host, now, &before, delta.as_deref());
-        load.into_iter().chain(io).chain(self.logged(host)).collect()
+        load.into_iter().chain(self.logged(host)).collect()
     }
 
     fn logged(&mut self, host: &str) -> Vec<Evidence> {
@@ -133,27 +151,6 @@ impl OwnWatch {
             Evidence::at(host, at, Fact::KernelMessage(told))
         };
         messages.into_iter().map(fact).collect()
-    }
-
-    /// How long tasks waited for storage; who, only where that was most of the time.
-    fn io(&self, host: &str, now: Nanos, before: &Machine, delta: Option<&[CpuTime]>) -> Option<Evidence> {
-        let (io, earlier) = (self.second.io?, before.io?);
-        let some_ns = io.some_us.checked_sub(earlier.some_us)?.saturating_mul(1000);
-        let full_ns = io.full_us.checked_sub(earlier.full_us)?.saturating_mul(1000);
-        let suspicious = some_ns * 2 >= nanos(now.since(before.at));
-        let name = |task: BlockedTask| match task.waits_in {
-            Some(function) => format!("{} in {function}", task.comm),
-            None => task.comm,
-        };
-        let tasks = if suspicious { self.files.blocked_tasks() } else { Vec::new() };
-        let fact = Fact::IoLoad(IoLoad {
-            some_ns,
-            full_ns,
-            blocked: if suspicious { self.files.blocked() } else { None },
-            busy: delta.and_then(shares).map(|(busy, _)| busy),
-            tasks: tasks.into_iter().map(name).collect(),
-        });
-        Some(Evidence::during(host, before.at, now, fact))
     }
 
     fn load(&mut self, host: &str, now: Nanos, before: &Machine, delta: Option<&[CpuTime]>) -> Option<Evidence> {
@@ -179,12 +176,7 @@ impl OwnWatch {
     }
 
     fn machine(&self) -> Machine {
-        Machine {
-            at: clock::boot(),
-            stat: self.files.stat(),
-            pressure_us: self.files.cpu_pressure_us(),
-            io: self.files.io_pressure(),
-        }
+        Machine { at: clock::boot(), stat: self.files.stat(), pressure_us: self.files.cpu_pressure_us() }
     }
 }
 
@@ -225,8 +217,8 @@ mod tests {
     }
 
     fn late(watch: &mut OwnWatch) -> AgentLate {
-        let now = clock::boot();
-        match watch.late("a", now.minus(Duration::from_millis(200)), now, 0).fact {
+        let (now, reading) = (clock::boot(), watch.read());
+        match watch.late("a", now.minus(Duration::from_millis(200)), now, 0, &reading).fact {
             Fact::AgentLate(late) => late,
             other => panic!("{other:?}"),
         }
@@ -246,6 +238,21 @@ mod tests {
         assert_eq!(told.steal.map(|(_, stolen)| stolen), Some(20 * TICK_NS));
         assert_eq!(told.throttled_ns, None, "there is no quota");
         assert!(!late(&mut watch).continued, "a signal explains one stall only");
+    }
+
+    #[test]
+    fn what_held_the_last_turn_up_itself_explains_the_next_lateness() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), 1_000, 100, 10);
+        let continued = Arc::new(AtomicBool::new(false));
+        let mut watch = OwnWatch::new(HostFiles::below(root.path()), Arc::clone(&continued), true);
+        watch.begin();
+        // In the middle of the turn.
+        continued.store(true, Ordering::Relaxed);
+        write(root.path(), 5_000, 120, 30);
+        watch.end_of_turn();
+        let told = late(&mut watch);
+        assert_eq!((told.waited_ns, told.continued), (Some(4_000), true));
     }
 
     #[test]

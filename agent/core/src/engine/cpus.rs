@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::gaps::say_if_new;
-use super::own::TrackedOwn;
+use super::own::{SENTINELS_TELL, TrackedOwn};
 use super::{Engine, SETTLE};
 use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
@@ -78,11 +78,13 @@ impl Engine {
             return self.say_cpu(cpu, now, closes);
         }
         let long = case.last_length(now) >= self.settings.cpu_stall;
+        // Whether the host as a whole stood still is known only when all sentinels and the agent itself have told.
+        let told = case.to.is_none_or(|to| to.plus(SENTINELS_TELL) <= now);
         if case.to.is_some() && !long || case.is_shared_out(now) || long && self.waits_for_another(case) {
             if case.to.is_some() {
                 self.cpus.remove(&cpu);
             }
-        } else if long && case.settled() && self.pending.is_empty() {
+        } else if long && case.settled() && self.pending.is_empty() && told {
             self.open_cpu(cpu, now);
         }
     }
@@ -116,7 +118,7 @@ impl Engine {
     }
 
     /// What the probes and the kernel's log say of that CPU at that time.
-    fn note_probes(&mut self, cpu: u32) {
+    pub(super) fn note_probes(&mut self, cpu: u32) {
         let Some(tracked) = self.cpus.get_mut(&cpu) else { return };
         let case = &mut tracked.case;
         let (from, to) = (case.from, case.to.unwrap_or(self.now));
@@ -172,7 +174,6 @@ impl Engine {
 
     /// Takes the case away, since it belongs to a stall of the host as a whole; one that is an incident already stays.
     pub(super) fn take_cpu(&mut self, cpu: u32) -> Option<CpuCase> {
-        self.note_probes(cpu);
         let tracked = self.cpus.get(&cpu)?;
         if tracked.identity.is_some() {
             return Some(tracked.case.clone());

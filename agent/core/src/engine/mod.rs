@@ -186,7 +186,7 @@ impl Engine {
             Fact::AgentLate(late) => self.on_agent_late(from, to, late.clone()),
             Fact::CpuStall(stall) => self.on_cpu_stall(from, to, (**stall).clone()),
             Fact::CpuLoad(load) => self.on_load(from, to, load),
-            Fact::IoLoad(load) => self.on_io(from, to, load),
+            Fact::IoStuck(stuck) => self.on_io(from, to, stuck),
             Fact::SocketOverflow { count } => {
                 self.overflow += count;
                 self.remember(evidence);

@@ -8,7 +8,7 @@ use super::{Engine, MAX_OWN, SETTLE};
 use crate::account::Account;
 use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
-use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, IoLoad, StallReport};
+use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, IoStuck, StallReport};
 use crate::incident::{Class, Incident};
 use crate::own::{Behind, OwnStall};
 use crate::peer::Peer;
@@ -16,14 +16,16 @@ use crate::rules::{Case, Context, Judgement, judge};
 use crate::time::Nanos;
 
 /// A sentinel whose CPU goes on together with the agent has told so after this time.
-const SENTINELS_TELL: Duration = Duration::from_millis(80);
+pub(super) const SENTINELS_TELL: Duration = Duration::from_millis(80);
+/// And after this at the latest, where all CPUs had as much to make up for.
+const SENTINELS_LATE: Duration = Duration::from_millis(300);
 /// After a CPU stood still it makes up for what waited: timers, callbacks, packets.
 const AFTERMATH: Duration = Duration::from_millis(500);
 /// A step of the clock is as long as the longest that shows in this time: what waited comes in one burst.
 const BURST: Duration = Duration::from_millis(150);
 /// How far the ends of stalls of several hosts may lie apart that are one, heartbeats being an interval apart.
 pub(super) const TOGETHER: Duration = Duration::from_secs(1);
-/// Tasks that wait for storage for longer are an incident; a disk that is merely slow answers in between.
+/// A task that waits for storage for longer without running at all is an incident; a disk that is merely slow answers.
 const IO_STALL: Duration = Duration::from_secs(2);
 
 /// A stall of this host as a whole, and the incident that it became.
@@ -59,8 +61,7 @@ impl Engine {
 
     /// Judges what stalled this host since the last turns; a long stall is an incident that is over already.
     pub(super) fn judge_own(&mut self, now: Nanos) {
-        let told = |stall: &OwnStall| stall.agent.cpus_watched == 0 || stall.to.plus(SENTINELS_TELL) <= now;
-        let (ripe, pending) = std::mem::take(&mut self.pending).into_iter().partition(told);
+        let (ripe, pending) = std::mem::take(&mut self.pending).into_iter().partition(|stall| self.is_told(stall, now));
         self.pending = pending;
         for stall in ripe {
             self.judge_stall(stall);
@@ -68,9 +69,17 @@ impl Engine {
         self.follow_own(now);
     }
 
+    /// Whether the sentinels have told what they know of it. Where some of them did, the others may be slow to.
+    fn is_told(&self, stall: &OwnStall, now: Nanos) -> bool {
+        let watched = usize::try_from(stall.agent.cpus_watched).unwrap_or(usize::MAX);
+        let some = (1..watched).contains(&self.cpus_in(stall.from, stall.to).len());
+        watched == 0 || stall.to.plus(if some { SENTINELS_LATE } else { SENTINELS_TELL }) <= now
+    }
+
     fn judge_stall(&mut self, mut stall: OwnStall) {
         stall.late_timers = self.late_timers(&stall);
         let stalled = self.cpus_in(stall.from, stall.to);
+        stalled.iter().for_each(|cpu| self.note_probes(*cpu));
         if self.is_of_all_cpus(&stall, &stalled) {
             stall.cpus = stalled.iter().filter_map(|cpu| self.take_cpu(*cpu)).collect();
         } else if !stalled.is_empty() || self.follows_a_cpu(&stall) {
@@ -228,9 +237,9 @@ impl Engine {
         self.load_identity = self.say_lasting(identity, lasting, Case::Load(&found), to);
     }
 
-    pub(super) fn on_io(&mut self, from: Nanos, to: Nanos, load: &IoLoad) {
-        let Some(found) = self.io.on_reading(from, to, load, IO_STALL) else { return };
-        let fact = Fact::IoLoad(found.load.clone());
+    pub(super) fn on_io(&mut self, from: Nanos, to: Nanos, stuck: &IoStuck) {
+        let Some(found) = self.io.on_look(from, to, stuck, IO_STALL) else { return };
+        let fact = Fact::IoStuck(found.stuck.clone());
         let lasting = Lasting { since: found.since, last: found.last, over: found.over, fact };
         self.report(StallReport {
             from: found.since,

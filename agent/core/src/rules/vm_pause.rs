@@ -63,7 +63,10 @@ fn peer(context: &Context<'_>, gap: &Gap) -> Opinion {
     if gap.told().is_some_and(|report| report.class == Class::VmPause) || !clock_may_have_stood(gap) {
         return by_account(context, gap, Class::VmPause, "as a whole stood still");
     }
-    if gap.peer_behind < gap.quiet.mul_f64(MOST) {
+    let Some(behind) = gap.peer_behind else {
+        return Opinion::CannotTell(format!("a single packet of {peer} does not tell how its clock goes"));
+    };
+    if behind < gap.quiet.mul_f64(MOST) {
         return Opinion::RuledOut(format!("the clock of {peer} is not behind: what it sent came late"));
     }
     if gap.back.is_none_or(|back| context.now < back.plus(BURST)) {
@@ -72,7 +75,7 @@ fn peer(context: &Context<'_>, gap: &Gap) -> Opinion {
     let summary = format!(
         "{peer} as a whole stood still for {}, and its clock with it: it is back with the next number, {} behind",
         time(gap.length(context.now)),
-        time(gap.peer_behind)
+        time(behind)
     );
     paused(0.85, peer, ClockState::Stopped, summary)
 }

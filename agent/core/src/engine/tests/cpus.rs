@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fleet::Fleet;
 use super::{assert_length, ruled_out};
-use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, IoLoad, Landed, Place, Poke, Running};
+use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, IoStuck, Landed, Place, Poke, Running};
 use crate::incident::{AgentState, Class, ClockState, Incident, State};
 use crate::time::{Nanos, nanos};
 
@@ -135,6 +135,17 @@ fn a_cpu_that_did_nothing_is_judged_by_where_it_went_on() {
 }
 
 #[test]
+fn what_a_cpu_does_before_its_sentinel_runs_again_is_no_sign_of_life() {
+    let mut fleet = Fleet::new(2);
+    let mut stall = Stall::begin(&mut fleet, 1, nothing());
+    stall.go_on(&mut fleet, 3.0);
+    stall.look = CpuStall { timer_at: TICKS, interrupts: Some(3), switches: Some(7), ..nothing() };
+    stall.look(&mut fleet);
+    stall.end(&mut fleet, landed(Place::Kernel, Some(true)));
+    assert_all_say(&mut fleet, Class::CpuLockup, 3000);
+}
+
+#[test]
 fn steal_of_that_cpu_tells_while_it_lasts() {
     let mut fleet = Fleet::new(2);
     let stall = Stall::begin(&mut fleet, 1, CpuStall { stolen_ns: Some(3_000_000_000), ..nothing() });
@@ -240,6 +251,26 @@ fn a_machine_that_stood_still_as_a_whole_is_paused() {
         assert_eq!(incident.verdict.subject.cpu, None, "{name}");
         assert_length(&incident, 3000);
     }
+}
+
+#[test]
+fn sentinels_that_tell_one_after_another_tell_of_one_pause() {
+    let mut fleet = Fleet::new(2);
+    let [one, two] = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late =
+        AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.resume("b");
+    for stall in [one, two] {
+        let late = Fact::TimerLate { cpu: stall.cpu };
+        let to = fleet.clock("b");
+        fleet.host("b").engine.handle(Evidence::during("b", stall.from, to, late));
+        stall.end(&mut fleet, landed(Place::Idle, None));
+        fleet.run(0.05);
+    }
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
 }
 
 #[test]
@@ -366,15 +397,14 @@ fn packets_that_are_all_late_are_no_pause_of_the_peer() {
 #[test]
 fn storage_that_does_not_answer_is_an_io_stall() {
     let mut fleet = Fleet::new(2);
-    for second in 0..8_u64 {
-        let (from, to) = (fleet.now, fleet.now.plus(Duration::from_secs(1)));
-        fleet.run(1.0);
-        let waited = if (1..6).contains(&second) { 1.0 } else { 0.0 };
-        let some_ns = nanos(Duration::from_secs_f64(waited));
-        let load = IoLoad { some_ns, busy: Some(0.1), tasks: vec!["dd".into()], ..IoLoad::default() };
-        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::IoLoad(load)));
+    let from = fleet.clock("b");
+    for look in 1..=10 {
+        fleet.run(0.5);
+        let stuck = IoStuck { over: look == 10, tasks: vec!["dd".into()], ..IoStuck::default() };
+        let to = fleet.clock("b");
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::IoStuck(stuck)));
     }
-    fleet.run(2.0);
+    fleet.run(4.0);
     for name in ["a", "b"] {
         let incident = fleet.host(name).incident();
         assert_eq!((incident.verdict.class, incident.state), (Class::IoStall, State::Closed), "{name}");
