@@ -1,10 +1,14 @@
 //! A stall of this host itself: its agent did not run when it should have.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cpu::CpuCase;
 use crate::evidence::{AgentLate, Evidence, Fact};
 use crate::time::{Nanos, nanos};
+
+/// Timers of a CPU that are late for this part of an interval mean that it took none in it.
+const MOST_OF_IT: f64 = 0.8;
 
 /// The facts of one stall of this host, as the rules see them.
 #[derive(Clone, Debug)]
@@ -59,9 +63,18 @@ impl OwnStall {
         self.behind.as_ref().map_or(self.to.since(self.from), |behind| behind.length)
     }
 
-    /// Whether no CPU of this host took a timer interrupt in that time; absent where that was not measured.
+    /// How many CPUs of this host have a sentinel, or were seen to stand still.
+    #[must_use]
+    pub fn cpu_count(&self) -> usize {
+        usize::try_from(self.agent.cpus_watched).unwrap_or(usize::MAX).max(self.cpus.len())
+    }
+
+    /// Whether no CPU of this host took a timer interrupt for most of that time; absent where that was not measured.
     #[must_use]
     pub fn all_timers_dead(&self) -> Option<bool> {
+        if self.cpu_count() > 0 && late_cpus(&self.late_timers, self.from, self.to) >= self.cpu_count() {
+            return Some(true);
+        }
         let dead: Option<Vec<bool>> = self.cpus.iter().map(CpuCase::timer_dead).collect();
         let dead = dead.filter(|dead| !dead.is_empty())?;
         Some(dead.into_iter().all(|dead| dead))
@@ -74,11 +87,10 @@ impl OwnStall {
         nanoseconds.map(|part| (part as f64 / length).min(1.0))
     }
 
-    /// The part of the stall that the latest timer was late for; absent where timers were not watched.
+    /// The part of the stall that timers of one CPU were late for; absent where timers were not watched.
     #[must_use]
     pub fn timers_late(&self) -> Option<f64> {
-        let overlap = |late: &Evidence| late.to.min(self.to).since(late.from.max(self.from));
-        let longest = self.late_timers.iter().map(overlap).max().unwrap_or_default();
+        let longest = late_by_cpu(&self.late_timers, self.from, self.to).into_values().max().unwrap_or_default();
         self.agent.timers_watched.then(|| longest.as_secs_f64() / self.length().as_secs_f64().max(1e-9))
     }
 
@@ -101,5 +113,50 @@ impl OwnStall {
             all.extend(peers.iter().map(|peer| Evidence::at(peer, self.to, fact.clone())));
         }
         all
+    }
+}
+
+/// CPUs whose timers were late for most of that interval.
+pub(crate) fn late_cpus<'a>(pieces: impl IntoIterator<Item = &'a Evidence>, from: Nanos, to: Nanos) -> usize {
+    let least = to.since(from).mul_f64(MOST_OF_IT);
+    late_by_cpu(pieces, from, to).into_values().filter(|late| *late >= least).count()
+}
+
+/// For how much of the interval timers of each CPU were late, whether they were late once or again and again.
+fn late_by_cpu<'a>(pieces: impl IntoIterator<Item = &'a Evidence>, from: Nanos, to: Nanos) -> BTreeMap<u32, Duration> {
+    let mut late: BTreeMap<u32, Vec<(Nanos, Nanos)>> = BTreeMap::new();
+    for piece in pieces {
+        if let Fact::TimerLate { cpu } = piece.fact {
+            late.entry(cpu).or_default().push((piece.from.max(from), piece.to.min(to)));
+        }
+    }
+    late.into_iter().map(|(cpu, intervals)| (cpu, union(intervals))).collect()
+}
+
+fn union(mut intervals: Vec<(Nanos, Nanos)>) -> Duration {
+    intervals.sort_unstable();
+    let (mut sum, mut counted) = (Duration::ZERO, Nanos(0));
+    for (from, to) in intervals {
+        sum += to.since(from.max(counted));
+        counted = counted.max(to);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn late(cpu: u32, from: u64, to: u64) -> Evidence {
+        Evidence::during("a", Nanos(from), Nanos(to), Fact::TimerLate { cpu })
+    }
+
+    #[test]
+    fn timers_that_are_late_again_and_again_cover_what_they_cover_together() {
+        let pieces = [late(0, 0, 100), late(0, 50, 90), late(0, 100, 180), late(1, 120, 300), late(2, 0, 50)];
+        let covered = late_by_cpu(&pieces, Nanos(10), Nanos(200));
+        let expected = [(0, 170), (1, 80), (2, 40)].map(|(cpu, late)| (cpu, Duration::from_nanos(late)));
+        assert_eq!(covered, BTreeMap::from(expected));
+        assert_eq!(late_cpus(&pieces, Nanos(10), Nanos(200)), 1);
     }
 }

@@ -1,10 +1,11 @@
 //! Tasks that want a CPU: real-time hogs, ordinary ones, and control groups with a quota.
 
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Pid;
 
@@ -12,6 +13,10 @@ use crate::cpu;
 
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
+/// There while a hog has its CPU.
+const HOGGED: &str = "/run/hogged";
+/// How long it may take to get it.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The priority of a hog; Linux has 1 to 99 for real-time tasks.
 const PRIORITY: i32 = 50;
 /// Real-time tasks may run that long in each second, in microseconds; -1 lifts the bound.
@@ -70,16 +75,25 @@ impl Group {
     }
 }
 
-/// Whether real-time tasks are bounded.
+/// Whether real-time tasks are bounded. The servers get theirs back first: before that Linux 6.12 counts less than
+/// nothing as given away, and refuses the bound (`dl_clear_root_domain` forgets what the servers got at boot).
 pub(crate) fn bound_real_time(bounded: bool) -> Result<()> {
-    std::fs::write(RT_RUNTIME, if bounded { RT_DEFAULT } else { "-1" }).context(RT_RUNTIME)?;
+    if bounded {
+        set_fair_servers(FAIR_DEFAULT)?;
+        return std::fs::write(RT_RUNTIME, RT_DEFAULT).context(RT_RUNTIME);
+    }
+    std::fs::write(RT_RUNTIME, "-1").context(RT_RUNTIME)?;
+    set_fair_servers("0")
+}
+
+fn set_fair_servers(runtime: &str) -> Result<()> {
     let Ok(servers) = std::fs::read_dir(FAIR_SERVERS) else {
         // Not before Linux 6.12.
         return Ok(());
     };
     for server in servers {
         let path = server?.path().join("runtime");
-        std::fs::write(&path, if bounded { FAIR_DEFAULT } else { "0" }).with_context(|| path.display().to_string())?;
+        std::fs::write(&path, runtime).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
@@ -91,7 +105,18 @@ pub(crate) fn hog(on: usize, lasts: Duration) -> Result<()> {
     let most = u64::try_from((lasts * 2).as_micros())?;
     setrlimit(Resource::RLIMIT_RTTIME, most, most)?;
     cpu::real_time(PRIORITY)?;
+    std::fs::write(HOGGED, "").context(HOGGED)?;
     spin(lasts);
+    std::fs::remove_file(HOGGED).context(HOGGED)
+}
+
+/// Waits until a hog has begun.
+pub(crate) fn hog_begun() -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while !Path::new(HOGGED).exists() {
+        ensure!(Instant::now() < end, "no hog after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     Ok(())
 }
 
@@ -101,6 +126,24 @@ pub(crate) fn spin(lasts: Duration) {
     while Instant::now() < end {
         std::hint::spin_loop();
     }
+}
+
+/// In a helper: two threads that hand a byte to and fro through pipes, on the CPU of the caller. Most of that is system
+/// calls, switches of tasks and locks.
+pub(crate) fn load_kernel(lasts: Duration) -> Result<()> {
+    let (mut from_other, mut to_me) = std::io::pipe()?;
+    let (mut from_me, mut to_other) = std::io::pipe()?;
+    let other = std::thread::spawn(move || {
+        let mut byte = [0];
+        while from_me.read(&mut byte).is_ok_and(|read| read > 0) && to_me.write_all(&byte).is_ok() {}
+    });
+    let (end, mut byte) = (Instant::now() + lasts, [0]);
+    while Instant::now() < end {
+        to_other.write_all(&byte)?;
+        from_other.read_exact(&mut byte)?;
+    }
+    drop(to_other);
+    other.join().map_err(|_| anyhow::anyhow!("the other thread panicked"))
 }
 
 /// `stress-ng` from the image.

@@ -54,7 +54,7 @@ impl Control {
         let words: Vec<&str> =
             std::iter::once(&request.command).chain(&request.arguments).map(String::as_str).collect();
         match request.command.as_str() {
-            "rt-hog" | "irqs-off" | "preempt-off" | "long-handler" | "read-disk" | "spin" => {}
+            "rt-hog" | "irqs-off" | "preempt-off" | "long-handler" | "read-disk" | "spin" | "kernel-load" => {}
             "cross-call-wait" => return self.cross_call(request),
             "stress" => {
                 let mut stress = busy::stress(request.figure(0)?, request.text(1)?, request.figure(2)?);
@@ -66,6 +66,7 @@ impl Control {
         let pid = self.jobs.start(request.number, &words)?;
         match request.command.as_str() {
             "irqs-off" | "preempt-off" | "long-handler" => kernel::begun()?,
+            "rt-hog" => busy::hog_begun()?,
             "spin" => Group::Others.join(pid)?,
             _ => {}
         }
@@ -106,6 +107,7 @@ pub(crate) fn helper(words: &[String]) -> Result<()> {
             kernel::wait_for(locked.parse()?)
         }
         ["read-disk", lasts] => disk::read_on(ms(lasts)?),
+        ["kernel-load", lasts] => busy::load_kernel(ms(lasts)?),
         ["spin", lasts] => {
             busy::spin(ms(lasts)?);
             Ok(())

@@ -156,7 +156,7 @@ fn best<'a>(
 ) -> Result<Option<(&'a History, Faults)>> {
     let mut found: Option<(&History, Faults)> = None;
     for history in histories.filter(|history| about(&history.last.verdict.subject, &expect.subject)) {
-        if history.last.verdict.class != expect.class {
+        if !expect.allows(history.last.verdict.class) {
             continue;
         }
         let faults = faults(scenario, expect, truth, history)?;
@@ -256,7 +256,7 @@ fn wrong_versions(expect: &Expect, history: &History) -> Vec<String> {
         let class = version.class;
         let name = class.name();
         let on_the_way = class == Class::Unknown || expect.meanwhile.contains(&class);
-        if class == expect.class {
+        if expect.allows(class) && class != Class::Unknown {
             if !about(&version.subject, &expect.subject) {
                 wrong.insert(format!("was about {}", listed(&version.subject)));
             }

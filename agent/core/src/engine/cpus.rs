@@ -9,7 +9,7 @@ use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{CpuStall, Evidence, Fact, StallReport};
 use crate::incident::Incident;
-use crate::own::OwnStall;
+use crate::own::{OwnStall, late_cpus};
 use crate::rules::{Case, judge};
 use crate::time::Nanos;
 
@@ -80,13 +80,22 @@ impl Engine {
         let long = case.last_length(now) >= self.settings.cpu_stall;
         // Whether the host as a whole stood still is known only when all sentinels and the agent itself have told.
         let told = case.to.is_none_or(|to| to.plus(SENTINELS_TELL) <= now);
-        if case.to.is_some() && !long || case.is_shared_out(now) || long && self.waits_for_another(case) {
-            if case.to.is_some() {
+        let nothing = case.to.is_some() && !long || case.is_shared_out(now) || long && self.waits_for_another(case);
+        if nothing || self.is_host_wide(case, now) {
+            // What is of the host as a whole is kept for a while: the agent has yet to tell that it stood still as well.
+            if case.to.is_some_and(|to| nothing || to.plus(SETTLE) <= now) {
                 self.cpus.remove(&cpu);
             }
         } else if long && case.settled() && self.pending.is_empty() && told {
             self.open_cpu(cpu, now);
         }
+    }
+
+    /// Whether the timers of all CPUs were late while this one stood still.
+    fn is_host_wide(&self, case: &CpuCase, now: Nanos) -> bool {
+        let of_cpus = case.newest().map_or(0, |look| usize::try_from(look.of_cpus).unwrap_or(usize::MAX));
+        let (from, to) = case.last(now);
+        of_cpus > 1 && late_cpus(&self.recent, from, to) >= of_cpus
     }
 
     fn open_cpu(&mut self, cpu: u32, now: Nanos) {

@@ -82,7 +82,7 @@ impl Engine {
         stalled.iter().for_each(|cpu| self.note_probes(*cpu));
         if self.is_of_all_cpus(&stall, &stalled) {
             stall.cpus = stalled.iter().filter_map(|cpu| self.take_cpu(*cpu)).collect();
-        } else if !stalled.is_empty() || self.follows_a_cpu(&stall) {
+        } else if stall.all_timers_dead() != Some(true) && (!stalled.is_empty() || self.follows_a_cpu(&stall)) {
             // The agent stood still since its CPU did, until it was moved: the CPU is the incident.
             return;
         }

@@ -53,6 +53,9 @@ fn starved(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     if waited < MOST {
         return Opinion::RuledOut(format!("the agent waited for a CPU only {} of the time", percent(waited)));
     }
+    if stall.all_timers_dead() == Some(true) {
+        return Opinion::RuledOut("no CPU took a timer interrupt: none ran anything".into());
+    }
     if busy < BUSY {
         return Opinion::RuledOut(format!("the CPUs were idle {} of the time", percent(1.0 - busy)));
     }

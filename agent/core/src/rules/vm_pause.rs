@@ -46,7 +46,7 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
 fn all_stood(me: &str, stall: &OwnStall, length: &str) -> Opinion {
     let masked = || stall.cpus.iter().filter_map(|cpu| cpu.landed()?.kept_masked());
     let unmasked = masked().any(|masked| !masked);
-    if stall.cpus.len() == 1 && !unmasked {
+    if stall.cpu_count() == 1 && !unmasked {
         return Opinion::CannotTell("there is one CPU only, which may have had its interrupts off".into());
     }
     if !unmasked && masked().any(|masked| masked) {
@@ -54,7 +54,7 @@ fn all_stood(me: &str, stall: &OwnStall, length: &str) -> Opinion {
             "the CPUs had just enabled interrupts: the kernel itself may have held them".into(),
         );
     }
-    let summary = format!("{me} as a whole stood still for {length}: none of its {} CPUs ran", stall.cpus.len());
+    let summary = format!("{me} as a whole stood still for {length}: none of its {} CPUs ran", stall.cpu_count());
     paused(if unmasked { 0.93 } else { 0.8 }, me, ClockState::RanOn, summary)
 }
 

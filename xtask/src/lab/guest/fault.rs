@@ -68,6 +68,7 @@ impl Faults {
             GuestStep::NetemOff(_) => run(guest, "tc qdisc del dev eth0 root").map(at_once),
             GuestStep::AgentQuota(quota) => self::quota(guest, quota, "agent", stop),
             GuestStep::OthersQuota(quota) => others_quota(guest, quota, stop),
+            GuestStep::KernelLoad(load) => kernel_load(guest, load, stop),
             GuestStep::Stress(stress) => self::stress(guest, stress, stop),
             GuestStep::DiskStall(stall) => disk_stall(guest, stall, stop),
         }
@@ -255,6 +256,15 @@ fn quota(guest: &Arc<Guest>, quota: &Quota, group: &'static str, stop: &Stop) ->
 fn others_quota(guest: &Arc<Guest>, quota: &Quota, stop: &Stop) -> Result<Done> {
     guest.begin(0, &format!("spin {}", (quota.lasts + BEYOND).as_millis()))?;
     self::quota(guest, quota, "others", stop)
+}
+
+fn kernel_load(guest: &Arc<Guest>, load: &Stall, stop: &Stop) -> Result<Done> {
+    let command = format!("kernel-load {}", load.lasts.as_millis());
+    let (moment, (number, _)) = Moment::of(|| guest.begin(load.cpu, &command))?;
+    // Requests are served elsewhere from now on.
+    settle(guest, other(load.cpu))?;
+    must_spin(guest.pid, thread_of(guest, load.cpu)?, stop)?;
+    Ok((moment, vec![until_done(guest, number, load.lasts, stop)?]))
 }
 
 fn stress(guest: &Arc<Guest>, stress: &Stress, stop: &Stop) -> Result<Done> {

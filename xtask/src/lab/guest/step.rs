@@ -61,6 +61,8 @@ pub(crate) enum GuestStep {
     AgentQuota(Quota),
     /// A busy task that is not the agent gets a part of a CPU.
     OthersQuota(Quota),
+    /// Two tasks on a CPU that wake each other as fast as they can: most of its time goes to the kernel.
+    KernelLoad(Stall),
     /// `stress-ng`.
     Stress(Stress),
     /// The disk does not answer while a task reads from it.
@@ -175,7 +177,7 @@ pub(crate) struct DiskStall {
 
 impl GuestStep {
     /// By which steps are told from those that other hosts have, too.
-    pub(crate) const NAMES: [&str; 21] = [
+    pub(crate) const NAMES: [&str; 22] = [
         "timer-mask",
         "timer-unmask",
         "vcpu-freeze",
@@ -195,6 +197,7 @@ impl GuestStep {
         "netem-off",
         "agent-quota",
         "others-quota",
+        "kernel-load",
         "stress",
         "disk-stall",
     ];
@@ -210,6 +213,7 @@ impl GuestStep {
             Self::IrqsOff(stall) | Self::PreemptOff(stall) | Self::LongHandler(stall) | Self::CrossCallWait(stall) => {
                 &stall.host
             }
+            Self::KernelLoad(load) => &load.host,
             Self::Netem(netem) => &netem.host,
             Self::AgentQuota(quota) | Self::OthersQuota(quota) => &quota.host,
             Self::Stress(stress) => &stress.host,
@@ -253,6 +257,7 @@ impl GuestStep {
                 Some(stall.cpu)
             }
             Self::RtHog(hog) => Some(hog.cpu),
+            Self::KernelLoad(load) => Some(load.cpu),
             _ => None,
         }
     }
@@ -262,6 +267,7 @@ impl GuestStep {
         match self {
             Self::VcpuThrottle(throttle) => Some(throttle.lasts),
             Self::RtHog(hog) => Some(hog.lasts),
+            Self::KernelLoad(load) => Some(load.lasts),
             Self::IrqsOff(stall) | Self::PreemptOff(stall) | Self::LongHandler(stall) | Self::CrossCallWait(stall) => {
                 Some(stall.lasts)
             }

@@ -274,6 +274,36 @@ fn sentinels_that_tell_one_after_another_tell_of_one_pause() {
 }
 
 #[test]
+fn a_machine_that_is_run_a_tenth_of_the_time_is_paused_again_and_again() {
+    let mut fleet = Fleet::new(2);
+    for _ in 0..5 {
+        let from = fleet.clock("b");
+        fleet.pause("b");
+        fleet.run(0.9);
+        fleet.host("b").late = AgentLate {
+            cpus_watched: 2,
+            waited_ns: Some(800_000_000),
+            busy: Some(1.0),
+            timers_watched: true,
+            ..AgentLate::default()
+        };
+        fleet.resume("b");
+        let to = fleet.clock("b");
+        for cpu in 0..2 {
+            fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
+        }
+        Stall { cpu: 1, from, look: nothing() }.end(&mut fleet, None);
+        fleet.run(0.1);
+    }
+    fleet.run(4.0);
+    let incident = fleet.host("b").incident();
+    assert_eq!((incident.verdict.class, incident.occurrences), (Class::VmPause, 5));
+    assert_eq!(incident.verdict.detail.clock, Some(ClockState::RanOn));
+    assert!(ruled_out(&incident, Class::CpuSaturation) && ruled_out(&incident, Class::AgentStall));
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::VmPause);
+}
+
+#[test]
 fn an_agent_that_was_stopped_is_no_pause_though_all_sentinels_are_late() {
     let mut fleet = Fleet::new(2);
     let late = AgentLate { continued: true, ..AgentLate::default() };
