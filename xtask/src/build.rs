@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::packages::{self, Need, PROBE_PACKAGES};
 use crate::process;
@@ -89,12 +89,33 @@ pub(crate) fn first_process() -> Result<PathBuf> {
     link_statically(cargo, &target_dir, GUEST)
 }
 
+/// Builds the tests of the probes with the probes inside, statically; the path of the program.
+///
+/// # Errors
+/// Where they cannot be built.
+pub(crate) fn probe_tests() -> Result<PathBuf> {
+    let mut cargo = cargo();
+    cargo.current_dir(root()).env("LACUNA_PROBES", probes()?).env("RUSTFLAGS", static_flags());
+    cargo.args(["test", "--release", "--no-run", "--package", "lacuna", "--test", "probes"]);
+    cargo.args(["--message-format", "json", "--target", &host_target(), "--target-dir"]).arg(root().join("target"));
+    let messages = crate::sh::output(&mut cargo, "")?;
+    let program = messages.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message["executable"].as_str()?))
+    });
+    program.last().context("cargo did not say where it left the tests of the probes")
+}
+
 /// With the target named, build scripts and procedural macros are not linked statically, which they could not be.
 fn link_statically(mut cargo: Command, target_dir: &Path, name: &str) -> Result<PathBuf> {
-    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let target = host_target();
     cargo.args(["--target", &target]).env("RUSTFLAGS", static_flags());
     process::run(&mut cargo)?;
     binary(target_dir.join(target).join("release"), name)
+}
+
+fn host_target() -> String {
+    format!("{}-unknown-linux-gnu", env::consts::ARCH)
 }
 
 fn static_flags() -> OsString {

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod fuzz;
+mod hooks;
 mod lab;
 mod lint;
 mod packages;
@@ -33,6 +34,8 @@ enum Command {
     Lab(lab::Args),
     /// Shows four stalls that look alike from outside, in a virtual machine, and the four verdicts.
     Demo(demo::Args),
+    /// Runs the tests of the probes on every kernel of the lab, and compares the README's table of hooks.
+    Hooks(hooks::Args),
     /// Measures Lacuna beside other programs.
     Bench(bench::Args),
     /// Format and clippy, warnings denied.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Hooks(args) => hooks::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lint => lint::run(),
         Command::Fuzz(args) => fuzz::run(&args),

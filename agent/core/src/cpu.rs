@@ -207,6 +207,15 @@ impl CpuCase {
         self.timer_dead() == Some(false) && rate >= SHARED_OUT
     }
 
+    /// Whether its timer worked and only the agent's thread was held: its quota was used up, or the CPU idled meanwhile.
+    #[must_use]
+    pub fn holds_the_agent_only(&self, now: Nanos) -> bool {
+        let throttled = self.share(|look| look.throttled_ns, now).is_some_and(|share| share >= MOST_OF_IT);
+        let idles = self.during.as_ref().filter(|_| self.looked_at > self.since).and_then(|look| look.running.as_ref());
+        let idles = self.settled() && idles.is_some_and(|running| running.tid == 0);
+        self.timer_dead() == Some(false) && (throttled || idles)
+    }
+
     /// The part of the stall that `of` explains, from 0 to 1; absent where that was not measured.
     #[must_use]
     pub fn share(&self, of: impl Fn(&CpuStall) -> Option<u64>, now: Nanos) -> Option<f64> {

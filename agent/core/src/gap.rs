@@ -61,6 +61,8 @@ pub struct Gap {
     pub quiet: Duration,
     /// Whether the peer's kernel answers.
     pub kernel: Kernel,
+    /// For how long of its silence the peer's kernel has answered promptly.
+    pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
     pub port_unreachable: bool,
     /// What others say.
@@ -113,6 +115,7 @@ impl Gap {
             unsent: Duration::ZERO,
             quiet: Duration::ZERO,
             kernel: Kernel::Unknown,
+            kernel_answers_for: Duration::ZERO,
             port_unreachable: false,
             witnesses: Vec::new(),
             account: None,
@@ -231,6 +234,7 @@ impl Gap {
     pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos) {
         if self.silent {
             self.kernel = peer.echo.kernel(self.silent_since, now);
+            self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
             self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
         }
         for witness in witnesses {

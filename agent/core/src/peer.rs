@@ -110,6 +110,8 @@ pub struct EchoTrack {
     unanswered_since: Option<Nanos>,
     /// When the requests left that were not answered yet, oldest first; at most a few are of interest.
     unanswered: VecDeque<Nanos>,
+    /// Since when answers have come promptly, one after another, and when the last of these came.
+    prompt: Option<(Nanos, Nanos)>,
 }
 
 /// Unanswered requests that are remembered.
@@ -118,6 +120,9 @@ const ECHO_WINDOW: usize = 16;
 const ECHO_MEMORY: Duration = Duration::from_secs(10);
 /// How long an answer may take before its lack counts. Private networks answer within a few milliseconds.
 const ECHO_PATIENCE: Duration = Duration::from_millis(80);
+
+/// An answer that took longer had waited, for the kernel or on the way.
+const ECHO_PROMPT: Duration = Duration::from_millis(500);
 
 /// A kernel that answered during a silence answers no more when it has not for this long.
 const ECHO_LAPSE: Duration = Duration::from_secs(2);
@@ -140,6 +145,17 @@ impl EchoTrack {
         self.last_answered_request = self.last_answered_request.max(Some(sent_at));
         self.unanswered.retain(|unanswered| *unanswered > sent_at);
         self.unanswered_since = self.unanswered.front().copied();
+        let goes_on = self.prompt.filter(|(_, last)| last.plus(ECHO_LAPSE) >= at);
+        let prompt = at.since(sent_at) < ECHO_PROMPT;
+        self.prompt = prompt.then(|| (goes_on.map_or(at, |(since, _)| since), at));
+    }
+
+    /// For how long after `since` the kernel has answered promptly, at `now`. What waited and is answered in a burst, once
+    /// the host goes on, was not answered before.
+    #[must_use]
+    pub fn answers_for(&self, since: Nanos, now: Nanos) -> Duration {
+        let prompt = self.prompt.filter(|(_, last)| last.plus(ECHO_LAPSE) >= now);
+        prompt.map_or(Duration::ZERO, |(first, _)| now.since(first.max(since)))
     }
 
     /// Whether the kernel answers requests that left after `since`, judged at `now`.

@@ -17,6 +17,9 @@ use crate::{apic, cpu, disk, kernel};
 /// For how long the timer of a CPU is watched, to see whether it ticks: some idle CPU ticks but a few times a second.
 const WATCHED: Duration = Duration::from_millis(300);
 
+/// What the last program printed that was to be logged.
+const LOG: &str = "/run/log";
+
 /// What the guest does.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
@@ -56,6 +59,10 @@ impl Control {
         match request.command.as_str() {
             "rt-hog" | "irqs-off" | "preempt-off" | "long-handler" | "read-disk" | "spin" | "kernel-load" => {}
             "cross-call-wait" => return self.cross_call(request),
+            "log" => {
+                self.jobs.start_anywhere(request.number, &mut logged(request)?)?;
+                return Ok(String::new());
+            }
             "stress" => {
                 let mut stress = busy::stress(request.figure(0)?, request.text(1)?, request.figure(2)?);
                 self.jobs.start_anywhere(request.number, &mut stress)?;
@@ -150,6 +157,15 @@ fn unlimit(group: Group) -> Result<String> {
     group.limit(None, 100_000)?;
     let (times, us) = group.throttled()?;
     Ok(format!("{times} {us}"))
+}
+
+/// `log <program> <arguments…>`: what it prints goes to [`LOG`].
+fn logged(request: &Request) -> Result<std::process::Command> {
+    let log = std::fs::File::create(LOG).context(LOG)?;
+    let mut command = std::process::Command::new(request.text(0)?);
+    command.args(request.arguments.iter().skip(1)).stdin(std::process::Stdio::null());
+    command.stdout(log.try_clone()?).stderr(log);
+    Ok(command)
 }
 
 fn busybox(words: &[String]) -> std::process::Command {

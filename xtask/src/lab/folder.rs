@@ -41,6 +41,19 @@ impl Folder {
         &self.path
     }
 
+    /// Removes what a run left in it.
+    pub(crate) fn empty(&self) -> Result<()> {
+        for entry in std::fs::read_dir(&self.path)? {
+            let path = entry?.path();
+            match path.is_dir() {
+                true => remove(&path)?,
+                false if path.file_name().is_some_and(|name| name == OWNER) => {}
+                false => std::fs::remove_file(&path)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves it there, until a runner starts after this one has ended.
     pub(crate) fn keep(mut self) -> PathBuf {
         self.kept = true;

@@ -262,7 +262,7 @@ fn wrong_versions(expect: &Expect, history: &History) -> Vec<String> {
             }
         } else if !on_the_way {
             wrong.insert(format!("was {name}"));
-        } else if !version.provisional {
+        } else if !version.provisional && !expect.allows(class) {
             wrong.insert(format!("was {name} and not called provisional"));
         }
     }

@@ -34,6 +34,9 @@ use self::scenario::Scenario;
 use crate::stop::Stop;
 use crate::{build, prepare};
 
+/// What is told of such a run.
+const EMULATOR_ERRED: &str = "the emulator ran a breakpoint in a guest's kernel that was gone already; once more";
+
 /// Arguments of `cargo xtask lab`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
@@ -249,8 +252,14 @@ fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {
     let started = Instant::now();
     let scenario = &turn.scenario;
     let folder = Folder::create(&turn.name())?;
-    let judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());
+    let mut judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());
     setting.stop.check()?;
+    if scenario.has_guests() && guest::emulator_erred(folder.path())? {
+        eprintln!("{}: {EMULATOR_ERRED}", turn.name());
+        folder.empty()?;
+        judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());
+        setting.stop.check()?;
+    }
     let (passed, reached, problems, excused) = match judged {
         Ok(judged) => {
             let passed = judged.passed();

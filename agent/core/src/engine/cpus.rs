@@ -80,7 +80,9 @@ impl Engine {
         let long = case.last_length(now) >= self.settings.cpu_stall;
         // Whether the host as a whole stood still is known only when all sentinels and the agent itself have told.
         let told = case.to.is_none_or(|to| to.plus(SENTINELS_TELL) <= now);
-        let nothing = case.to.is_some() && !long || case.is_shared_out(now) || long && self.waits_for_another(case);
+        let short = case.to.is_some() && !long;
+        let busy_or_held = case.is_shared_out(now) || case.holds_the_agent_only(now);
+        let nothing = short || busy_or_held || long && self.waits_for_another(case);
         if nothing || self.is_host_wide(case, now) {
             // What is of the host as a whole is kept for a while: the agent has yet to tell that it stood still as well.
             if case.to.is_some_and(|to| nothing || to.plus(SETTLE) <= now) {

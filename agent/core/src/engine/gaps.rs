@@ -257,7 +257,8 @@ impl Engine {
     fn is_told_of_another(&self, name: &str, document: &Incident) -> bool {
         let Some(Tracked { gap, said: None, joined, .. }) = self.gaps.get(name) else { return false };
         let open = document.state == State::Open;
-        let alike = |class: Class| class == Class::HypervisorStall || class == Class::Unknown && open;
+        let may_become = |class: Class| matches!(class, Class::Unknown | Class::VmPause);
+        let alike = |class: Class| class == Class::HypervisorStall || may_become(class) && open;
         if *joined || !alike(document.verdict.class) {
             return alike(document.verdict.class);
         }

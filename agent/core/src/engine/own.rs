@@ -125,7 +125,9 @@ impl Engine {
         let (from, to) = (known.stall.from, known.stall.to);
         known.stall.neighbours =
             self.hypervisor().map(|label| self.neighbours(label, "", from, to)).unwrap_or_default();
-        let closed = to.plus(SETTLE) <= now;
+        // What came soon after may not be judged yet: an agent that is throttled is late with that, too.
+        let goes_on = self.pending.iter().any(|stall| stall.from <= to.plus(SETTLE));
+        let closed = to.plus(SETTLE) <= now && !goes_on;
         self.say_own(&mut known, closed);
         if !closed {
             self.own = Some(known);

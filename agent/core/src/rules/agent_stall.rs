@@ -2,9 +2,11 @@
 //!
 //! Of a peer. Confirms: its own account once it is back; its kernel's word that nobody listens on the port; a new
 //! agent on the same boot. While it is silent an answering kernel alone is not enough (a filter may drop just the
-//! heartbeats): it takes another host that does not hear it either.
+//! heartbeats, a CPU may stand still that the agent is on): it takes another host that does not hear it either, and time.
 //! Of this host. Confirms: a SIGCONT, a throttled cgroup; or that the thread neither waited for a CPU nor lost it
 //! to the hypervisor while the kernel's timers were on time. Rules out: steal, late timers, waiting for a CPU.
+
+use std::time::Duration;
 
 use super::{Case, Context, Opinion, account, holds_with, host, percent, sent_all_along, time, told_otherwise};
 use crate::cpu::CpuCase;
@@ -15,6 +17,9 @@ use crate::peer::Kernel;
 
 /// A cause counts when it explains at least this part of the stall.
 const MOST: f64 = 0.5;
+
+/// The kernel must have answered for so long while the agent did not: CPUs and hypervisors stall for seconds.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
@@ -76,6 +81,9 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     let others: Vec<_> = gap.witnesses.iter().filter(|witness| !witness.hears).map(|w| w.name.as_str()).collect();
     match gap.kernel {
         Kernel::Silent => Opinion::RuledOut(format!("the kernel of {peer} does not answer either")),
+        Kernel::Answers if gap.kernel_answers_for < SILENT_FOR => Opinion::CannotTell(format!(
+            "the kernel of {peer} answers and its agent does not; a CPU of it that stands still looks the same"
+        )),
         Kernel::Answers if others.len() == gap.witnesses.len() && !others.is_empty() => {
             let summary = format!(
                 "the agent of {peer} is silent to {} and {} for {}, while its kernel answers",

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::cgroup::Group;
 use super::step::{DiskStall, GuestStep, Netem, OnCpu, Quota, RtHog, Stall, Stress, Throttle, part};
-use super::threads::must_spin;
+use super::threads::{must_spin, runs};
 use super::vm::{CPUS, Guest};
 use crate::lab::clock::Moment;
 use crate::lab::helper::Helper;
@@ -45,7 +45,7 @@ impl Faults {
             GuestStep::TimerMask(on) => timer(guest, on, "timer-mask", stop),
             GuestStep::TimerUnmask(on) => timer(guest, on, "timer-unmask", stop),
             GuestStep::VcpuFreeze(on) => self.freeze(guest, on, stop),
-            GuestStep::VcpuThaw(on) => self.thaw(guest, on),
+            GuestStep::VcpuThaw(on) => self.thaw(guest, on, stop),
             GuestStep::VmPause(_) => switch(guest, "stop", "paused"),
             GuestStep::VmResume(_) => switch(guest, "cont", "running"),
             GuestStep::VmStop(_) => guest.stop_emulator(true).map(at_once),
@@ -99,10 +99,11 @@ impl Faults {
         bail!("whenever CPU {} of {} stood still, so did the whole of it ({TRIES} tries)", on.cpu, on.host);
     }
 
-    fn thaw(&mut self, guest: &Arc<Guest>, on: &OnCpu) -> Result<Done> {
+    fn thaw(&mut self, guest: &Arc<Guest>, on: &OnCpu, stop: &Stop) -> Result<Done> {
         let group = self.frozen.remove(&(on.host.clone(), on.cpu));
         let group = group.with_context(|| format!("CPU {} of {} is not frozen", on.cpu, on.host))?;
-        let rest_ran = guest.answers(other(on.cpu), SOON);
+        // What runs on the other CPU may wait for this one by now; but it does so on a CPU that is run.
+        let rest_ran = guest.emulator_answers(SOON) && runs(guest.pid, thread_of(guest, other(on.cpu))?, stop)?;
         let (moment, ()) = Moment::of(|| group.freeze(false))?;
         ensure!(rest_ran, "not only CPU {} of {} stood still in the end, but the whole of it", on.cpu, on.host);
         Ok((moment, Vec::new()))
@@ -195,8 +196,10 @@ fn vcpu_throttle(guest: &Arc<Guest>, throttle: &Throttle, stop: &Stop) -> Result
     Ok((moment, vec![helper]))
 }
 
+/// Beside an ordinary busy task, which takes whatever is kept for others: one that wants little would not be kept waiting.
 fn rt_hog(guest: &Arc<Guest>, hog: &RtHog, stop: &Stop) -> Result<Done> {
     let server = other(hog.cpu);
+    guest.begin(hog.cpu, &format!("spin {}", (hog.lasts + BEYOND).as_millis()))?;
     settle(guest, server)?;
     if !hog.throttled {
         guest.request(server, "real-time unbounded")?;

@@ -113,6 +113,13 @@ impl WaitsWatch {
     }
 }
 
+/// Whether that thread runs at all within a moment, as that of a CPU does which ticks.
+pub(crate) fn runs(process: u32, thread: u32, stop: &Stop) -> Result<bool> {
+    let read = || Schedule::read(Path::new("/"), process, thread);
+    let before = read()?;
+    stop.wait_for(WATCHED, || read().is_ok_and(|now| now.since(before).run > 0))
+}
+
 /// Watches that thread for a moment: an error where it sleeps, as that of an idle CPU does.
 pub(crate) fn must_spin(process: u32, thread: u32, stop: &Stop) -> Result<()> {
     let started = Instant::now();

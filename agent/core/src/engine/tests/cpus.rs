@@ -201,6 +201,48 @@ fn a_cpu_that_is_shared_out_is_no_stall() {
 }
 
 #[test]
+fn an_agent_that_is_throttled_again_and_again_is_one_stall_and_none_of_a_cpu() {
+    let mut fleet = Fleet::new(2);
+    for _ in 0..3 {
+        let from = fleet.clock("b");
+        fleet.pause("b");
+        fleet.run(2.9);
+        fleet.host("b").late = AgentLate {
+            cpus_watched: 2,
+            throttled_ns: Some(2_900_000_000),
+            waited_ns: Some(2_900_000_000),
+            busy: Some(0.1),
+            timers_watched: true,
+            ..AgentLate::default()
+        };
+        fleet.resume("b");
+        let to = fleet.clock("b");
+        for cpu in 0..2 {
+            let over = CpuStall { cpu, of_cpus: 2, over: true, timer_at: Some(to), ..CpuStall::default() };
+            let stall = CpuStall { throttled_ns: Some(nanos(to.since(from))), ..over };
+            fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(stall))));
+        }
+        fleet.run(0.1);
+    }
+    fleet.run(4.0);
+    let incident = fleet.host("b").incident();
+    assert_eq!((incident.verdict.class, incident.occurrences), (Class::AgentStall, 3));
+    let told = fleet.host("a").incident();
+    assert_eq!((told.verdict.class, told.verdict.detail.state), (Class::AgentStall, Some(AgentState::Throttled)));
+}
+
+#[test]
+fn a_cpu_that_idles_while_the_agents_thread_is_held_is_no_stall_of_it() {
+    let mut fleet = Fleet::new(2);
+    let running = Some(Running { tid: 0, comm: "idle".into(), policy: None });
+    let stall = Stall::begin(&mut fleet, 1, CpuStall { timer_at: TICKS, running, ..nothing() });
+    stall.go_on(&mut fleet, 3.0);
+    stall.end(&mut fleet, None);
+    fleet.run(3.0);
+    assert_eq!(fleet.host("b").seen, []);
+}
+
+#[test]
 fn short_stalls_are_no_incident_and_repeated_ones_are_one() {
     let mut fleet = Fleet::new(2);
     let stall = Stall::begin(&mut fleet, 1, CpuStall { timer_at: TICKS, ..nothing() });
