@@ -15,6 +15,8 @@ const SAME_MOMENT: Duration = Duration::from_millis(10);
 const COMES_BACK: Duration = Duration::from_millis(500);
 /// More switches a second than this are a CPU that is shared out; a stall has next to none.
 const SHARED_OUT: f64 = 10.0;
+/// So much time in ticks of 4 or 10 ms tells how it was spent.
+const TICKS_THAT_TELL: Duration = Duration::from_millis(250);
 /// A late timer explains a stall where it was late for this part of it.
 const MOST_OF_IT: f64 = 0.8;
 
@@ -43,6 +45,8 @@ pub struct CpuCase {
     looks: u32,
     /// When the last of these was.
     looked_at: Nanos,
+    /// At how many looks at the present occurrence it had done something.
+    signs_of_life: u32,
     /// Begin of the present occurrence.
     since: Nanos,
     /// What the incident cites beyond its own looks.
@@ -65,6 +69,7 @@ impl CpuCase {
             waiting: Vec::new(),
             looks: 0,
             looked_at: from,
+            signs_of_life: 0,
             since: from,
             citations: Citations::default(),
         }
@@ -75,6 +80,7 @@ impl CpuCase {
         if self.to.is_some_and(|ended| from >= ended) {
             self.occurrences += 1;
             self.since = from;
+            self.signs_of_life = 0;
         }
         if stall.over {
             self.to = Some(to);
@@ -86,6 +92,7 @@ impl CpuCase {
             }
             self.looks += 1;
             self.looked_at = to;
+            self.signs_of_life += u32::from(did_something(&stall));
             // A sample of the stack is not taken at every look.
             let landed = stall.landed.clone().or_else(|| self.during.take().and_then(|before| before.landed));
             self.during = Some(CpuStall { landed, ..stall });
@@ -150,19 +157,18 @@ impl CpuCase {
     }
 
     /// Whether it did anything at all meanwhile: took another interrupt, switched tasks, answered a poke; absent where
-    /// nobody looked.
+    /// nobody looked, or where it showed at one look only: then it may be about to go on.
     #[must_use]
     pub fn alive(&self) -> Option<bool> {
         // Entering the handler that it never left is no sign of life, though it counts as an interrupt.
         if self.landed().is_some() || self.handler().is_some() {
             return Some(false);
         }
-        let look = self.during.as_ref()?;
-        let moved = [look.interrupts, look.switches].map(|count| count.map(|count| count > 0));
-        if look.poke == Some(Poke::Answered) || moved.contains(&Some(true)) {
-            return Some(true);
+        match self.signs_of_life {
+            0 => (self.during.as_ref()?.poke == Some(Poke::Unanswered) && self.looks >= 2).then_some(false),
+            1 => None,
+            _ => Some(true),
         }
-        (look.poke == Some(Poke::Unanswered) && self.looks >= 2).then_some(false)
     }
 
     /// Whether the sentinel ran because it was poked.
@@ -216,6 +222,18 @@ impl CpuCase {
         self.timer_dead() == Some(false) && (throttled || idles)
     }
 
+    /// Of the time that it spent by its own ticks, the part in user mode, from 0 to 1; absent where that was not measured,
+    /// or where there are too few of them to tell.
+    #[must_use]
+    pub fn user_part(&self, now: Nanos) -> Option<f64> {
+        let figures = |look: &CpuStall| Some((look.user_ns?, look.system_ns?));
+        let newest = [self.after.as_ref(), self.during.as_ref()].into_iter().flatten().find_map(figures);
+        let (user, system) = newest?;
+        let spent = Duration::from_nanos(user.saturating_add(system));
+        let enough = spent >= TICKS_THAT_TELL && spent >= self.last_length(now) / 2;
+        enough.then(|| user as f64 / user.saturating_add(system) as f64)
+    }
+
     /// The part of the stall that `of` explains, from 0 to 1; absent where that was not measured.
     #[must_use]
     pub fn share(&self, of: impl Fn(&CpuStall) -> Option<u64>, now: Nanos) -> Option<f64> {
@@ -241,4 +259,10 @@ impl CpuCase {
         all.extend_from_slice(self.citations.parts().0);
         all
     }
+}
+
+/// Whether a CPU did anything, by a look at it.
+fn did_something(look: &CpuStall) -> bool {
+    let moved = [look.interrupts, look.switches].into_iter().flatten().any(|count| count > 0);
+    moved || look.poke == Some(Poke::Answered)
 }

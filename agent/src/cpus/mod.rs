@@ -162,7 +162,9 @@ impl CpuWatch {
             let Some(overdue) = overdue(look.due, now).filter(|_| !look.displaced) else {
                 self.first.remove(&cpu);
                 self.sentinels[place].forget_pokes();
-                self.before.insert(cpu, of_cpu);
+                if !reading.is_late(now) {
+                    self.before.insert(cpu, of_cpu);
+                }
                 continue;
             };
             avoid.extend((overdue >= AVOID).then_some(cpu));

@@ -165,7 +165,7 @@ impl Driver {
             let watched = self.parts.cpus.watched();
             seen.push(self.parts.own.late(&self.config.host, due, now, watched, &reading));
         }
-        self.parts.own.begin_turn(reading);
+        self.parts.own.begin_turn(now, reading);
         seen.extend(self.parts.io.look(&self.config.host, now, self.parts.own.blocked()));
         if slow {
             self.parts.cpus.follow_topology();

@@ -15,6 +15,8 @@ use crate::host::stat::{CpuTime, Stat, TICK_NS, most_stolen, shares};
 use crate::host::{self, HostFiles};
 use crate::shared::CpuStatus;
 
+/// Reading takes no longer than this where nothing holds it up.
+const HELD_UP: Duration = Duration::from_millis(50);
 /// The handler of SIGCONT runs on another thread; after a long stall it gets this long to have run.
 const HANDLER_GRACE: Duration = Duration::from_millis(2);
 
@@ -25,8 +27,20 @@ pub struct TurnReading {
     pub stat: Option<Stat>,
     /// For how long the agent's control group was throttled.
     pub throttled_ns: Option<u64>,
-    waited_ns: Option<u64>,
+    /// How long the driver's thread ran, and how long it waited for a CPU.
+    thread_ns: Option<(u64, u64)>,
     suspended: Duration,
+    /// When all of it had been read.
+    taken: Nanos,
+}
+
+impl TurnReading {
+    /// Whether the turn that began at `now` was held up before this was read: then it does not tell how things stood at
+    /// its begin.
+    #[must_use]
+    pub fn is_late(&self, now: Nanos) -> bool {
+        self.taken.since(now) >= HELD_UP
+    }
 }
 
 /// A reading of what the whole machine did.
@@ -78,8 +92,8 @@ impl OwnWatch {
     /// Takes the first readings; on the driver's own thread, since it is this thread that is accounted for.
     pub fn begin(&mut self) {
         self.second = self.machine();
-        let reading = self.read();
-        self.begin_turn(reading);
+        let (now, reading) = (clock::boot(), self.read());
+        self.begin_turn(now, reading);
         self.end_of_turn();
     }
 
@@ -89,13 +103,18 @@ impl OwnWatch {
         TurnReading {
             stat: self.files.stat(),
             throttled_ns: self.files.throttled_ns(),
-            waited_ns: self.files.thread_waited_ns(),
+            thread_ns: self.files.thread_ran_and_waited_ns(),
             suspended: clock::suspended(),
+            taken: clock::boot(),
         }
     }
 
-    /// Takes the reading that the next lateness is measured from.
-    pub fn begin_turn(&mut self, reading: TurnReading) {
+    /// Takes the reading that the next lateness is measured from, in the turn that began at `now`. One that came late
+    /// would hide what held this turn up.
+    pub fn begin_turn(&mut self, now: Nanos, reading: TurnReading) {
+        if reading.is_late(now) {
+            return;
+        }
         self.turn = reading;
         // A SIGCONT that stopped nothing for long explains nothing that comes later.
         self.continued.store(false, Ordering::Relaxed);
@@ -120,7 +139,8 @@ impl OwnWatch {
         }
         let delta = since(reading.stat.as_ref(), self.turn.stat.as_ref());
         let late = AgentLate {
-            waited_ns: grown(reading.waited_ns, self.turn.waited_ns),
+            ran_ns: grown(reading.thread_ns.map(|(ran, _)| ran), self.turn.thread_ns.map(|(ran, _)| ran)),
+            waited_ns: grown(reading.thread_ns.map(|(_, wait)| wait), self.turn.thread_ns.map(|(_, wait)| wait)),
             throttled_ns: grown(reading.throttled_ns, self.turn.throttled_ns),
             continued: self.continued.swap(false, Ordering::Relaxed),
             steal: delta.as_deref().and_then(|delta| most_stolen(delta, &[self.cpu, own_cpu()])),
@@ -253,6 +273,18 @@ mod tests {
         watch.end_of_turn();
         let told = late(&mut watch);
         assert_eq!((told.waited_ns, told.continued), (Some(4_000), true));
+    }
+
+    #[test]
+    fn a_reading_that_came_late_hides_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), 1_000, 100, 10);
+        let mut watch = OwnWatch::new(HostFiles::below(root.path()), Arc::default(), true);
+        watch.begin();
+        write(root.path(), 5_000, 120, 30);
+        let reading = watch.read();
+        watch.begin_turn(reading.taken.minus(Duration::from_secs(4)), reading);
+        assert_eq!(late(&mut watch).waited_ns, Some(4_000));
     }
 
     #[test]

@@ -157,6 +157,7 @@ fn agent_late(host: &str, took: &str, late: &AgentLate) -> String {
     let share = |busy: f64| format!("the CPUs were {:.0} % busy", busy * 100.0);
     let parts = [
         late.waited_ns.map(|ns| format!("{} of it waiting for a CPU", nanos(ns))),
+        late.ran_ns.map(|ns| format!("{} of it running", nanos(ns))),
         late.throttled_ns.filter(|ns| *ns > 0).map(|ns| format!("{} throttled by its quota", nanos(ns))),
         late.continued.then(|| "it was stopped and let go on".to_owned()),
         late.steal.map(|(cpu, ns)| format!("the hypervisor took {} from CPU {cpu}", nanos(ns))),

@@ -48,10 +48,15 @@ fn judge(landing: &RawLanding, names: &[Option<String>]) -> Landed {
     let begin = entry + 1;
     let interrupted = names.get(begin..).unwrap_or_default();
     let place = place(interrupted);
-    let code = landing.code.get(begin).filter(|_| place == Place::Kernel);
+    let code = |frame: usize| landing.code.get(frame).filter(|_| place == Place::Kernel);
+    let innermost = interrupted.first().and_then(Option::as_deref);
     Landed {
         place,
-        just_enabled: code.and_then(|code| just_enabled(code, interrupted.first()?.as_deref()?)),
+        just_enabled: match innermost {
+            Some(function) if function.ends_with("+0x0") => code(begin + 1).and_then(was_called_just_after_enabling),
+            Some(function) => code(begin).and_then(|code| just_enabled(code, function)),
+            None => None,
+        },
         stack: stack(landing.frames.get(begin..).unwrap_or_default(), interrupted),
     }
 }
@@ -90,7 +95,7 @@ fn just_enabled(code: &[u8; CODE_BYTES], function: &str) -> Option<bool> {
     }
     let known = code.iter().any(|byte| *byte != 0) && cfg!(target_arch = "x86_64");
     // The instruction after `sti` may have been a return or a call; then the code around tells nothing.
-    let has_jumped = function.contains("return_thunk") || function.ends_with("+0x0") || is_after_call(code);
+    let has_jumped = function.contains("return_thunk") || is_after_call(code);
     (known && !has_jumped).then_some(false)
 }
 
@@ -98,6 +103,13 @@ fn just_enabled(code: &[u8; CODE_BYTES], function: &str) -> Option<bool> {
 fn is_after_sti(code: &[u8; CODE_BYTES]) -> bool {
     let is_number = |after: &[u8]| after.iter().all(|byte| *byte == 0xff);
     (0..CODE_BYTES - 1).any(|at| code[at] == STI && !is_number(&code[at + 1..]))
+}
+
+/// At the first instruction of a function: whether the call that led there, before the return address, came right after
+/// `sti`. Absent where it was no direct call: then the code before it is not known.
+fn was_called_just_after_enabling(code: &[u8; CODE_BYTES]) -> Option<bool> {
+    let [.., before, 0xe8, _, _, _, _] = *code else { return None };
+    Some(before == STI)
 }
 
 /// A call: `e8` with 32 bits, `ff 15` with 32 bits, or `ff d0` to `ff d7` through a register.

@@ -76,6 +76,20 @@ fn without_an_entry_or_names_nothing_is_claimed() {
 }
 
 #[test]
+fn at_the_begin_of_a_function_the_call_tells() {
+    let called = |code: [u8; CODE_BYTES]| {
+        let stack = ["fput+0x0", "ep_item_poll+0x53"];
+        let names: Vec<_> = WAY.iter().chain(&stack).map(|name| Some((*name).to_owned())).collect();
+        let mut raw = raw(names.len(), UNLOCK);
+        raw.code[WAY.len() + 1] = code;
+        judge(&raw, &names).just_enabled
+    };
+    assert_eq!(called([1, 2, 3, 0xe8, 1, 2, 3, 4]), Some(false));
+    assert_eq!(called([1, 2, STI, 0xe8, 1, 2, 3, 4]), Some(true));
+    assert_eq!(called([1, 2, 3, 4, 5, 6, 0xff, 0xd0]), None);
+}
+
+#[test]
 fn the_code_tells_whether_interrupts_were_just_let_in() {
     let check = |code, expected| assert_eq!(just_enabled(&code, "f+0x1"), expected, "{code:x?}");
     check(UNLOCK, Some(true));
@@ -100,7 +114,6 @@ fn after_a_call_or_a_return_the_code_does_not_tell() {
     check([0, 0, 0, 0xe8, 1, 2, 3, 4], "f+0x9", None);
     check([0, 0, 0xff, 0x15, 1, 2, 3, 4], "f+0x9", None);
     check([0, 0, 0, 0, 0, 0, 0xff, 0xd0], "f+0x9", None);
-    check(NOTHING, "f+0x0", None);
     check(NOTHING, "srso_return_thunk+0x0", None);
     check([0; CODE_BYTES], "f+0x9", None);
 }

@@ -81,11 +81,13 @@ impl HostFiles {
         parse_gateway(&self.read("proc/net/route")?)
     }
 
-    /// How long the calling thread ran and how long it waited for a CPU, in nanoseconds
+    /// How long the calling thread ran, and how long it waited for a CPU, in nanoseconds
     /// (`/proc/thread-self/schedstat`, `Documentation/scheduler/sched-stats.rst`).
     #[must_use]
-    pub fn thread_waited_ns(&self) -> Option<u64> {
-        self.read("proc/thread-self/schedstat")?.split_whitespace().nth(1)?.parse().ok()
+    pub fn thread_ran_and_waited_ns(&self) -> Option<(u64, u64)> {
+        let text = self.read("proc/thread-self/schedstat")?;
+        let mut figures = text.split_whitespace().map(|figure| figure.parse().ok());
+        Some((figures.next()??, figures.next()??))
     }
 }
 
@@ -126,7 +128,7 @@ mod tests {
 
     #[test]
     fn this_thread_is_accounted_for() {
-        assert!(HostFiles::default().thread_waited_ns().is_some());
+        assert!(HostFiles::default().thread_ran_and_waited_ns().is_some());
     }
 
     #[test]

@@ -84,18 +84,26 @@ impl Judgement {
 pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, Seen>) -> Result<Judgement> {
     let mut judgement = Judgement::default();
     let mut taken = BTreeSet::new();
+    let mut groups: BTreeMap<(&String, &String), bool> = BTreeMap::new();
     for expect in &scenario.expect {
         let histories = seen.get(&expect.host).map(|seen| &seen.incidents);
         let histories = histories.into_iter().flatten();
         let open = histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
-        match best(scenario, expect, truth, open.map(|(_, history)| history))? {
+        let found = best(scenario, expect, truth, open.map(|(_, history)| history))?;
+        if let Some(group) = &expect.one_of {
+            *groups.entry((&expect.host, group)).or_default() |= found.is_some();
+        }
+        match found {
             Some((history, faults)) => {
                 taken.insert((expect.host.clone(), history.last.id.clone()));
                 judgement.note(expect, history, faults);
             }
-            None if expect.optional => {}
+            None if expect.optional || expect.one_of.is_some() => {}
             None => judgement.missing.push(format!("{}: no {}", expect.host, wanted(expect))),
         }
+    }
+    for ((host, group), _) in groups.into_iter().filter(|(_, reached)| !reached) {
+        judgement.missing.push(format!("{host}: none of `{group}`"));
     }
     for (host, history) in all(seen) {
         if !taken.contains(&(host.clone(), history.last.id.clone())) {
@@ -156,7 +164,7 @@ fn best<'a>(
 ) -> Result<Option<(&'a History, Faults)>> {
     let mut found: Option<(&History, Faults)> = None;
     for history in histories.filter(|history| about(&history.last.verdict.subject, &expect.subject)) {
-        if !expect.allows(history.last.verdict.class) {
+        if history.last.verdict.class != expect.class {
             continue;
         }
         let faults = faults(scenario, expect, truth, history)?;
@@ -256,13 +264,13 @@ fn wrong_versions(expect: &Expect, history: &History) -> Vec<String> {
         let class = version.class;
         let name = class.name();
         let on_the_way = class == Class::Unknown || expect.meanwhile.contains(&class);
-        if expect.allows(class) && class != Class::Unknown {
-            if !about(&version.subject, &expect.subject) {
+        if class == expect.class {
+            if expect.class != Class::Unknown && !about(&version.subject, &expect.subject) {
                 wrong.insert(format!("was about {}", listed(&version.subject)));
             }
         } else if !on_the_way {
             wrong.insert(format!("was {name}"));
-        } else if !version.provisional && !expect.allows(class) {
+        } else if !version.provisional {
             wrong.insert(format!("was {name} and not called provisional"));
         }
     }

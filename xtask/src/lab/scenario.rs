@@ -80,9 +80,10 @@ pub(crate) struct Expect {
     pub(crate) host: String,
     /// Its final class.
     pub(crate) class: Class,
-    /// Final classes that are as true: what the evidence tells may depend on where a CPU happened to be.
+    /// Of a host's expectations with the same word here one is enough: what the evidence tells may depend on where a CPU
+    /// happened to be.
     #[serde(default)]
-    pub(crate) or: Vec<Class>,
+    pub(crate) one_of: Option<String>,
     /// Members that its subject must have.
     #[serde(default)]
     pub(crate) subject: BTreeMap<String, String>,
@@ -132,11 +133,6 @@ fn closed() -> State {
 }
 
 impl Expect {
-    /// Whether that class is a true end of it.
-    pub(crate) fn allows(&self, class: Class) -> bool {
-        class == self.class || self.or.contains(&class)
-    }
-
     /// How far a time may be from the truth, in seconds, where the stall really lasted `length` seconds.
     pub(crate) fn allowed(&self, guests: bool, length: f64) -> f64 {
         let usual = if guests { GUESTS_TOLERANCE.as_secs_f64().max(length * PART) } else { TOLERANCE.as_secs_f64() };

@@ -29,6 +29,13 @@ pub(super) struct TrackedCpu {
     said: Option<Incident>,
 }
 
+impl TrackedCpu {
+    /// Whether it is an incident that is over, as far as was seen, when another stall began.
+    fn is_over_by(&self, from: Nanos) -> bool {
+        self.identity.is_some() && self.case.to.is_some_and(|ended| from >= ended)
+    }
+}
+
 impl Engine {
     pub(super) fn on_cpu_stall(&mut self, from: Nanos, to: Nanos, stall: CpuStall) {
         if self.cpus.len() >= MAX_CPUS && !self.cpus.contains_key(&stall.cpu) {
@@ -37,6 +44,11 @@ impl Engine {
         // Where a stall landed is told once more when it has names; by then the stall may be history.
         let late_news = stall.over && stall.landed.is_some() && !self.cpus.contains_key(&stall.cpu);
         if self.is_of_own_stall(from, &stall) || late_news {
+            return;
+        }
+        // While an incident waits for its end, only another long stall belongs to it.
+        let short = to.since(from) < self.settings.cpu_stall;
+        if short && self.cpus.get(&stall.cpu).is_some_and(|tracked| tracked.is_over_by(from)) {
             return;
         }
         let (cpu, over) = (stall.cpu, stall.over);

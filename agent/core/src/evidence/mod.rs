@@ -298,6 +298,9 @@ pub fn name_hash(name: &str) -> u64 {
 /// What the agent knows of the time in which it did not run. A figure that could not be read is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AgentLate {
+    /// How long its thread ran since the begin of its last turn (`/proc/thread-self/schedstat`, 1st field), in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ran_ns: Option<u64>,
     /// How long its thread was runnable without running (`/proc/thread-self/schedstat`, 2nd field), in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waited_ns: Option<u64>,
@@ -307,10 +310,10 @@ pub struct AgentLate {
     /// A SIGCONT came: somebody let the stopped agent go on.
     pub continued: bool,
     /// Of the CPUs that the agent slept and woke on, the one that lost more to the hypervisor, and how much, in
-    /// nanoseconds, since the end of its last turn.
+    /// nanoseconds, since the begin of its last turn.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub steal: Option<(u32, u64)>,
-    /// The part of all CPUs' time that was not idle, from 0 to 1, since the end of its last turn.
+    /// The part of all CPUs' time that was not idle, from 0 to 1, since the begin of its last turn.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub busy: Option<f64>,
     /// Growth of the boot clock beyond the monotonic one (a suspend), in nanoseconds.

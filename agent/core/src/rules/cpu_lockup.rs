@@ -12,6 +12,10 @@ use crate::incident::{Class, Detail};
 
 /// A figure explains a stall where it covers this part of it.
 const MOST: f64 = 0.5;
+/// In user mode for this part of its time a CPU runs a program; the rest are interrupts.
+pub(super) const USER_TASK: f64 = 0.2;
+/// Up to this part a tick may have been counted to the program that was there before.
+const KERNEL_ONLY: f64 = 0.05;
 /// The handler is enough of a name; below it only the stack tells.
 const MAX_STACK: usize = 16;
 
@@ -73,11 +77,14 @@ pub(super) fn either(landed: &Landed, place: &str) -> String {
 }
 
 fn preemption_off(context: &Context<'_>, case: &CpuCase, place: &str) -> Opinion {
-    let Some(share) = case.share(|look| look.system_ns, context.now) else {
-        return Opinion::CannotTell(format!("how {place} spent its time was not measured"));
+    let Some(user) = case.user_part(context.now) else {
+        return Opinion::CannotTell(format!("how {place} spent its time is not known yet"));
     };
-    if share < MOST {
-        return Opinion::RuledOut(format!("{place} was in the kernel for {} of the time only", percent(share)));
+    if user >= USER_TASK {
+        return Opinion::RuledOut(format!("{place} was in user mode for {} of its time", percent(user)));
+    }
+    if user > KERNEL_ONLY {
+        return Opinion::CannotTell(format!("{place} was in user mode for {} of its time", percent(user)));
     }
     locked(context, case, "ran kernel code that did not reschedule", 0.85, None)
 }

@@ -4,6 +4,7 @@
 //! time went to a user task. Rules out: a timer that gave no interrupt; kernel code that does not reschedule (that is
 //! `cpu-lockup`); a CPU that went from task to task; the agent's own quota.
 
+use super::cpu_lockup::USER_TASK;
 use super::{Case, Context, Opinion, by_account, cpu_of, holds_with, of_cpu, percent, time};
 use crate::cpu::CpuCase;
 use crate::incident::{Class, Detail};
@@ -29,11 +30,11 @@ fn cpu(context: &Context<'_>, case: &CpuCase) -> Opinion {
     if let Some(share) = case.share(|look| look.throttled_ns, context.now).filter(|share| *share >= MOST) {
         return Opinion::RuledOut(format!("the agent's own quota kept its thread for {} of the time", percent(share)));
     }
-    let Some(share) = case.share(|look| look.user_ns, context.now) else {
-        return Opinion::CannotTell(format!("how {place} spent its time was not measured"));
+    let Some(user) = case.user_part(context.now) else {
+        return Opinion::CannotTell(format!("how {place} spent its time is not known yet"));
     };
-    if share < MOST {
-        return Opinion::RuledOut(format!("{place} was in user mode for {} of the time only", percent(share)));
+    if user < USER_TASK {
+        return Opinion::RuledOut(format!("{place} was in user mode for {} of its time only", percent(user)));
     }
     let running = case.running().map(|running| match &running.policy {
         Some(policy) => format!("{} ({policy})", running.comm),

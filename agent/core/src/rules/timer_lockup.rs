@@ -24,7 +24,9 @@ fn cpu(context: &Context<'_>, case: &CpuCase) -> Opinion {
         (None, Some(true)) if !case.answered() => {
             Opinion::CannotTell(format!("whether {place} took timer interrupts was not measured"))
         }
-        (_, None) => Opinion::CannotTell(format!("nobody looked at what {place} did meanwhile")),
+        (_, None) => {
+            Opinion::CannotTell(format!("whether {place} did anything meanwhile was not seen, or at one look only"))
+        }
         (dead, Some(true)) => {
             let length = time(case.length(context.now));
             let how = if case.answered() { "ran what another CPU woke" } else { "took other interrupts" };

@@ -5,6 +5,9 @@ use crate::gap::Gap;
 use crate::incident::{Detail, Subject};
 use crate::peer::Kernel;
 
+/// A cause counts when it explains at least this part of the stall.
+const MOST: f64 = 0.5;
+
 pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
     let (subject, summary) = match case {
         Case::Gap(gap) => match gap.told().and_then(|report| report.cpu) {
@@ -12,12 +15,15 @@ pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
             None => (path(context, gap), of_gap(context, gap)),
         },
         Case::Own(stall) => {
-            let summary = format!(
-                "the agent of {} did not run for {}, and nothing that was measured accounts for it",
-                context.me(),
-                time(stall.length())
-            );
-            (host(context.me()), summary)
+            let (me, length) = (context.me(), time(stall.length()));
+            let summary = if stall.share(stall.agent.ran_ns).is_some_and(|share| share >= MOST) {
+                format!(
+                    "the agent of {me} was {length} late since its last turn took so long: its CPU was slow, or not run"
+                )
+            } else {
+                format!("the agent of {me} did not run for {length}, and nothing that was measured accounts for it")
+            };
+            (host(me), summary)
         }
         Case::Cpu(case) => {
             let length = time(case.length(context.now));

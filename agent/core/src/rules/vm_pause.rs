@@ -8,12 +8,16 @@
 use std::time::Duration;
 
 use super::{Case, Context, Opinion, by_account, holds_with, host, time};
+use crate::cpu::CpuCase;
+use crate::evidence::{Landed, Place};
 use crate::gap::Gap;
 use crate::incident::{Class, ClockState, Detail};
 use crate::own::{Behind, OwnStall};
 
 /// A clock must have fallen behind by this part of the gap.
 const MOST: f64 = 0.8;
+/// The names of what CPUs went on with are found in this time.
+const NAMES: Duration = Duration::from_millis(800);
 /// What was late arrives within this time after the first that is heard again.
 const BURST: Duration = Duration::from_millis(200);
 
@@ -39,20 +43,27 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
         None if stall.cpus.is_empty() => Opinion::RuledOut("not every CPU stood still".into()),
         None => Opinion::CannotTell("whether the CPUs took timer interrupts was not measured".into()),
         Some(false) => Opinion::RuledOut("at least one CPU went on taking timer interrupts".into()),
-        Some(true) => all_stood(me, stall, &length),
+        Some(true) => all_stood(context, stall, &length),
     }
 }
 
-fn all_stood(me: &str, stall: &OwnStall, length: &str) -> Opinion {
-    let masked = || stall.cpus.iter().filter_map(|cpu| cpu.landed()?.kept_masked());
-    let unmasked = masked().any(|masked| !masked);
+fn all_stood(context: &Context<'_>, stall: &OwnStall, length: &str) -> Opinion {
+    let me = context.me();
+    let landings: Vec<_> = stall.cpus.iter().filter_map(CpuCase::landed).collect();
+    if landings.len() < stall.cpus.len() && context.now < stall.to.plus(NAMES) {
+        return Opinion::CannotTell("what the CPUs went on with is not known yet".into());
+    }
+    let unmasked = landings.iter().any(|landed| landed.kept_masked() == Some(false));
     if stall.cpu_count() == 1 && !unmasked {
         return Opinion::CannotTell("there is one CPU only, which may have had its interrupts off".into());
     }
-    if !unmasked && masked().any(|masked| masked) {
-        return Opinion::CannotTell(
-            "the CPUs had just enabled interrupts: the kernel itself may have held them".into(),
-        );
+    // One that waits for a lock with its interrupts off stands still together with a CPU that is not run and holds it.
+    let waited = |landed: &&Landed| landed.place == Place::Kernel && landed.kept_masked() != Some(false);
+    if let Some(landed) = landings.into_iter().find(waited) {
+        let function = landed.stack.first().map_or("the kernel", String::as_str);
+        return Opinion::CannotTell(format!(
+            "a CPU went on in {function}, and may have had its interrupts off: it may have waited there for another one"
+        ));
     }
     let summary = format!("{me} as a whole stood still for {length}: none of its {} CPUs ran", stall.cpu_count());
     paused(if unmasked { 0.93 } else { 0.8 }, me, ClockState::RanOn, summary)

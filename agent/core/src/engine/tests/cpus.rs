@@ -253,7 +253,8 @@ fn short_stalls_are_no_incident_and_repeated_ones_are_one() {
     let running = Some(Running { tid: 7, comm: "hog".into(), policy: None });
     for _ in 0..5 {
         let second = Some(1_000_000_000);
-        let look = CpuStall { timer_at: TICKS, user_ns: second, running: running.clone(), ..nothing() };
+        let system_ns = Some(0);
+        let look = CpuStall { timer_at: TICKS, user_ns: second, system_ns, running: running.clone(), ..nothing() };
         let stall = Stall::begin(&mut fleet, 1, look);
         stall.go_on(&mut fleet, 0.9);
         stall.end(&mut fleet, None);
@@ -284,7 +285,7 @@ fn all_stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<L
 #[test]
 fn a_machine_that_stood_still_as_a_whole_is_paused() {
     let mut fleet = Fleet::new(3);
-    let places = [landed(Place::Idle, None), landed(Place::Kernel, Some(true))];
+    let places = [landed(Place::Idle, None), landed(Place::User, None)];
     all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
     for name in ["a", "b", "c"] {
         let incident = fleet.host(name).incident();
@@ -293,6 +294,31 @@ fn a_machine_that_stood_still_as_a_whole_is_paused() {
         assert_eq!(incident.verdict.subject.cpu, None, "{name}");
         assert_length(&incident, 3000);
     }
+}
+
+#[test]
+fn a_cpu_may_have_waited_with_its_interrupts_off_for_one_that_was_not_run() {
+    let mut fleet = Fleet::new(2);
+    let places = [landed(Place::Kernel, Some(false)), landed_in("_raw_spin_unlock_irqrestore+0x15")];
+    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    for name in ["a", "b"] {
+        assert_eq!(fleet.host(name).classes(), BTreeSet::from(["unknown"]), "{name}");
+    }
+}
+
+#[test]
+fn what_a_cpu_is_late_for_after_a_stall_is_not_that_stall() {
+    let mut fleet = Fleet::new(2);
+    let stall = Stall::begin(&mut fleet, 1, nothing());
+    stall.go_on(&mut fleet, 3.0);
+    stall.end(&mut fleet, landed(Place::User, None));
+    fleet.run(1.0);
+    let busy = CpuStall { timer_at: TICKS, system_ns: Some(1_000_000_000), ..nothing() };
+    let late = Stall::begin(&mut fleet, 1, busy);
+    late.go_on(&mut fleet, 0.3);
+    late.end(&mut fleet, None);
+    let incident = assert_all_say(&mut fleet, Class::VcpuStall, 3000);
+    assert_eq!(incident.occurrences, 1);
 }
 
 #[test]
