@@ -172,7 +172,10 @@ fn the_interrupt_that_ends_a_silence_leaves_a_landing() {
     assert_eq!(landing.code.len(), landing.frames.len().min(16));
     // Further out the kernel may have freed the code: the boot CPU's idle loop was called by `start_kernel`.
     let way = landing.code.iter().take(4);
-    assert!(way.clone().count() == 4 && way.clone().all(|code| *code != [0; 8]), "code can be read: {landing:x?}");
+    assert!(
+        way.clone().count() == 4 && way.clone().all(|code| *code != [0; lacuna_abi::CODE_BYTES]),
+        "code can be read: {landing:x?}"
+    );
 }
 
 #[test]

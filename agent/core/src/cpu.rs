@@ -17,6 +17,8 @@ const COMES_BACK: Duration = Duration::from_millis(500);
 const SHARED_OUT: f64 = 10.0;
 /// So much time in ticks of 4 or 10 ms tells how it was spent.
 const TICKS_THAT_TELL: Duration = Duration::from_millis(250);
+/// The names of functions are found in this time, or not at all; on a slow machine the list of them takes seconds to read.
+pub(crate) const NAMES_AT_MOST: Duration = Duration::from_secs(8);
 /// A late timer explains a stall where it was late for this part of it.
 const MOST_OF_IT: f64 = 0.8;
 
@@ -143,10 +145,13 @@ impl CpuCase {
         if self.to.is_some() { self.after.as_ref().or(self.during.as_ref()) } else { self.during.as_ref() }
     }
 
-    /// Whether its timer gave no interrupt since the sentinel was due; absent where that was not measured.
+    /// Whether its timer gave no interrupt since the sentinel was due; absent where that was not measured. A look soon after
+    /// the begin says nothing of the rest once that is over.
     #[must_use]
     pub fn timer_dead(&self) -> Option<bool> {
-        if let Some(at) = self.during.as_ref().and_then(|look| look.timer_at) {
+        let looked_for = self.looked_at.since(self.since);
+        let tells = self.to.is_none_or(|to| looked_for >= to.since(self.since) / 2);
+        if let Some(at) = self.during.as_ref().filter(|_| tells).and_then(|look| look.timer_at) {
             return Some(at <= self.since.plus(SAME_MOMENT));
         }
         let length = self.to?.since(self.since).as_secs_f64();
@@ -181,6 +186,13 @@ impl CpuCase {
     #[must_use]
     pub fn landed(&self) -> Option<&Landed> {
         self.after.as_ref()?.landed.as_ref()
+    }
+
+    /// Whether the names are still to come of what ended it, at `now`.
+    #[must_use]
+    pub fn awaits_names(&self, now: Nanos) -> bool {
+        let naming = self.after.as_ref().is_some_and(|after| after.naming && after.landed.is_none());
+        naming && self.to.is_some_and(|to| to.plus(NAMES_AT_MOST) > now)
     }
 
     /// The kernel's functions that this CPU was in: where the end of the stall landed, else a sample while it lasted.

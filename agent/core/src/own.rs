@@ -104,9 +104,12 @@ impl OwnStall {
         if let Some((cpu, stolen_ns)) = self.agent.steal.filter(|(_, stolen)| *stolen > 0) {
             all.push(Evidence::during(host, self.from, self.to, Fact::Steal { cpu, stolen_ns }));
         }
-        all.extend(self.late_timers.iter().cloned());
-        for case in &self.cpus {
-            all.extend(case.evidence(host, self.to));
+        for piece in
+            self.late_timers.iter().cloned().chain(self.cpus.iter().flat_map(|case| case.evidence(host, self.to)))
+        {
+            if !all.contains(&piece) {
+                all.push(piece);
+            }
         }
         if let Some(Behind { length, peers }) = &self.behind {
             let fact = Fact::ClockStood { behind_ns: nanos(*length) };

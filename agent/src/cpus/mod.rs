@@ -230,7 +230,7 @@ impl CpuWatch {
         let mut stall = self.figures(late.cpu, &now);
         stall.over = true;
         stall.timer_at = now.activity.as_ref().and_then(|activity| activity.timer_at);
-        self.ask_landing(&late);
+        stall.naming = self.ask_landing(&late);
         Evidence::during(host, late.from, late.to, Fact::CpuStall(Box::new(stall)))
     }
 
@@ -284,19 +284,19 @@ impl CpuWatch {
             return;
         }
         match metrics.landing(cpu).filter(|landing| landing.at > due && landing.kind == LandingKind::Sample) {
-            Some(sample) => names.ask((cpu, due), sample),
+            Some(sample) => drop(names.ask((cpu, due), sample)),
             None => metrics.sample(cpu),
         }
     }
 
-    /// Asks for the names of what the first interrupt after the silence landed in, where that silence is this stall.
-    fn ask_landing(&self, late: &Late) {
-        let (Some(metrics), Some(names)) = (&self.metrics, &self.names) else { return };
-        let Some(landing) = metrics.landing(late.cpu) else { return };
+    /// Asks for the names of what the first interrupt after the silence landed in, where that silence is this stall; whether
+    /// there are any to come.
+    fn ask_landing(&self, late: &Late) -> bool {
+        let (Some(metrics), Some(names)) = (&self.metrics, &self.names) else { return false };
+        let Some(landing) = metrics.landing(late.cpu) else { return false };
         let ends_it = landing.at > late.from && landing.at <= late.to && landing.kind != LandingKind::Sample;
-        if ends_it && nanos(landing.silence) * 2 >= nanos(late.to.since(late.from)) {
-            names.ask((late.cpu, late.from), landing);
-        }
+        let is_this_stall = ends_it && nanos(landing.silence) * 2 >= nanos(late.to.since(late.from));
+        is_this_stall && names.ask((late.cpu, late.from), landing)
     }
 }
 

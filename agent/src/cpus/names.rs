@@ -41,9 +41,9 @@ impl Names {
         Ok(Self { requests, answers })
     }
 
-    /// Asks for the names of a landing; it stays without where too many wait.
-    pub(super) fn ask(&self, stall: Stall, landing: RawLanding) {
-        let _ = self.requests.try_send((stall, landing));
+    /// Asks for the names of a landing; whether they will come: it stays without where too many wait.
+    pub(super) fn ask(&self, stall: Stall, landing: RawLanding) -> bool {
+        self.requests.try_send((stall, landing)).is_ok()
     }
 
     /// What was found since the last call.

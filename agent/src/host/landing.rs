@@ -3,10 +3,10 @@
 //! The stack begins with the probe's own way and that of the interrupt into the kernel, which ends in an entry point
 //! whose name begins with `asm_`. What follows is the interrupted code: nothing, where that was user mode.
 
-use lacuna_abi::CODE_BYTES;
 use lacuna_core::evidence::{Landed, Place};
 
 use super::HostFiles;
+use super::code::{Before, before};
 use crate::probes::RawLanding;
 
 /// How the names of the functions begin that an idle CPU waits in: those of `kernel/sched/idle.c`, `drivers/cpuidle`,
@@ -48,17 +48,16 @@ fn judge(landing: &RawLanding, names: &[Option<String>]) -> Landed {
     let begin = entry + 1;
     let interrupted = names.get(begin..).unwrap_or_default();
     let place = place(interrupted);
-    let code = |frame: usize| landing.code.get(frame).filter(|_| place == Place::Kernel);
+    let before =
+        |frame: usize| landing.code.get(frame).filter(|_| place == Place::Kernel).and_then(|code| before(code));
     let innermost = interrupted.first().and_then(Option::as_deref);
-    Landed {
-        place,
-        just_enabled: match innermost {
-            Some(function) if function.ends_with("+0x0") => code(begin + 1).and_then(was_called_just_after_enabling),
-            Some(function) => code(begin).and_then(|code| just_enabled(code, function)),
-            None => None,
-        },
-        stack: stack(landing.frames.get(begin..).unwrap_or_default(), interrupted),
-    }
+    let just_enabled = match innermost {
+        // What led to the first instruction of a function is the call of it.
+        Some(function) if function.ends_with("+0x0") => before(begin + 1).and_then(Before::was_called),
+        Some(_) => before(begin).and_then(Before::was_reached),
+        None => None,
+    };
+    Landed { place, just_enabled, stack: stack(landing.frames.get(begin..).unwrap_or_default(), interrupted) }
 }
 
 /// Whether it is an entry point of an interrupt (`arch/x86/entry/entry_64.S`). Before Linux 5.12 `asm_call_…` switched
@@ -80,41 +79,6 @@ fn place(interrupted: &[Option<String>]) -> Place {
 fn stack(frames: &[u64], names: &[Option<String>]) -> Vec<String> {
     let name = |(frame, name): (&u64, &Option<String>)| name.clone().unwrap_or_else(|| format!("{frame:#x}"));
     frames.iter().zip(names).map(name).collect()
-}
-
-/// `sti` of x86. It holds interrupts off for one more instruction, so they come after the one that follows.
-const STI: u8 = 0xfb;
-/// `popf` of x86, which lets interrupts in at once.
-const POPF: u8 = 0x9d;
-
-/// Whether the code before the interrupted address let interrupts in; absent where it does not tell. A jump within a
-/// function right after `sti` is not noticed; compilers leave other work to do there.
-fn just_enabled(code: &[u8; CODE_BYTES], function: &str) -> Option<bool> {
-    if is_after_sti(code) || code.ends_with(&[POPF]) {
-        return Some(true);
-    }
-    let known = code.iter().any(|byte| *byte != 0) && cfg!(target_arch = "x86_64");
-    // The instruction after `sti` may have been a return or a call; then the code around tells nothing.
-    let has_jumped = function.contains("return_thunk") || is_after_call(code);
-    (known && !has_jumped).then_some(false)
-}
-
-/// `sti`, then one instruction. The tail of a small negative number (`fb ff`, `fb ff ff ff`) looks the same, and is none.
-fn is_after_sti(code: &[u8; CODE_BYTES]) -> bool {
-    let is_number = |after: &[u8]| after.iter().all(|byte| *byte == 0xff);
-    (0..CODE_BYTES - 1).any(|at| code[at] == STI && !is_number(&code[at + 1..]))
-}
-
-/// At the first instruction of a function: whether the call that led there, before the return address, came right after
-/// `sti`. Absent where it was no direct call: then the code before it is not known.
-fn was_called_just_after_enabling(code: &[u8; CODE_BYTES]) -> Option<bool> {
-    let [.., before, 0xe8, _, _, _, _] = *code else { return None };
-    Some(before == STI)
-}
-
-/// A call: `e8` with 32 bits, `ff 15` with 32 bits, or `ff d0` to `ff d7` through a register.
-fn is_after_call(code: &[u8; CODE_BYTES]) -> bool {
-    matches!(code, [_, _, _, 0xe8, ..] | [_, _, 0xff, 0x15, ..] | [.., 0xff, 0xd0..=0xd7])
 }
 
 #[cfg(test)]

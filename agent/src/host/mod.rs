@@ -8,6 +8,7 @@ use lacuna_core::incident::HostFacts;
 
 pub mod blocked;
 pub mod cgroup;
+mod code;
 pub mod interrupts;
 pub mod kallsyms;
 pub mod kmsg;

@@ -167,8 +167,8 @@ pub struct CpuActivity {
 pub const LANDING_FRAMES: usize = 32;
 /// Frames of a [`Landing`] whose code is kept. The way of a device's interrupt into the kernel takes about ten.
 pub const LANDING_CODE: usize = 16;
-/// Bytes of code that are kept of a frame.
-pub const CODE_BYTES: usize = 8;
+/// Bytes of code that are kept of a frame. x86 instructions have up to 15; decoded from any byte on, code soon falls into step.
+pub const CODE_BYTES: usize = 32;
 
 /// What an interrupt landed in: the first one after a long silence of its CPU, or one that was asked for.
 ///

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::gaps::say_if_new;
-use super::own::{SENTINELS_TELL, TrackedOwn};
+use super::own::{AFTERMATH, SENTINELS_TELL, TrackedOwn};
 use super::{Engine, SETTLE};
 use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
@@ -49,11 +49,18 @@ impl Engine {
         // While an incident waits for its end, only another long stall belongs to it.
         let short = to.since(from) < self.settings.cpu_stall;
         if short && self.cpus.get(&stall.cpu).is_some_and(|tracked| tracked.is_over_by(from)) {
+            if stall.deaf {
+                self.excuse(from, to);
+            }
             return;
         }
         let (cpu, over) = (stall.cpu, stall.over);
         let fresh = || TrackedCpu { case: CpuCase::new(cpu, from), identity: None, said: None };
         let tracked = self.cpus.entry(cpu).or_insert_with(fresh);
+        if tracked.identity.is_none() && tracked.case.to.is_some_and(|ended| from >= ended) {
+            // What was before was nothing, and does not make this one longer.
+            *tracked = fresh();
+        }
         tracked.case.look(from, to, stall);
         if over && tracked.case.deaf() {
             self.excuse(from, to);
@@ -86,7 +93,7 @@ impl Engine {
         let Some(tracked) = self.cpus.get(&cpu) else { return };
         let case = &tracked.case;
         if tracked.identity.is_some() {
-            let closes = case.to.is_some_and(|to| to.plus(SETTLE) <= now);
+            let closes = case.to.is_some_and(|to| to.plus(SETTLE) <= now) && !case.awaits_names(now);
             return self.say_cpu(cpu, now, closes);
         }
         let long = case.last_length(now) >= self.settings.cpu_stall;
@@ -94,7 +101,8 @@ impl Engine {
         let told = case.to.is_none_or(|to| to.plus(SENTINELS_TELL) <= now);
         let short = case.to.is_some() && !long;
         let busy_or_held = case.is_shared_out(now) || case.holds_the_agent_only(now);
-        let nothing = short || busy_or_held || long && self.waits_for_another(case);
+        let effect = long && (self.waits_for_another(case) || self.makes_up_for_a_pause(case, now));
+        let nothing = short || busy_or_held || effect;
         if nothing || self.is_host_wide(case, now) {
             // What is of the host as a whole is kept for a while: the agent has yet to tell that it stood still as well.
             if case.to.is_some_and(|to| nothing || to.plus(SETTLE) <= now) {
@@ -103,6 +111,14 @@ impl Engine {
         } else if long && case.settled() && self.pending.is_empty() && told {
             self.open_cpu(cpu, now);
         }
+    }
+
+    /// Whether tasks wait on it right after the host as a whole stood still: what it ran at that moment is charged for all of
+    /// that time, and others come first until they have had as much (or the other way round).
+    fn makes_up_for_a_pause(&self, case: &CpuCase, now: Nanos) -> bool {
+        let Some(pause) = self.own.as_ref().and_then(TrackedOwn::pause) else { return false };
+        let soon = case.last(now).0 <= pause.to.plus(AFTERMATH);
+        case.timer_dead() == Some(false) && soon && case.last_length(now) <= pause.to.since(pause.since)
     }
 
     /// Whether the timers of all CPUs were late while this one stood still.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::own::TOGETHER;
 use super::{Engine, SETTLE, Tracked, concerns};
 use crate::account::Account;
+use crate::cpu::NAMES_AT_MOST;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
 use crate::gap::{Gap, Witness, quiet};
@@ -159,7 +160,11 @@ impl Engine {
         let woke =
             self.own_stalls.back().filter(|(_, to)| *to > last.at).map(|(_, to)| to.plus(self.settings.interval));
         let due = due.plus(slept);
-        Some(due.max(woke.unwrap_or_default()).min(due.plus(self.settings.interval)))
+        // A host of the same hypervisor may have slept with this one, and wakes when it is its turn.
+        let neighbour = self.hypervisor().is_some() && peer.hypervisor == self.hypervisor();
+        let patience = if neighbour && woke.is_some() { TOGETHER } else { self.settings.interval };
+        let woke = woke.map_or(Nanos(0), |woke| woke.plus(patience - self.settings.interval.min(patience)));
+        Some(due.max(woke).min(due.plus(patience)))
     }
 
     pub(super) fn check_gaps(&mut self, now: Nanos) {
@@ -206,8 +211,13 @@ impl Engine {
     pub(super) fn closes_at(&self, gap: &Gap) -> Option<Nanos> {
         let back = gap.back?;
         // A peer follows its own stall for longer, in case it comes back, and both shall say the same.
-        let told = gap.account.is_some_and(|account| account.is_of_the_host());
-        Some(back.plus(if told { SETTLE + TELL } else { self.settings.interval * SETTLE_INTERVALS }))
+        let told = gap.account.filter(Account::is_of_the_host).map(|account| account.report.class);
+        Some(back.plus(match told {
+            // It may still find names for what its CPU went on with, and then say more.
+            Some(Class::Unknown) => NAMES_AT_MOST + TELL,
+            Some(_) => SETTLE + TELL,
+            None => self.settings.interval * SETTLE_INTERVALS,
+        }))
     }
 
     /// The gap ends whatever its state, since the peer is not watched any more.
@@ -253,7 +263,8 @@ impl Engine {
     }
 
     /// Hosts of one hypervisor that fall silent together are one incident, that of the first, as long as nothing tells
-    /// them apart. In the end only a stall of the hypervisor is.
+    /// them apart. In the end only a stall of the hypervisor is. And what a peer did while this host stood still with it is
+    /// told with this host's own stall.
     fn is_told_of_another(&self, name: &str, document: &Incident) -> bool {
         let Some(Tracked { gap, said: None, joined, .. }) = self.gaps.get(name) else { return false };
         let open = document.state == State::Open;

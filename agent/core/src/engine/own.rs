@@ -20,7 +20,7 @@ pub(super) const SENTINELS_TELL: Duration = Duration::from_millis(80);
 /// And after this at the latest, where all CPUs had as much to make up for.
 const SENTINELS_LATE: Duration = Duration::from_millis(300);
 /// After a CPU stood still it makes up for what waited: timers, callbacks, packets.
-const AFTERMATH: Duration = Duration::from_millis(500);
+pub(super) const AFTERMATH: Duration = Duration::from_millis(500);
 /// A step of the clock is as long as the longest that shows in this time: what waited comes in one burst.
 const BURST: Duration = Duration::from_millis(150);
 /// How far the ends of stalls of several hosts may lie apart that are one, heartbeats being an interval apart.
@@ -36,6 +36,11 @@ pub(super) struct TrackedOwn {
 }
 
 impl TrackedOwn {
+    /// The stall, where it was of all CPUs.
+    pub(super) fn pause(&self) -> Option<&OwnStall> {
+        Some(&self.stall).filter(|stall| stall.all_timers_dead() == Some(true))
+    }
+
     /// The CPUs that stood still with the host.
     pub(super) fn cpus(&mut self) -> &mut [CpuCase] {
         &mut self.stall.cpus
@@ -127,7 +132,8 @@ impl Engine {
             self.hypervisor().map(|label| self.neighbours(label, "", from, to)).unwrap_or_default();
         // What came soon after may not be judged yet: an agent that is throttled is late with that, too.
         let goes_on = self.pending.iter().any(|stall| stall.from <= to.plus(SETTLE));
-        let closed = to.plus(SETTLE) <= now && !goes_on;
+        let nameless = known.stall.cpus.iter().any(|cpu| cpu.awaits_names(now));
+        let closed = to.plus(SETTLE) <= now && !goes_on && !nameless;
         self.say_own(&mut known, closed);
         if !closed {
             self.own = Some(known);

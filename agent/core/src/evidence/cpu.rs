@@ -53,9 +53,17 @@ pub struct CpuStall {
     /// What the interrupt landed in that ended the stall; or a sample of the kernel's stack while the timer ticks.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub landed: Option<Landed>,
+    /// What the interrupt landed in was seen, and its names are still looked for.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub naming: bool,
     /// A network card's interrupts go to this CPU, or the agent's loop ran on it: while it stands still this host may
     /// be deaf.
     pub deaf: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What became of waking a sentinel from another CPU.

@@ -16,8 +16,6 @@ use crate::own::{Behind, OwnStall};
 
 /// A clock must have fallen behind by this part of the gap.
 const MOST: f64 = 0.8;
-/// The names of what CPUs went on with are found in this time.
-const NAMES: Duration = Duration::from_millis(800);
 /// What was late arrives within this time after the first that is heard again.
 const BURST: Duration = Duration::from_millis(200);
 
@@ -50,7 +48,7 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
 fn all_stood(context: &Context<'_>, stall: &OwnStall, length: &str) -> Opinion {
     let me = context.me();
     let landings: Vec<_> = stall.cpus.iter().filter_map(CpuCase::landed).collect();
-    if landings.len() < stall.cpus.len() && context.now < stall.to.plus(NAMES) {
+    if stall.cpus.iter().any(|cpu| cpu.awaits_names(context.now)) {
         return Opinion::CannotTell("what the CPUs went on with is not known yet".into());
     }
     let unmasked = landings.iter().any(|landed| landed.kept_masked() == Some(false));

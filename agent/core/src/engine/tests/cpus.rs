@@ -79,7 +79,8 @@ fn landed_in(function: &str) -> Option<Landed> {
 
 /// b and a alike say that of CPU 1 of b, and never another class but `unknown`.
 fn assert_all_say(fleet: &mut Fleet, class: Class, length_ms: u64) -> Incident {
-    fleet.run(4.0);
+    // A peer waits for more where a host does not know itself.
+    fleet.run(if class == Class::Unknown { 10.0 } else { 4.0 });
     for name in ["a", "b"] {
         let incident = fleet.host(name).incident();
         assert_eq!((incident.verdict.class, incident.state), (class, State::Closed), "{name}: {incident:#?}");
@@ -132,6 +133,21 @@ fn a_cpu_that_did_nothing_is_judged_by_where_it_went_on() {
             assert_eq!(incident.verdict.detail.stack, ["spin_for_seconds+0x12"]);
         }
     }
+}
+
+#[test]
+fn names_that_come_late_are_waited_for() {
+    let mut fleet = Fleet::new(2);
+    let stall = Stall::begin(&mut fleet, 1, nothing());
+    stall.go_on(&mut fleet, 3.0);
+    let (from, to) = (stall.from, fleet.clock("b"));
+    let over = CpuStall { cpu: 1, of_cpus: 2, over: true, naming: true, timer_at: Some(to), ..CpuStall::default() };
+    let named = CpuStall { landed: landed(Place::User, None), ..over.clone() };
+    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").incident().state, State::Open);
+    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(named))));
+    assert_all_say(&mut fleet, Class::VcpuStall, 3000);
 }
 
 #[test]
