@@ -32,8 +32,10 @@ impl Names {
         let (requests, asked) = sync_channel::<(Stall, RawLanding)>(WAITING);
         let (told, answers) = sync_channel(WAITING);
         thread::Builder::new().name("lacuna-names".into()).spawn(move || {
+            let landmarks = files.landmarks();
             for (stall, landing) in asked {
-                if told.send((stall, files.landed(&landing))).is_err() {
+                let landed = landmarks.landed(&landing).unwrap_or_else(|| files.landed(&landing));
+                if told.send((stall, landed)).is_err() {
                     break;
                 }
             }

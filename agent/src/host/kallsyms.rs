@@ -12,7 +12,56 @@ const MAX_BYTES: u64 = 128 * 1024 * 1024;
 /// functions of the kernel have some 100 kB.
 const MAX_OFFSET: u64 = 1024 * 1024;
 
+/// A function of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its first address.
+    pub begin: u64,
+    /// The first address beyond it, at most.
+    pub end: u64,
+    /// Its name.
+    pub name: String,
+}
+
+impl Function {
+    /// `name+0x12` for an address in it.
+    #[must_use]
+    pub fn place(&self, address: u64) -> Option<String> {
+        (self.begin..self.end).contains(&address).then(|| format!("{}+{:#x}", self.name, address - self.begin))
+    }
+}
+
 impl HostFiles {
+    /// The functions whose name is `wanted`, each with where it begins and where the next one does, by address; for those that
+    /// are asked for often, since the whole list takes long to read.
+    #[must_use]
+    pub fn functions(&self, wanted: impl Fn(&str) -> bool) -> Vec<Function> {
+        let mut found: Vec<Function> = Vec::new();
+        let mut before = None;
+        self.each_symbol(|begin, name| {
+            if let (Some(last), true) = (found.last_mut(), before.is_some_and(|before| before < begin)) {
+                last.end = last.end.min(begin);
+            }
+            before = Some(begin);
+            if wanted(name) {
+                found.push(Function { begin, end: begin + MAX_OFFSET, name: name.to_owned() });
+            }
+        });
+        found
+    }
+
+    fn each_symbol(&self, mut tell: impl FnMut(u64, &str)) {
+        let Ok(file) = File::open(self.root.join("proc/kallsyms")) else { return };
+        let mut reader = BufReader::with_capacity(64 * 1024, file.take(MAX_BYTES));
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            if let Some((begin, name)) = parse(&line) {
+                tell(begin, name);
+            }
+            line.clear();
+        }
+    }
+
     /// Each address as `name+0x12`, of a module as `name+0x12 [module]`; absent where nothing is known. Without
     /// `CAP_SYSLOG` (`kptr_restrict`) the kernel shows no addresses, and all of them are absent.
     ///
@@ -20,17 +69,7 @@ impl HostFiles {
     #[must_use]
     pub fn symbolise(&self, addresses: &[u64]) -> Vec<Option<String>> {
         let mut nearest: Vec<Option<(u64, String)>> = vec![None; addresses.len()];
-        let Ok(file) = File::open(self.root.join("proc/kallsyms")) else {
-            return vec![None; addresses.len()];
-        };
-        let mut reader = BufReader::with_capacity(64 * 1024, file.take(MAX_BYTES));
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-            if let Some((begin, name)) = parse(&line) {
-                consider(addresses, &mut nearest, begin, name);
-            }
-            line.clear();
-        }
+        self.each_symbol(|begin, name| consider(addresses, &mut nearest, begin, name));
         addresses.iter().zip(nearest).map(|(address, found)| text(*address, found)).collect()
     }
 }
@@ -87,6 +126,16 @@ mod tests {
         check(0xffff_ffff_8100_0112, Some("do_idle+0x12"));
         check(0xffff_ffff_8100_0200, Some("schedule+0x0"));
         check(0xffff_ffff_c000_0040, Some("hog_init+0x40 [hog]"));
+    }
+
+    #[test]
+    fn a_function_ends_where_the_next_one_begins() {
+        let (_root, files) = fake(&[("proc/kallsyms", SYMBOLS)]);
+        let found = files.functions(|name| name == "do_idle");
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].begin, found[0].end), (0xffff_ffff_8100_0100, 0xffff_ffff_8100_0200));
+        assert_eq!(found[0].place(0xffff_ffff_8100_0112).as_deref(), Some("do_idle+0x12"));
+        assert_eq!(found[0].place(0xffff_ffff_8100_0200), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use lacuna_core::evidence::{Landed, Place};
 
 use super::HostFiles;
 use super::code::{Before, before};
+use super::kallsyms::Function;
 use crate::probes::RawLanding;
 
 /// How the names of the functions begin that an idle CPU waits in: those of `kernel/sched/idle.c`, `drivers/cpuidle`,
@@ -32,7 +33,36 @@ const IDLE: [&str; 18] = [
     "poll_idle",
 ];
 
+/// The ways into the kernel and the idle loop of the running kernel: most landings need no other name.
+#[derive(Clone, Debug, Default)]
+pub struct Landmarks {
+    entries: Vec<Function>,
+    idle: Vec<Function>,
+}
+
+impl Landmarks {
+    /// What `landing` says, where it is in user mode or in the idle loop; only the innermost function is named.
+    #[must_use]
+    pub fn landed(&self, landing: &RawLanding) -> Option<Landed> {
+        let name = |all: &[Function], address: u64| all.iter().find_map(|function| function.place(address));
+        let entry = landing.frames.iter().position(|frame| name(&self.entries, *frame).is_some())?;
+        let (place, stack) = match landing.frames.get(entry + 1) {
+            None => (Place::User, Vec::new()),
+            Some(innermost) => (Place::Idle, vec![name(&self.idle, *innermost)?]),
+        };
+        Some(Landed { place, just_enabled: None, stack })
+    }
+}
+
 impl HostFiles {
+    /// Reads where they are.
+    #[must_use]
+    pub fn landmarks(&self) -> Landmarks {
+        let functions = self.functions(|name| is_entry(name) || is_idle(name));
+        let (entries, idle) = functions.into_iter().partition(|function| is_entry(&function.name));
+        Landmarks { entries, idle }
+    }
+
     /// What `landing` says, with the names of the running kernel.
     #[must_use]
     pub fn landed(&self, landing: &RawLanding) -> Landed {
@@ -42,7 +72,7 @@ impl HostFiles {
 }
 
 fn judge(landing: &RawLanding, names: &[Option<String>]) -> Landed {
-    let Some(entry) = names.iter().position(|name| is_entry(name.as_ref())) else {
+    let Some(entry) = names.iter().position(|name| name.as_deref().is_some_and(is_entry)) else {
         return Landed { place: Place::Unknown, just_enabled: None, stack: stack(&landing.frames, names) };
     };
     let begin = entry + 1;
@@ -62,16 +92,19 @@ fn judge(landing: &RawLanding, names: &[Option<String>]) -> Landed {
 
 /// Whether it is an entry point of an interrupt (`arch/x86/entry/entry_64.S`). Before Linux 5.12 `asm_call_…` switched
 /// stacks further in.
-fn is_entry(name: Option<&String>) -> bool {
-    name.is_some_and(|name| name.starts_with("asm_") && !name.starts_with("asm_call_"))
+fn is_entry(name: &str) -> bool {
+    name.starts_with("asm_") && !name.starts_with("asm_call_")
+}
+
+fn is_idle(name: &str) -> bool {
+    IDLE.iter().any(|idle| name.starts_with(idle))
 }
 
 /// By the innermost function: the idle task also switches tasks, and its loop lies below whatever interrupted it.
 fn place(interrupted: &[Option<String>]) -> Place {
-    let is_idle = |name: &String| IDLE.iter().any(|idle| name.starts_with(idle));
     match interrupted.first() {
         None => Place::User,
-        Some(innermost) if innermost.as_ref().is_some_and(is_idle) => Place::Idle,
+        Some(innermost) if innermost.as_deref().is_some_and(is_idle) => Place::Idle,
         Some(_) => Place::Kernel,
     }
 }

@@ -66,6 +66,23 @@ fn the_idle_task_that_switches_tasks_does_not_idle() {
 }
 
 #[test]
+fn landmarks_tell_user_mode_and_the_idle_loop_at_once() {
+    let symbols = "ffffffff81000000 T local_timer_entry\nffffffff81000100 T asm_sysvec_apic_timer_interrupt\n\
+        ffffffff81000200 T default_idle\nffffffff81000300 T vfs_read\nffffffff81000400 T end\n";
+    let (_root, files) = super::super::fake(&[("proc/kallsyms", symbols)]);
+    let landmarks = files.landmarks();
+    let landed = |frames: &[u64]| {
+        let frames = frames.iter().map(|low| 0xffff_ffff_8100_0000 + low).collect();
+        landmarks.landed(&RawLanding { frames, ..raw(0, code(NOTHING)) })
+    };
+    assert_eq!(landed(&[0x10, 0x11a]).map(|landed| landed.place), Some(Place::User));
+    let idle = landed(&[0x10, 0x11a, 0x209, 0x310]).unwrap();
+    assert_eq!((idle.place, idle.stack), (Place::Idle, vec!["default_idle+0x9".to_owned()]));
+    assert_eq!(landed(&[0x10, 0x11a, 0x309]), None, "other code needs its name");
+    assert_eq!(landed(&[0x10]), None, "no way into the kernel");
+}
+
+#[test]
 fn kernel_code_is_named() {
     let found = landed(&["_raw_spin_unlock_irq+0x1a", "0xsomething"], UNLOCK);
     assert_eq!(found.stack, ["_raw_spin_unlock_irq+0x1a", "0xsomething"]);

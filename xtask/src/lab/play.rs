@@ -51,6 +51,8 @@ struct Play<'a> {
     /// Faults that last end before the guests do: what is frozen cannot be killed.
     guest_faults: Faults,
     guests: BTreeMap<String, Arc<Guest>>,
+    /// Resets that were asked for.
+    resets: usize,
     /// What was wrong with how agents ended.
     faults: Vec<String>,
     readings: Readings,
@@ -71,9 +73,11 @@ pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting
     let started = Instant::now();
     for step in &scenario.steps {
         setting.stop.sleep_until(started + step.at)?;
+        play.no_guest_rebooted()?;
         play.perform(step).with_context(|| format!("the step at {:?}", step.at))?;
     }
     setting.stop.sleep_until(started + scenario.lasts)?;
+    play.no_guest_rebooted()?;
     play.join_helpers()?;
     play.wait_for_verdicts()?;
     play.finish()
@@ -91,6 +95,7 @@ impl<'a> Play<'a> {
             agents: BTreeMap::new(),
             guest_faults: Faults::default(),
             guests: BTreeMap::new(),
+            resets: 0,
             faults: Vec::new(),
             readings: Readings::start(&setting.stop)?,
             waits: BTreeMap::new(),
@@ -228,6 +233,7 @@ impl<'a> Play<'a> {
         let boots = guest.boots();
         let (moment, mut helpers) = self.guest_faults.perform(guest, step, &self.setting.stop)?;
         if matches!(step, GuestStep::Reset(_)) {
+            self.resets += 1;
             guest.wait_until_up(boots + 1, &self.setting.stop)?;
             // The one before it went with the guest.
             self.agents.remove(&guest.name.clone());
@@ -236,6 +242,14 @@ impl<'a> Play<'a> {
             helpers.push(Helper::spawn("start of an agent", &self.setting.stop, |_| Ok(()))?);
         }
         Ok((moment, helpers))
+    }
+
+    /// A kernel that panics boots anew; then there is nothing to wait for.
+    fn no_guest_rebooted(&self) -> Result<()> {
+        match self.guests.values().find(|guest| guest.boots() > 1 + self.resets) {
+            Some(guest) => bail!("{} has booted anew by itself: its console is in {}.log", guest.name, guest.name),
+            None => Ok(()),
+        }
     }
 
     fn agent(&mut self, host: &str) -> Result<&mut Agent> {
@@ -260,6 +274,7 @@ impl<'a> Play<'a> {
     fn wait_for_verdicts(&mut self) -> Result<()> {
         let end = Instant::now() + self.scenario.patience;
         while Instant::now() < end && !self.judgement()?.missing.is_empty() {
+            self.no_guest_rebooted()?;
             self.setting.stop.sleep_until(Instant::now() + Duration::from_millis(200))?;
         }
         Ok(())

@@ -58,12 +58,16 @@ impl Engine {
     /// A heartbeat after a silence that nobody had noticed yet opens a gap as well: it is over already.
     fn follow_silence(&mut self, name: &str, before: Baseline, peer: &Peer, arrival: &Arrival, at: Nanos) {
         let since = at.minus(arrival.silence);
-        let long = arrival.silence.saturating_sub(self.own_overlap(since, at)) >= self.settings.gap;
+        let slept = self.own_overlap(since, at);
+        // Neighbours that sleep together do not wake at the same moment.
+        let together = self.is_neighbour(peer) && slept * 2 > arrival.silence;
+        let least = if together { self.settings.gap + TOGETHER } else { self.settings.gap };
+        let long = arrival.silence.saturating_sub(slept) >= least;
         let unexplained = arrival.new_boot.is_some() || long && !before.left;
         if unexplained && !arrival.reordered && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since, at, |gap| gap.silent = true);
         }
-        let (slept, interval) = (self.own_overlap(since, at), self.settings.interval);
+        let interval = self.settings.interval;
         if let Some(open) = self.gaps.get_mut(name) {
             open.gap.on_arrival(peer, arrival, at, slept, interval);
         }
@@ -161,10 +165,14 @@ impl Engine {
             self.own_stalls.back().filter(|(_, to)| *to > last.at).map(|(_, to)| to.plus(self.settings.interval));
         let due = due.plus(slept);
         // A host of the same hypervisor may have slept with this one, and wakes when it is its turn.
-        let neighbour = self.hypervisor().is_some() && peer.hypervisor == self.hypervisor();
-        let patience = if neighbour && woke.is_some() { TOGETHER } else { self.settings.interval };
+        let patience = if self.is_neighbour(peer) && woke.is_some() { TOGETHER } else { self.settings.interval };
         let woke = woke.map_or(Nanos(0), |woke| woke.plus(patience - self.settings.interval.min(patience)));
         Some(due.max(woke).min(due.plus(patience)))
+    }
+
+    /// Whether the peer runs on the same hypervisor.
+    fn is_neighbour(&self, peer: &Peer) -> bool {
+        self.hypervisor().is_some() && peer.hypervisor == self.hypervisor()
     }
 
     pub(super) fn check_gaps(&mut self, now: Nanos) {
@@ -211,12 +219,11 @@ impl Engine {
     pub(super) fn closes_at(&self, gap: &Gap) -> Option<Nanos> {
         let back = gap.back?;
         // A peer follows its own stall for longer, in case it comes back, and both shall say the same.
-        let told = gap.account.filter(Account::is_of_the_host).map(|account| account.report.class);
-        Some(back.plus(match told {
-            // It may still find names for what its CPU went on with, and then say more.
-            Some(Class::Unknown) => NAMES_AT_MOST + TELL,
-            Some(_) => SETTLE + TELL,
-            None => self.settings.interval * SETTLE_INTERVALS,
+        Some(back.plus(match gap.account {
+            // It may still find names for what its CPUs went on with, and then say more.
+            Some(told) if told.report.class == Class::Unknown => NAMES_AT_MOST + TELL,
+            Some(told) if told.is_of_the_host() => SETTLE + TELL,
+            _ => self.settings.interval * SETTLE_INTERVALS,
         }))
     }
 
