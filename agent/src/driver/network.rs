@@ -162,12 +162,12 @@ impl Network {
 
     /// One tick: a heartbeat to every peer, and echo requests where they are due.
     ///
-    /// What a heartbeat tells is as of `now`, the begin of the turn. But it is dated as it leaves: the turn may have been
-    /// held up since, and a peer that sees an old date in a new packet would think that this host's clock had stood still.
+    /// A heartbeat is dated as it leaves, and so is what it tells of others: the turn may have been held up since `now`, its
+    /// begin. A peer that sees an old date in a new packet would think that this host's clock had stood still.
     pub fn send(&mut self, engine: &Engine, now: Nanos, tick: u64) -> Vec<Evidence> {
         let mut sent = Vec::new();
         for (name, addr) in &self.peers {
-            sent.extend(heartbeat(&self.host, engine, self.heartbeats.as_ref(), name, *addr, now, &mut self.packet));
+            sent.extend(heartbeat(&self.host, engine, self.heartbeats.as_ref(), name, *addr, &mut self.packet));
         }
         sent.extend(self.send_echoes(engine, now, tick));
         sent
@@ -213,15 +213,13 @@ fn heartbeat(
     socket: Option<&Heartbeats>,
     name: &str,
     addr: SocketAddr,
-    now: Nanos,
     packet: &mut Vec<u8>,
 ) -> Option<Evidence> {
-    let mut beat = engine.heartbeat(name, now)?;
-    let left = clock::read();
-    (beat.sent_at, beat.sent_wall) = (left.boot, left.wall);
+    let now = clock::boot();
+    let beat = engine.heartbeat(name, now)?;
     wire::encode(host, &beat, packet).ok()?;
     let error = socket?.send(addr, packet).err().map(|error| error.to_string());
-    Some(Evidence::at(name, left.boot, Fact::HeartbeatSent { seq: beat.seq, error }))
+    Some(Evidence::at(name, now, Fact::HeartbeatSent { seq: beat.seq, error }))
 }
 
 fn overdue(engine: &Engine, name: &str, now: Nanos, interval: Duration) -> bool {

@@ -15,9 +15,9 @@ use crate::peer::Peer;
 use crate::rules::{Case, Context, Judgement, judge};
 use crate::time::Nanos;
 
-/// A sentinel whose CPU goes on together with the agent has told so after this time.
+/// A sentinel whose CPU goes on has told so after this time, as a rule.
 pub(super) const SENTINELS_TELL: Duration = Duration::from_millis(80);
-/// And after this at the latest, where all CPUs had as much to make up for.
+/// And after this, where it was poked, sleeps once more until its timer, and its CPU has much to make up for.
 const SENTINELS_LATE: Duration = Duration::from_millis(300);
 /// After a CPU stood still it makes up for what waited: timers, callbacks, packets.
 pub(super) const AFTERMATH: Duration = Duration::from_millis(500);
@@ -66,7 +66,8 @@ impl Engine {
 
     /// Judges what stalled this host since the last turns; a long stall is an incident that is over already.
     pub(super) fn judge_own(&mut self, now: Nanos) {
-        let (ripe, pending) = std::mem::take(&mut self.pending).into_iter().partition(|stall| self.is_told(stall, now));
+        let (ripe, pending) =
+            std::mem::take(&mut self.pending).into_iter().partition(|stall| Self::is_told(stall, now));
         self.pending = pending;
         for stall in ripe {
             self.judge_stall(stall);
@@ -74,11 +75,9 @@ impl Engine {
         self.follow_own(now);
     }
 
-    /// Whether the sentinels have told what they know of it. Where some of them did, the others may be slow to.
-    fn is_told(&self, stall: &OwnStall, now: Nanos) -> bool {
-        let watched = usize::try_from(stall.agent.cpus_watched).unwrap_or(usize::MAX);
-        let some = (1..watched).contains(&self.cpus_in(stall.from, stall.to).len());
-        watched == 0 || stall.to.plus(if some { SENTINELS_LATE } else { SENTINELS_TELL }) <= now
+    /// Whether the sentinels have told what they know of it.
+    fn is_told(stall: &OwnStall, now: Nanos) -> bool {
+        stall.agent.cpus_watched == 0 || stall.to.plus(SENTINELS_LATE) <= now
     }
 
     fn judge_stall(&mut self, mut stall: OwnStall) {
@@ -110,9 +109,8 @@ impl Engine {
 
     /// A stall that comes back before the one before could close is the same incident, unless it is of another kind.
     fn take_own(&mut self, stall: OwnStall) {
-        let class = |engine: &Self, stall: &OwnStall| judge(&engine.context(), Case::Own(stall)).verdict.class;
         if let Some(mut known) = self.own.take() {
-            if class(self, &known.stall) == class(self, &stall) && stall.behind.is_none() {
+            if self.are_alike(&known.stall, &stall) {
                 let (since, occurrences) = (known.stall.since, known.stall.occurrences + 1);
                 known.stall = OwnStall { since, occurrences, ..stall };
                 self.own = Some(known);
@@ -122,6 +120,13 @@ impl Engine {
         }
         let identity = Identity::new(&self.settings.host, stall.from, self.now, self.wall);
         self.own = Some(TrackedOwn { stall, identity, said: None });
+    }
+
+    /// Whether two stalls are of one kind; whether all CPUs stood still is known before the names are of where they were.
+    fn are_alike(&self, one: &OwnStall, other: &OwnStall) -> bool {
+        let class = |stall: &OwnStall| judge(&self.context(), Case::Own(stall)).verdict.class;
+        let of_all_cpus = |stall: &OwnStall| stall.all_timers_dead() == Some(true);
+        other.behind.is_none() && (of_all_cpus(one) && of_all_cpus(other) || class(one) == class(other))
     }
 
     /// Says what is new of the stall, with what others tell meanwhile, and closes it in the end.

@@ -55,16 +55,22 @@ fn all_stood(context: &Context<'_>, stall: &OwnStall, length: &str) -> Opinion {
     if stall.cpu_count() == 1 && !unmasked {
         return Opinion::CannotTell("there is one CPU only, which may have had its interrupts off".into());
     }
-    // One that waits for a lock with its interrupts off stands still together with a CPU that is not run and holds it.
-    let waited = |landed: &&Landed| landed.place == Place::Kernel && landed.kept_masked() != Some(false);
-    if let Some(landed) = landings.into_iter().find(waited) {
-        let function = landed.stack.first().map_or("the kernel", String::as_str);
+    if let Some(function) = may_have_waited(&landings) {
         return Opinion::CannotTell(format!(
             "a CPU went on in {function}, and may have had its interrupts off: it may have waited there for another one"
         ));
     }
     let summary = format!("{me} as a whole stood still for {length}: none of its {} CPUs ran", stall.cpu_count());
     paused(if unmasked { 0.93 } else { 0.8 }, me, ClockState::RanOn, summary)
+}
+
+/// Where a CPU may have waited for a lock, with its interrupts off, that another one held which was not run: both stand still
+/// then. One that idles, or runs a program, holds none.
+fn may_have_waited(landings: &[&Landed]) -> Option<String> {
+    let in_kernel = || landings.iter().filter(|landed| matches!(landed.place, Place::Kernel | Place::Unknown));
+    let waiting = in_kernel().find(|landed| landed.place == Place::Kernel && landed.kept_masked() != Some(false))?;
+    let function = waiting.stack.first().map_or("the kernel", String::as_str);
+    (in_kernel().count() > 1).then(|| function.to_owned())
 }
 
 fn peer(context: &Context<'_>, gap: &Gap) -> Opinion {

@@ -323,6 +323,14 @@ fn a_cpu_may_have_waited_with_its_interrupts_off_for_one_that_was_not_run() {
 }
 
 #[test]
+fn a_cpu_that_idles_holds_nothing_that_another_could_have_waited_for() {
+    let mut fleet = Fleet::new(2);
+    let places = [landed(Place::Idle, None), landed_in("_raw_spin_unlock_irqrestore+0x15")];
+    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
+}
+
+#[test]
 fn what_a_cpu_is_late_for_after_a_stall_is_not_that_stall() {
     let mut fleet = Fleet::new(2);
     let stall = Stall::begin(&mut fleet, 1, nothing());
