@@ -99,11 +99,11 @@ pub(crate) fn probe_tests() -> Result<PathBuf> {
     cargo.args(["test", "--release", "--no-run", "--package", "lacuna", "--test", "probes"]);
     cargo.args(["--message-format", "json", "--target", &host_target(), "--target-dir"]).arg(root().join("target"));
     let messages = crate::sh::output(&mut cargo, "")?;
-    let program = messages.lines().filter_map(|line| {
+    let mut program = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(PathBuf::from(message["executable"].as_str()?))
     });
-    program.last().context("cargo did not say where it left the tests of the probes")
+    program.next_back().context("cargo did not say where it left the tests of the probes")
 }
 
 /// With the target named, build scripts and procedural macros are not linked statically, which they could not be.

@@ -17,6 +17,8 @@ use super::network::{Host, Network};
 
 /// How long an agent may take to end after SIGTERM.
 const END: Duration = Duration::from_secs(10);
+/// And in a guest, where each probe that is detached waits for the emulated kernel.
+const END_IN_GUEST: Duration = Duration::from_secs(40);
 /// The store of an agent in a guest; it goes with the guest.
 const GUEST_STORE: &str = "/var/lib/lacuna";
 /// Lines of a log that are shown with a failure.
@@ -34,8 +36,8 @@ pub(crate) struct Agent {
 enum Process {
     /// In a namespace of this machine.
     Here(Child),
-    /// In a guest, as the job of that number.
-    InGuest(Arc<Guest>, u64),
+    /// In a guest, as the job of that number, in its so-manieth boot.
+    InGuest(Arc<Guest>, u64, usize),
 }
 
 /// How an agent ended.
@@ -63,7 +65,8 @@ impl Agent {
     /// Starts the one in the image of a guest that is up; it logs to the guest's console.
     pub(crate) fn start_in(guest: &Arc<Guest>, folder: &Path) -> Result<Self> {
         let (number, _) = guest.begin(0, "agent-start")?;
-        Ok(Self { process: Process::InGuest(Arc::clone(guest), number), log: log(folder, &guest.name), sent: None })
+        let process = Process::InGuest(Arc::clone(guest), number, guest.boots());
+        Ok(Self { process, log: log(folder, &guest.name), sent: None })
     }
 
     /// Sends it a signal.
@@ -72,7 +75,7 @@ impl Agent {
             Process::Here(child) => {
                 kill(Pid::from_raw(i32::try_from(child.id())?), signal).context("signal to agent")?
             }
-            Process::InGuest(guest, _) => drop(guest.request(0, &format!("agent-signal {signal}"))?),
+            Process::InGuest(guest, ..) => drop(guest.request(0, &format!("agent-signal {signal}"))?),
         }
         if matches!(signal, Signal::SIGTERM | Signal::SIGKILL) {
             self.sent = Some(signal);
@@ -94,7 +97,7 @@ impl Agent {
             (_, _) if clean && self.sent.is_some() => {}
             (Some(_), Some(ended)) => problems.push(format!("ended with {} after SIGTERM", ended.how)),
             (None, Some(ended)) => problems.push(format!("ended by itself: {}", ended.how)),
-            (_, None) => problems.push(format!("did not end {END:?} after SIGTERM")),
+            (_, None) => problems.push(format!("did not end {:?} after SIGTERM", self.patience())),
         }
         if !problems.is_empty() {
             problems.push(format!("its log ends with: {}", self.tail()?));
@@ -120,20 +123,29 @@ impl Agent {
                 let status = child.try_wait()?;
                 Ok(status.map(|status| Ended { clean: status.success(), how: status.to_string() }))
             }
-            Process::InGuest(guest, _) if !guest.alive() => {
+            Process::InGuest(guest, ..) if !guest.alive() => {
                 Ok(Some(Ended { clean: false, how: "the emulator ended".into() }))
             }
-            Process::InGuest(guest, number) => {
+            Process::InGuest(guest, number, _) => {
                 Ok(guest.how_ended(*number).map(|how| Ended { clean: how == "exit 0", how }))
             }
         }
     }
 
+    fn patience(&self) -> Duration {
+        match &self.process {
+            // One that has booted anew has nothing left to end.
+            Process::InGuest(guest, _, boot) if guest.boots() > *boot => Duration::ZERO,
+            Process::InGuest(..) => END_IN_GUEST,
+            Process::Here(_) => END,
+        }
+    }
+
     fn wait(&mut self) -> Result<Option<Ended>> {
-        let end = Instant::now() + END;
+        let began = Instant::now();
         loop {
             let ended = self.ended()?;
-            if ended.is_some() || Instant::now() > end {
+            if ended.is_some() || began.elapsed() > self.patience() {
                 return Ok(ended);
             }
             std::thread::sleep(Duration::from_millis(20));

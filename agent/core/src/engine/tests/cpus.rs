@@ -183,6 +183,17 @@ fn a_cpu_inside_one_interrupt_handler_is_locked_up_by_it() {
 }
 
 #[test]
+fn a_cpu_inside_a_handler_that_every_cpu_runs_all_the_time_may_as_well_not_have_been_run() {
+    let mut fleet = Fleet::new(2);
+    let since = fleet.clock("b");
+    let handler = Some(crate::evidence::Handler { name: "local_timer".into(), since });
+    let stall = Stall::begin(&mut fleet, 1, CpuStall { handler, interrupts: Some(1), ..nothing() });
+    stall.go_on(&mut fleet, 3.0);
+    stall.end(&mut fleet, landed(Place::User, None));
+    assert_all_say(&mut fleet, Class::Unknown, 3000);
+}
+
+#[test]
 fn who_keeps_a_ticking_cpu_decides() {
     let running = Some(Running { tid: 7, comm: "hog".into(), policy: Some("SCHED_FIFO".into()) });
     let second = Some(1_000_000_000);
