@@ -96,7 +96,8 @@ fn in_guest(image: &Image, tests: &Path, stop: &Stop) -> Result<Column> {
 fn logged(guest: &Guest, command: &str) -> Result<String> {
     let (number, _) = guest.begin(0, &format!("log {command}"))?;
     guest.end(number, PATIENCE)?;
-    guest.request(0, "busybox cat /run/log")
+    // An answer is one line.
+    Ok(guest.request(0, "busybox cat /run/log")?.replace(" | ", "\n"))
 }
 
 fn here(agent: &Path, tests: &Path) -> Result<Column> {
