@@ -35,7 +35,8 @@ use crate::stop::Stop;
 use crate::{build, prepare};
 
 /// What is told of such a run.
-const EMULATOR_ERRED: &str = "the emulator ran a breakpoint in a guest's kernel that was gone already; once more";
+pub(crate) const EMULATOR_ERRED: &str =
+    "the emulator ran a breakpoint in a guest's kernel that was gone already; once more";
 
 /// Arguments of `cargo xtask lab`.
 #[derive(clap::Args, Clone, Debug)]
