@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 
 use crate::host::HostFiles;
 
@@ -23,7 +23,7 @@ pub(super) struct Refuge {
     files: HostFiles,
     /// Where the agent may run at all; absent where the kernel does not say.
     allowed: Option<CpuSet>,
-    /// The CPUs that are avoided.
+    /// The CPUs that are avoided by all threads.
     avoided: Mutex<BTreeSet<u32>>,
 }
 
@@ -41,14 +41,24 @@ impl Refuge {
             return;
         }
         let Some(rest) = self.without(cpus) else { return };
+        let mut all = true;
         for (tid, thread) in self.files.own_threads().into_iter().take(MAX_THREADS) {
-            let stuck = thread.state == 'R' && thread.cpu.is_some_and(|cpu| cpus.contains(&cpu));
-            if !stuck && !thread.comm.starts_with(SENTINEL) {
+            // The caller runs, so its CPU does, and it can be moved.
+            let runs = thread.state == 'R' && tid != gettid().as_raw();
+            let stuck = runs && thread.cpu.is_some_and(|cpu| cpus.contains(&cpu));
+            if thread.comm.starts_with(SENTINEL) {
+                continue;
+            }
+            all &= !stuck;
+            if !stuck {
                 // It may have ended meanwhile.
                 let _ = sched_setaffinity(Pid::from_raw(tid), &rest);
             }
         }
-        avoided.clone_from(cpus);
+        // One that was left alone only happened to run: it is moved the next time, or it would fall asleep there.
+        if all {
+            avoided.clone_from(cpus);
+        }
     }
 
     /// Where the agent may run without these CPUs; absent where nothing is left.
