@@ -81,6 +81,13 @@ impl OwnStall {
         Some(dead.into_iter().all(|dead| dead))
     }
 
+    /// Only that part of it up to which timers were late, where no CPU took a timer interrupt for most of that.
+    #[must_use]
+    pub(crate) fn up_to_late_timers(&self) -> Option<Self> {
+        let to = self.late_timers.iter().map(|late| late.to).max()?.min(self.to);
+        Some(Self { to, ..self.clone() }).filter(|part| part.all_timers_dead() == Some(true))
+    }
+
     /// The part of the stall that `nanoseconds` explain, from 0 to 1; absent where they were not measured.
     #[must_use]
     pub fn share(&self, nanoseconds: Option<u64>) -> Option<f64> {

@@ -23,6 +23,8 @@ const SENTINELS_LATE: Duration = Duration::from_millis(300);
 pub(super) const AFTERMATH: Duration = Duration::from_millis(500);
 /// A step of the clock is as long as the longest that shows in this time: what waited comes in one burst.
 const BURST: Duration = Duration::from_millis(150);
+/// A cause counts when it explains at least this part of a stall.
+const MOST: f64 = 0.5;
 /// How far the ends of stalls of several hosts may lie apart that are one, heartbeats being an interval apart.
 pub(super) const TOGETHER: Duration = Duration::from_secs(1);
 /// A task that waits for storage for longer without running at all is an incident; a disk that is merely slow answers.
@@ -90,12 +92,26 @@ impl Engine {
             // The agent stood still since its CPU did, until it was moved: the CPU is the incident.
             return;
         }
+        if self.follows_a_pause(&stall) {
+            match stall.up_to_late_timers() {
+                Some(pause) => stall = pause,
+                // The agent only waited until others had had as much time as it was charged for.
+                None => return,
+            }
+        }
         let long = stall.length() >= self.settings.gap.min(self.settings.cpu_stall);
         if !long {
             let judgement = judge(&self.context(), Case::Own(&stall));
             return self.report_own(&stall, &judgement);
         }
         self.take_own(stall);
+    }
+
+    /// Whether the agent waited for a CPU right after a pause of all of them, and no longer than that pause was.
+    fn follows_a_pause(&self, stall: &OwnStall) -> bool {
+        let Some(pause) = self.own.as_ref().and_then(TrackedOwn::pause) else { return false };
+        let soon = stall.from <= pause.to.plus(AFTERMATH) && stall.length() <= pause.to.since(pause.since);
+        soon && stall.all_timers_dead() != Some(true) && stall.share(stall.agent.waited_ns) >= Some(MOST)
     }
 
     /// Whether it is what a CPU had to make up for that had just stood still for longer.

@@ -407,6 +407,34 @@ fn a_machine_that_is_run_a_tenth_of_the_time_is_paused_again_and_again() {
 }
 
 #[test]
+fn an_agent_that_waits_right_after_a_pause_pays_for_it() {
+    let mut fleet = Fleet::new(2);
+    let late = |waited: f64| AgentLate {
+        cpus_watched: 2,
+        waited_ns: Some(nanos(Duration::from_secs_f64(waited))),
+        busy: Some(1.0),
+        timers_watched: true,
+        ..AgentLate::default()
+    };
+    for (paused, waited) in [(2.9, 0.0), (0.5, 1.4)] {
+        let from = fleet.clock("b");
+        fleet.pause("b");
+        fleet.run(paused);
+        let to = from.plus(Duration::from_secs_f64(paused));
+        fleet.run(waited);
+        fleet.host("b").late = late(waited);
+        fleet.resume("b");
+        for cpu in 0..2 {
+            fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
+        }
+        fleet.run(0.1);
+    }
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
+    assert_length(&fleet.host("b").incident(), 3500);
+}
+
+#[test]
 fn an_agent_that_was_stopped_is_no_pause_though_all_sentinels_are_late() {
     let mut fleet = Fleet::new(2);
     let late = AgentLate { continued: true, ..AgentLate::default() };
