@@ -6,10 +6,38 @@ use super::{HostFiles, task};
 const MAX_LOOKED_AT: usize = 16_384;
 /// Most tasks that are returned.
 const MAX_FOUND: usize = 8;
-/// Waits that look like it and are none for storage: a parent waits for its child to leave its memory (`vfork`).
-const OTHER_WAITS: [&str; 2] = ["kernel_clone", "_do_fork"];
+/// What the names of functions have in them in which tasks wait for storage (Linux 5.8 to 6.18): pages, blocks, the block
+/// layer, file systems on disks and in the network. Others are blocked as well (`vfork`, a frozen control group, a mutex).
+const STORAGE: [&str; 26] = [
+    "bio",
+    "bit_wait_io",
+    "blk",
+    "btrfs",
+    "buffer",
+    "ceph",
+    "cifs",
+    "dirty",
+    "dm_",
+    "ext4",
+    "f2fs",
+    "folio",
+    "fuse",
+    "inode",
+    "io_schedule",
+    "iomap",
+    "jbd2",
+    "md_",
+    "nfs",
+    "nvme",
+    "page",
+    "rpc_",
+    "rq_qos",
+    "scsi",
+    "swap",
+    "xfs",
+];
 
-/// A task of a program that is blocked (state `D`).
+/// A task of a program that is blocked (state `D`) on storage, as far as the kernel shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedTask {
     /// Its thread id.
@@ -39,7 +67,7 @@ impl HostFiles {
             return None;
         }
         let waits_in = Some(self.line(&format!("proc/{tid}/wchan"))).filter(|name| !name.is_empty() && name != "0");
-        if waits_in.as_deref().is_some_and(|function| OTHER_WAITS.contains(&function)) {
+        if waits_in.as_deref().is_some_and(|function| !STORAGE.iter().any(|part| function.contains(part))) {
             return None;
         }
         Some(BlockedTask { tid, comm: found.comm, waits_in, switches: self.switches(tid)? })
@@ -85,11 +113,15 @@ mod tests {
             ("proc/10/stat", &parent),
             ("proc/10/wchan", "kernel_clone"),
             ("proc/10/status", STATUS),
+            ("proc/11/task/11/comm", "qemu"),
+            ("proc/11/stat", &parent),
+            ("proc/11/wchan", "__refrigerator"),
+            ("proc/11/status", STATUS),
             ("proc/self/stat", &dd),
         ]);
         let waits_in = Some("submit_bio_wait".to_owned());
         assert_eq!(files.blocked_tasks(), [BlockedTask { tid: 8, comm: "dd".into(), waits_in, switches: 42 }]);
-        assert_eq!(files.switches(11), None);
+        assert_eq!(files.switches(12), None);
     }
 
     #[test]

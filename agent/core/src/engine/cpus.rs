@@ -43,7 +43,7 @@ impl Engine {
         }
         // Where a stall landed is told once more when it has names; by then the stall may be history.
         let late_news = stall.over && stall.landed.is_some() && !self.cpus.contains_key(&stall.cpu);
-        if self.is_of_own_stall(from, &stall) || late_news {
+        if self.own.as_mut().is_some_and(|own| own.take(from, to, &stall)) || late_news {
             return;
         }
         // While an incident waits for its end, only another long stall belongs to it.
@@ -65,18 +65,6 @@ impl Engine {
         if over && tracked.case.deaf() {
             self.excuse(from, to);
         }
-    }
-
-    /// Whether that stall of a CPU belongs to one of the host as a whole; what is new of it goes there.
-    fn is_of_own_stall(&mut self, from: Nanos, stall: &CpuStall) -> bool {
-        let cases = self.own.as_mut().map(TrackedOwn::cpus).unwrap_or_default();
-        let Some(case) = cases.iter_mut().find(|case| case.cpu == stall.cpu && case.last(from).0 == from) else {
-            return false;
-        };
-        if stall.landed.is_some() {
-            case.after = Some(stall.clone());
-        }
-        true
     }
 
     /// Opens, follows and closes the cases of single CPUs.

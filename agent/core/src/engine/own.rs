@@ -8,7 +8,7 @@ use super::{Engine, MAX_OWN, SETTLE};
 use crate::account::Account;
 use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
-use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, IoStuck, StallReport};
+use crate::evidence::{AgentLate, CpuLoad, CpuStall, Evidence, Fact, IoStuck, StallReport};
 use crate::incident::{Class, Incident};
 use crate::own::{Behind, OwnStall};
 use crate::peer::Peer;
@@ -43,9 +43,24 @@ impl TrackedOwn {
         Some(&self.stall).filter(|stall| stall.all_timers_dead() == Some(true))
     }
 
-    /// The CPUs that stood still with the host.
-    pub(super) fn cpus(&mut self) -> &mut [CpuCase] {
-        &mut self.stall.cpus
+    /// Takes what is new of a CPU that stood still with the host; whether it did.
+    pub(super) fn take(&mut self, from: Nanos, to: Nanos, told: &CpuStall) -> bool {
+        let same = |case: &&mut CpuCase| case.cpu == told.cpu && case.last(from).0 == from;
+        if let Some(case) = self.stall.cpus.iter_mut().find(same) {
+            if told.landed.is_some() {
+                case.after = Some(told.clone());
+            }
+            return true;
+        }
+        let together = to.min(self.stall.to).since(from.max(self.stall.from)) * 2 > to.since(from);
+        let missing = !self.stall.cpus.iter().any(|case| case.cpu == told.cpu);
+        let belongs = told.over && together && missing && self.pause().is_some();
+        if belongs {
+            let mut case = CpuCase::new(told.cpu, from);
+            case.look(from, to, told.clone());
+            self.stall.cpus.push(case);
+        }
+        belongs
     }
 }
 
@@ -86,9 +101,9 @@ impl Engine {
         stall.late_timers = self.late_timers(&stall);
         let stalled = self.cpus_in(stall.from, stall.to);
         stalled.iter().for_each(|cpu| self.note_probes(*cpu));
-        if self.is_of_all_cpus(&stall, &stalled) {
+        if self.is_of_all_cpus(&stall, &stalled) || stall.all_timers_dead() == Some(true) {
             stall.cpus = stalled.iter().filter_map(|cpu| self.take_cpu(*cpu)).collect();
-        } else if stall.all_timers_dead() != Some(true) && (!stalled.is_empty() || self.follows_a_cpu(&stall)) {
+        } else if !stalled.is_empty() || self.follows_a_cpu(&stall) {
             // The agent stood still since its CPU did, until it was moved: the CPU is the incident.
             return;
         }

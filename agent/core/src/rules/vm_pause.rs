@@ -16,6 +16,8 @@ use crate::own::{Behind, OwnStall};
 
 /// A clock must have fallen behind by this part of the gap.
 const MOST: f64 = 0.8;
+/// What each CPU went on with is told by its sentinel in this time, or not at all.
+const SENTINELS: Duration = Duration::from_secs(1);
 /// What was late arrives within this time after the first that is heard again.
 const BURST: Duration = Duration::from_millis(200);
 
@@ -48,7 +50,8 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
 fn all_stood(context: &Context<'_>, stall: &OwnStall, length: &str) -> Opinion {
     let me = context.me();
     let landings: Vec<_> = stall.cpus.iter().filter_map(CpuCase::landed).collect();
-    if stall.cpus.iter().any(|cpu| cpu.awaits_names(context.now)) {
+    let waits = stall.occurrences == 1 && context.now < stall.to.plus(SENTINELS);
+    if stall.cpus.len() < stall.cpu_count() && waits || stall.cpus.iter().any(|cpu| cpu.awaits_names(context.now)) {
         return Opinion::CannotTell("what the CPUs went on with is not known yet".into());
     }
     let unmasked = landings.iter().any(|landed| landed.kept_masked() == Some(false));

@@ -407,6 +407,29 @@ fn a_machine_that_is_run_a_tenth_of_the_time_is_paused_again_and_again() {
 }
 
 #[test]
+fn a_sentinel_that_tells_late_still_tells_of_the_pause() {
+    let mut fleet = Fleet::new(2);
+    let from = fleet.clock("b");
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late =
+        AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.resume("b");
+    let to = fleet.clock("b");
+    for cpu in 0..2 {
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
+    }
+    fleet.run(0.6);
+    let places = [landed(Place::Kernel, Some(false)), landed_in("_raw_spin_unlock_irqrestore+0x15")];
+    for (cpu, landed) in (0..).zip(places) {
+        let over = CpuStall { cpu, of_cpus: 2, over: true, landed, ..CpuStall::default() };
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
+    }
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").classes(), BTreeSet::from(["unknown"]));
+}
+
+#[test]
 fn an_agent_that_waits_right_after_a_pause_pays_for_it() {
     let mut fleet = Fleet::new(2);
     let late = |waited: f64| AgentLate {
