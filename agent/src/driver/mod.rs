@@ -137,7 +137,7 @@ impl Driver {
         if slow || self.parts.engine.is_curious() {
             self.read_counters(now.boot);
         }
-        self.receive(now);
+        let now = self.receive(now);
         self.timeout(now.boot);
         self.publish();
         if now.boot >= self.next_tick {
@@ -180,9 +180,11 @@ impl Driver {
         seen.into_iter().for_each(|evidence| self.tell(evidence));
     }
 
-    fn receive(&mut self, now: Reading) {
-        let seen = self.parts.network.receive(&self.config.host, now, self.drained_at);
-        self.drained_at = now.boot;
+    /// Hands over what came in; the time that it is then.
+    fn receive(&mut self, began: Reading) -> Reading {
+        let seen = self.parts.network.receive(&self.config.host, began, self.drained_at);
+        self.drained_at = began.boot;
+        let now = self.notice_hold_up(began);
         for evidence in seen {
             if let Fact::Heartbeat(beat) = &evidence.fact {
                 let offset_basis = self.parts.network.wall_of(&now, evidence.to);
@@ -191,6 +193,21 @@ impl Driver {
             self.tell(evidence);
         }
         self.publisher.refused(self.parts.network.refused());
+        now
+    }
+
+    /// A turn that was held up since it began tells so before it hands over what came in meanwhile, all of it at once: the
+    /// others were not silent.
+    fn notice_hold_up(&mut self, began: Reading) -> Reading {
+        let now = clock::read();
+        if now.boot.since(began.boot) < self.config.heartbeat.interval {
+            return began;
+        }
+        let (watched, reading) = (self.parts.cpus.watched(), self.parts.own.read());
+        let late = self.parts.own.late(&self.config.host, began.boot, now.boot, watched, &reading);
+        self.parts.own.begin_turn(now.boot, reading);
+        self.tell(late);
+        now
     }
 
     fn timeout(&mut self, now: Nanos) {

@@ -256,11 +256,18 @@ impl Engine {
         self.take_own(OwnStall::clock_stood(at, Behind { length, peers }));
     }
 
-    /// Peers of that hypervisor, other than `except`, that tell of a pause of their own at that time.
+    /// Peers of that hypervisor, other than `except`, that tell of a pause of their own at that time; or of a stall that they
+    /// cannot name, where it began and ended together with this one.
     pub(super) fn neighbours(&self, hypervisor: u64, except: &str, from: Nanos, to: Nanos) -> Vec<String> {
-        let paused = |class: Class| matches!(class, Class::VmPause | Class::HypervisorStall);
-        let together = |account: Account| account.from <= to.plus(TOGETHER) && account.to.plus(TOGETHER) >= from;
-        let stood = |peer: &Peer| Account::all(peer).any(|account| paused(account.report.class) && together(account));
+        let close = |one: Nanos, other: Nanos| one <= other.plus(TOGETHER) && other <= one.plus(TOGETHER);
+        let together = |account: Account| match account.report.class {
+            Class::VmPause | Class::HypervisorStall => {
+                account.from <= to.plus(TOGETHER) && account.to.plus(TOGETHER) >= from
+            }
+            Class::Unknown => account.report.cpu.is_none() && close(account.from, from) && close(account.to, to),
+            _ => false,
+        };
+        let stood = |peer: &Peer| Account::all(peer).any(together);
         let peers = self.peers.iter().filter(|(name, peer)| *name != except && peer.hypervisor == Some(hypervisor));
         peers.filter(|(_, peer)| stood(peer)).map(|(name, _)| name.clone()).collect()
     }

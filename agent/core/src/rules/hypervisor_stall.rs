@@ -12,12 +12,23 @@ const SURER: f64 = 0.96;
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
         Case::Own(stall) if !stall.neighbours.is_empty() => {
-            several(vm_pause::judge(context, case), context.me(), &stall.neighbours)
+            let alone = match vm_pause::judge(context, case) {
+                Opinion::Holds(finding) => Opinion::Holds(finding),
+                // A lock that one CPU held and the other waited for would not stop another machine.
+                Opinion::CannotTell(_) if stall.all_timers_dead() == Some(true) => {
+                    vm_pause::of_own_cpus(context, stall)
+                }
+                other => other,
+            };
+            several(alone, context.me(), &stall.neighbours)
         }
         Case::Gap(gap) if !gap.neighbours.is_empty() => {
             let alone = match vm_pause::judge(context, case) {
                 Opinion::Holds(finding) => Opinion::Holds(finding),
-                // The peer knows of its neighbours already.
+                // The peer knows of its neighbours already, or cannot name alone what both of them tell of.
+                _ if gap.told().is_some_and(|told| told.class == Class::Unknown) => {
+                    by_account(context, gap, Class::Unknown, "stood still")
+                }
                 _ => by_account(context, gap, Class::HypervisorStall, "as a whole stood still"),
             };
             several(alone, &gap.peer, &gap.neighbours)

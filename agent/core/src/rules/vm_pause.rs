@@ -43,12 +43,11 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
         None if stall.cpus.is_empty() => Opinion::RuledOut("not every CPU stood still".into()),
         None => Opinion::CannotTell("whether the CPUs took timer interrupts was not measured".into()),
         Some(false) => Opinion::RuledOut("at least one CPU went on taking timer interrupts".into()),
-        Some(true) => all_stood(context, stall, &length),
+        Some(true) => all_stood(context, stall),
     }
 }
 
-fn all_stood(context: &Context<'_>, stall: &OwnStall, length: &str) -> Opinion {
-    let me = context.me();
+fn all_stood(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     let landings: Vec<_> = stall.cpus.iter().filter_map(CpuCase::landed).collect();
     let waits = stall.occurrences == 1 && context.now < stall.to.plus(SENTINELS);
     if stall.cpus.len() < stall.cpu_count() && waits || stall.cpus.iter().any(|cpu| cpu.awaits_names(context.now)) {
@@ -63,6 +62,13 @@ fn all_stood(context: &Context<'_>, stall: &OwnStall, length: &str) -> Opinion {
             "a CPU went on in {function}, and may have had its interrupts off: it may have waited there for another one"
         ));
     }
+    of_own_cpus(context, stall)
+}
+
+/// That none of this host's CPUs ran.
+pub(super) fn of_own_cpus(context: &Context<'_>, stall: &OwnStall) -> Opinion {
+    let (me, length) = (context.me(), time(stall.length()));
+    let unmasked = stall.cpus.iter().filter_map(CpuCase::landed).any(|landed| landed.kept_masked() == Some(false));
     let summary = format!("{me} as a whole stood still for {length}: none of its {} CPUs ran", stall.cpu_count());
     paused(if unmasked { 0.93 } else { 0.8 }, me, ClockState::RanOn, summary)
 }
