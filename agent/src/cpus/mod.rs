@@ -34,6 +34,9 @@ use sentinel::{Late, Look, Sentinel, overdue};
 /// Reports of sentinels that may wait for the driver.
 const REPORTS: usize = 1024;
 
+/// Stalls that may wait for their names.
+const MAX_NAMELESS: usize = 256;
+
 /// From this lateness on the agent's threads keep off that CPU; a busy one is not that late.
 const AVOID: Duration = Duration::from_millis(150);
 
@@ -58,8 +61,8 @@ pub struct CpuWatch {
     names: Option<Names>,
     /// What was found of the present stall of each CPU, with its begin.
     landed: BTreeMap<u32, (Nanos, Landed)>,
-    /// Stalls that are over and for which names may still come.
-    ended: BTreeMap<u32, Evidence>,
+    /// Stalls that are over and for which names are still to come, by CPU and begin.
+    ended: BTreeMap<(u32, Nanos), Evidence>,
 }
 
 /// What is known of a CPU at a moment.
@@ -152,7 +155,9 @@ impl CpuWatch {
         let over: Vec<Late> = self.reports.try_iter().take(REPORTS).collect();
         for late in over {
             let ended = self.ended(host, late, &known);
-            self.ended.insert(late.cpu, ended.clone());
+            if self.awaits_names(&ended) {
+                self.ended.insert((late.cpu, late.from), ended.clone());
+            }
             seen.push(ended);
         }
         let mut avoid = BTreeSet::new();
@@ -268,11 +273,17 @@ impl CpuWatch {
         let answers = self.names.as_ref().map(Names::answers).unwrap_or_default();
         let mut again = Vec::new();
         for ((cpu, from), landed) in answers {
-            let ended = self.ended.get(&cpu).filter(|ended| ended.from == from).cloned();
+            let ended = self.ended.remove(&(cpu, from));
             again.extend(ended.map(|ended| with_landing(ended, landed.clone())));
             self.landed.insert(cpu, (from, landed));
         }
         again
+    }
+
+    /// Whether what ended it gets names, and there is room to remember it until then.
+    fn awaits_names(&self, ended: &Evidence) -> bool {
+        let naming = matches!(&ended.fact, Fact::CpuStall(stall) if stall.naming);
+        naming && self.ended.len() < MAX_NAMELESS
     }
 
     /// While the timer ticks and the time goes to the kernel, its stack at a tick shows in what.
@@ -283,8 +294,10 @@ impl CpuWatch {
         if !ticks || known || stall.system_ns <= stall.user_ns {
             return;
         }
-        match metrics.landing(cpu).filter(|landing| landing.at > due && landing.kind == LandingKind::Sample) {
-            Some(sample) => drop(names.ask((cpu, due), sample)),
+        match metrics.landing(cpu).filter(|landing| landing.at > due) {
+            Some(sample) if sample.kind == LandingKind::Sample => drop(names.ask((cpu, due), sample)),
+            // What ended the silence is there, and not to be overwritten.
+            Some(_) => {}
             None => metrics.sample(cpu),
         }
     }

@@ -45,6 +45,8 @@ impl Control {
             "real-time" => busy::bound_real_time(request.text(0)? == "bounded")?,
             "busybox" => return output(&mut busybox(&request.arguments)),
             "tc" => return output(std::process::Command::new("/sbin/tc").args(&request.arguments)),
+            // What the kernel's tasks and CPUs do goes to the console (`Documentation/admin-guide/sysrq.rst`).
+            "sysrq" => std::fs::write("/proc/sysrq-trigger", request.text(0)?).context("sysrq")?,
             "limit" => limit(group(request)?, request)?,
             "unlimit" => return unlimit(group(request)?),
             _ => return self.begin(request),

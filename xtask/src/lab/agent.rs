@@ -97,12 +97,23 @@ impl Agent {
             (_, _) if clean && self.sent.is_some() => {}
             (Some(_), Some(ended)) => problems.push(format!("ended with {} after SIGTERM", ended.how)),
             (None, Some(ended)) => problems.push(format!("ended by itself: {}", ended.how)),
-            (_, None) => problems.push(format!("did not end {:?} after SIGTERM", self.patience())),
+            (_, None) => {
+                self.ask_where();
+                problems.push(format!("did not end {:?} after SIGTERM", self.patience()));
+            }
         }
         if !problems.is_empty() {
             problems.push(format!("its log ends with: {}", self.tail()?));
         }
         Ok(problems)
+    }
+
+    /// Lets a guest's kernel tell on the console what its tasks and CPUs do.
+    fn ask_where(&self) {
+        if let Process::InGuest(guest, ..) = &self.process {
+            // One that does not answer has nothing to say.
+            let _ = guest.request(0, "sysrq t").and_then(|_| guest.request(0, "sysrq l"));
+        }
     }
 
     /// The end of its log.
