@@ -180,11 +180,12 @@ impl Engine {
         self.cpus.values().any(|other| other.case.cpu != case.cpu && waits(case, &other.case))
     }
 
-    /// CPUs that stood still for most of that interval.
+    /// CPUs that stood still for most of that interval, and not only for the agent.
     pub(super) fn cpus_in(&self, from: Nanos, to: Nanos) -> Vec<u32> {
         let covers = |case: &CpuCase| {
             let (begin, end) = case.last(to);
-            end.min(to).since(begin.max(from)) * 2 >= to.since(from)
+            let most = end.min(to).since(begin.max(from)) * 2 >= to.since(from);
+            most && !case.holds_the_agent_only(self.now)
         };
         self.cpus.values().map(|tracked| &tracked.case).filter(|case| covers(case)).map(|case| case.cpu).collect()
     }
