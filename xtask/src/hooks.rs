@@ -118,7 +118,8 @@ fn logged(guest: &Guest, command: &str, stop: &Stop) -> Result<String> {
 }
 
 fn here(agent: &Path, tests: &Path) -> Result<Column> {
-    let kernel = sh::output(&mut sh::command(&["uname", "-r"]), "")?.trim().to_owned();
+    let release = sh::output(&mut sh::command(&["uname", "-r"]), "")?;
+    let kernel = release.trim().split('-').next().unwrap_or_default().to_owned();
     let tested = sh::output(std::process::Command::new(tests).args(["--test-threads", "1"]), "")?;
     let folder = Folder::create("hooks")?;
     let config: PathBuf = folder.path().join("lacuna.toml");
