@@ -200,7 +200,7 @@ fn put(readme: &str, table: &str) -> Result<String> {
 fn same_guests(one: &str, other: &str) -> bool {
     let rows = |text: &str| -> Vec<String> {
         let rows = text.lines().filter(|line| line.starts_with("| ") && line.contains("` | "));
-        rows.filter_map(|row| Some(row.rsplitn(3, " | ").nth(2)?.to_owned())).collect()
+        rows.filter_map(|row| Some(row.rsplit_once(" | ")?.0.to_owned())).collect()
     };
     rows(one) == rows(other)
 }
