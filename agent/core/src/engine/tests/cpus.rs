@@ -120,6 +120,7 @@ fn a_cpu_that_did_nothing_is_judged_by_where_it_went_on() {
         (landed(Place::Kernel, None), Class::Unknown),
         (landed_in("finish_task_switch.isra.0+0x8f"), Class::Unknown),
         (landed_in("_raw_spin_unlock_irqrestore+0x15"), Class::Unknown),
+        (landed_in("read_hpet+0x91"), Class::Unknown),
         (None, Class::Unknown),
     ];
     for (landed, class) in cases {
