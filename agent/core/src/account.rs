@@ -52,6 +52,11 @@ impl Account {
     /// Whether it was at the time of that interval of this host's clock.
     #[must_use]
     pub fn touches(&self, from: Nanos, to: Nanos) -> bool {
-        self.from <= to.plus(ACCOUNT_SLACK) && self.to.plus(ACCOUNT_SLACK) >= from
+        self.touches_within(from, to, ACCOUNT_SLACK)
+    }
+
+    /// The same where both may be off by `slack`.
+    pub(crate) fn touches_within(&self, from: Nanos, to: Nanos, slack: Duration) -> bool {
+        self.from <= to.plus(slack) && self.to.plus(slack) >= from
     }
 }

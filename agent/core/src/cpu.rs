@@ -238,9 +238,7 @@ impl CpuCase {
     /// or where there are too few of them to tell.
     #[must_use]
     pub fn user_part(&self, now: Nanos) -> Option<f64> {
-        let figures = |look: &CpuStall| Some((look.user_ns?, look.system_ns?));
-        let newest = [self.after.as_ref(), self.during.as_ref()].into_iter().flatten().find_map(figures);
-        let (user, system) = newest?;
+        let (user, system) = self.newest_figure(|look| Some((look.user_ns?, look.system_ns?)))?;
         let spent = Duration::from_nanos(user.saturating_add(system));
         let enough = spent >= TICKS_THAT_TELL && spent >= self.last_length(now) / 2;
         enough.then(|| user as f64 / user.saturating_add(system) as f64)
@@ -249,8 +247,12 @@ impl CpuCase {
     /// The part of the stall that `of` explains, from 0 to 1; absent where that was not measured.
     #[must_use]
     pub fn share(&self, of: impl Fn(&CpuStall) -> Option<u64>, now: Nanos) -> Option<f64> {
-        let newest = [self.after.as_ref(), self.during.as_ref()].into_iter().flatten().find_map(of)?;
-        Some((newest as f64 / self.last_length(now).as_nanos().max(1) as f64).min(1.0))
+        Some((self.newest_figure(of)? as f64 / self.last_length(now).as_nanos().max(1) as f64).min(1.0))
+    }
+
+    /// A figure by the newest look that has it.
+    fn newest_figure<T>(&self, of: impl Fn(&CpuStall) -> Option<T>) -> Option<T> {
+        [self.after.as_ref(), self.during.as_ref()].into_iter().flatten().find_map(of)
     }
 
     /// Whether this host may have been deaf while it stood still: a network card interrupts this CPU, and it did not run,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cpu::CpuCase;
 use crate::evidence::{AgentLate, Evidence, Fact};
-use crate::time::{Nanos, nanos};
+use crate::time::{Nanos, covered, nanos};
 
 /// Timers of a CPU that are late for this part of an interval mean that it took none in it: one that idles has but few, and
 /// none of them need be due at the begin.
@@ -138,20 +138,10 @@ fn late_by_cpu<'a>(pieces: impl IntoIterator<Item = &'a Evidence>, from: Nanos, 
     let mut late: BTreeMap<u32, Vec<(Nanos, Nanos)>> = BTreeMap::new();
     for piece in pieces {
         if let Fact::TimerLate { cpu } = piece.fact {
-            late.entry(cpu).or_default().push((piece.from.max(from), piece.to.min(to)));
+            late.entry(cpu).or_default().push((piece.from, piece.to));
         }
     }
-    late.into_iter().map(|(cpu, intervals)| (cpu, union(intervals))).collect()
-}
-
-fn union(mut intervals: Vec<(Nanos, Nanos)>) -> Duration {
-    intervals.sort_unstable();
-    let (mut sum, mut counted) = (Duration::ZERO, Nanos(0));
-    for (from, to) in intervals {
-        sum += to.since(from.max(counted));
-        counted = counted.max(to);
-    }
-    sum
+    late.into_iter().map(|(cpu, intervals)| (cpu, covered(intervals, from, to))).collect()
 }
 
 #[cfg(test)]

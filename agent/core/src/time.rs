@@ -29,6 +29,24 @@ impl Nanos {
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(by)))
     }
+
+    /// Whether the two lie no further apart than that.
+    #[must_use]
+    pub fn is_near(self, other: Self, within: Duration) -> bool {
+        self <= other.plus(within) && other <= self.plus(within)
+    }
+}
+
+/// How much of the time from `from` to `to` lies in at least one of these intervals.
+#[must_use]
+pub fn covered(mut intervals: Vec<(Nanos, Nanos)>, from: Nanos, to: Nanos) -> Duration {
+    intervals.sort_unstable();
+    let (mut sum, mut counted) = (Duration::ZERO, from);
+    for (begin, end) in intervals {
+        sum += end.min(to).since(begin.max(counted));
+        counted = counted.max(end);
+    }
+    sum
 }
 
 /// A point of the wall clock (`CLOCK_REALTIME`), in nanoseconds since 1970-01-01T00:00:00Z.

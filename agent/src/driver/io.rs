@@ -1,7 +1,7 @@
 //! Tasks that wait for storage and do not go on. Who they are takes a look at every task of the host, which is done on a
 //! thread of its own, and only where something has been blocked at every turn for a while.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ impl Scan {
 
     /// Whether it could be asked: it is not where it still looks.
     fn ask(&self) -> bool {
-        !matches!(self.ask.try_send(()), Err(TrySendError::Full(()) | TrySendError::Disconnected(())))
+        self.ask.try_send(()).is_ok()
     }
 
     fn found(&self) -> Option<(Nanos, Vec<BlockedTask>)> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::gaps::say_if_new;
-use super::own::{AFTERMATH, SENTINELS_TELL, TrackedOwn};
+use super::own::SENTINELS_TELL;
 use super::{Engine, SETTLE};
 use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
@@ -104,9 +104,8 @@ impl Engine {
     /// Whether tasks wait on it right after the host as a whole stood still: what it ran at that moment is charged for all of
     /// that time, and others come first until they have had as much (or the other way round).
     fn makes_up_for_a_pause(&self, case: &CpuCase, now: Nanos) -> bool {
-        let Some(pause) = self.own.as_ref().and_then(TrackedOwn::pause) else { return false };
-        let soon = case.last(now).0 <= pause.to.plus(AFTERMATH);
-        case.timer_dead() == Some(false) && soon && case.last_length(now) <= pause.to.since(pause.since)
+        let soon = self.own.as_ref().is_some_and(|own| own.is_paid_for(case.last(now).0, case.last_length(now)));
+        soon && case.timer_dead() == Some(false)
     }
 
     /// Whether the timers of all CPUs were late while this one stood still.

@@ -13,7 +13,7 @@ use crate::gap::{Gap, Witness, quiet};
 use crate::incident::{Class, Incident, State};
 use crate::peer::{Arrival, Baseline, Peer};
 use crate::rules::{Case, Context, judge};
-use crate::time::Nanos;
+use crate::time::{Nanos, covered};
 
 /// A gap closes after this many quiet intervals: time for the peer's account to arrive, and for a path that flaps
 /// to stay one incident.
@@ -161,13 +161,11 @@ impl Engine {
         let last = peer.last.as_ref().filter(|_| !peer.left)?;
         let due = last.at.plus(self.settings.gap);
         let slept = self.own_overlap(last.at, self.now);
-        let woke =
-            self.own_stalls.back().filter(|(_, to)| *to > last.at).map(|(_, to)| to.plus(self.settings.interval));
         let due = due.plus(slept);
+        let Some((_, woke)) = self.own_stalls.back().filter(|(_, to)| *to > last.at) else { return Some(due) };
         // A host of the same hypervisor may have slept with this one, and wakes when it is its turn.
-        let patience = if self.is_neighbour(peer) && woke.is_some() { TOGETHER } else { self.settings.interval };
-        let woke = woke.map_or(Nanos(0), |woke| woke.plus(patience - self.settings.interval.min(patience)));
-        Some(due.max(woke).min(due.plus(patience)))
+        let patience = if self.is_neighbour(peer) { TOGETHER } else { self.settings.interval };
+        Some(due.max(woke.plus(patience.max(self.settings.interval))).min(due.plus(patience)))
     }
 
     /// Whether the peer runs on the same hypervisor.
@@ -270,8 +268,7 @@ impl Engine {
     }
 
     /// Hosts of one hypervisor that fall silent together are one incident, that of the first, as long as nothing tells
-    /// them apart. In the end only a stall of the hypervisor is. And what a peer did while this host stood still with it is
-    /// told with this host's own stall.
+    /// them apart. In the end only a stall of the hypervisor is.
     fn is_told_of_another(&self, name: &str, document: &Incident) -> bool {
         let Some(Tracked { gap, said: None, joined, .. }) = self.gaps.get(name) else { return false };
         let open = document.state == State::Open;
@@ -281,10 +278,11 @@ impl Engine {
             return alike(document.verdict.class);
         }
         let Some(hypervisor) = self.peers.get(name).and_then(|peer| peer.hypervisor) else { return false };
-        let together = |other: &Gap| other.since <= gap.since.plus(TOGETHER) && gap.since <= other.since.plus(TOGETHER);
         self.gaps.iter().filter(|(other, _)| *other != name).any(|(other, open)| {
             let neighbour = self.peers.get(other).is_some_and(|peer| peer.hypervisor == Some(hypervisor));
-            neighbour && together(&open.gap) && open.said.as_ref().is_some_and(|said| alike(said.verdict.class))
+            neighbour
+                && open.gap.since.is_near(gap.since, TOGETHER)
+                && open.said.as_ref().is_some_and(|said| alike(said.verdict.class))
         })
     }
 
@@ -332,14 +330,7 @@ impl Engine {
     pub(super) fn own_overlap(&self, from: Nanos, to: Nanos) -> Duration {
         let deaf = self.cpus.values().filter(|tracked| tracked.case.deaf());
         let deaf = deaf.map(|tracked| (tracked.case.from, tracked.case.to.unwrap_or(self.now)));
-        let mut stalls: Vec<_> = self.own_stalls.iter().copied().chain(deaf).collect();
-        stalls.sort_unstable();
-        let (mut sum, mut counted) = (Duration::ZERO, from);
-        for (begin, end) in stalls {
-            sum += end.min(to).since(begin.max(counted));
-            counted = counted.max(end);
-        }
-        sum
+        covered(self.own_stalls.iter().copied().chain(deaf).collect(), from, to)
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const SENTINELS_TELL: Duration = Duration::from_millis(80);
 /// And after this, where it was poked, sleeps once more until its timer, and its CPU has much to make up for.
 const SENTINELS_LATE: Duration = Duration::from_millis(300);
 /// After a CPU stood still it makes up for what waited: timers, callbacks, packets.
-pub(super) const AFTERMATH: Duration = Duration::from_millis(500);
+const AFTERMATH: Duration = Duration::from_millis(500);
 /// A step of the clock is as long as the longest that shows in this time: what waited comes in one burst.
 const BURST: Duration = Duration::from_millis(150);
 /// A cause counts when it explains at least this part of a stall.
@@ -39,8 +39,14 @@ pub(super) struct TrackedOwn {
 
 impl TrackedOwn {
     /// The stall, where it was of all CPUs.
-    pub(super) fn pause(&self) -> Option<&OwnStall> {
+    fn pause(&self) -> Option<&OwnStall> {
         Some(&self.stall).filter(|stall| stall.all_timers_dead() == Some(true))
+    }
+
+    /// Whether waiting from then on for that long may be the price of a pause of all CPUs: it comes right after it, and is
+    /// no longer.
+    pub(super) fn is_paid_for(&self, from: Nanos, length: Duration) -> bool {
+        self.pause().is_some_and(|pause| from <= pause.to.plus(AFTERMATH) && length <= pause.to.since(pause.since))
     }
 
     /// Takes what is new of a CPU that stood still with the host; whether it did.
@@ -124,8 +130,7 @@ impl Engine {
 
     /// Whether the agent waited for a CPU right after a pause of all of them, and no longer than that pause was.
     fn follows_a_pause(&self, stall: &OwnStall) -> bool {
-        let Some(pause) = self.own.as_ref().and_then(TrackedOwn::pause) else { return false };
-        let soon = stall.from <= pause.to.plus(AFTERMATH) && stall.length() <= pause.to.since(pause.since);
+        let soon = self.own.as_ref().is_some_and(|own| own.is_paid_for(stall.from, stall.length()));
         soon && stall.all_timers_dead() != Some(true) && stall.share(stall.agent.waited_ns) >= Some(MOST)
     }
 
@@ -259,12 +264,10 @@ impl Engine {
     /// Peers of that hypervisor, other than `except`, that tell of a pause of their own at that time; or of a stall that they
     /// cannot name, where it began and ended together with this one.
     pub(super) fn neighbours(&self, hypervisor: u64, except: &str, from: Nanos, to: Nanos) -> Vec<String> {
-        let close = |one: Nanos, other: Nanos| one <= other.plus(TOGETHER) && other <= one.plus(TOGETHER);
+        let alike = |account: &Account| account.from.is_near(from, TOGETHER) && account.to.is_near(to, TOGETHER);
         let together = |account: Account| match account.report.class {
-            Class::VmPause | Class::HypervisorStall => {
-                account.from <= to.plus(TOGETHER) && account.to.plus(TOGETHER) >= from
-            }
-            Class::Unknown => account.report.cpu.is_none() && close(account.from, from) && close(account.to, to),
+            Class::VmPause | Class::HypervisorStall => account.touches_within(from, to, TOGETHER),
+            Class::Unknown => account.report.cpu.is_none() && alike(&account),
             _ => false,
         };
         let stood = |peer: &Peer| Account::all(peer).any(together);
@@ -276,7 +279,7 @@ impl Engine {
     pub(super) fn stood_still_with(&self, told: &Account) -> bool {
         let (from, to) = (told.from, told.to);
         let own = self.own.as_ref().map(|known| (known.stall.from, known.stall.to));
-        let together = own.is_some_and(|(begin, end)| begin <= to.plus(TOGETHER) && end.plus(TOGETHER) >= from);
+        let together = own.is_some_and(|(begin, end)| told.touches_within(begin, end, TOGETHER));
         together || self.own_overlap(from, to) * 2 > to.since(from)
     }
 

@@ -1,9 +1,10 @@
 //! `cpu-lockup`: a CPU ran kernel code with interrupts or preemption off; `detail.stack` names it.
 //!
 //! Confirms, with interrupts off: the CPU took no interrupt at all, and the one that ended it landed just after
-//! interrupts were enabled, in code that is not passed all the time; or it was inside one interrupt handler all the while. With preemption off: the timer ticked,
-//! most of the time went to the kernel, and no task was switched. Rules out: an end in user mode, in the idle loop or in
-//! the middle of kernel code (that CPU was not run), steal, a user task.
+//! interrupts were enabled, in code that is not passed all the time; or it was all the while inside the handler of a device
+//! or of a cross-call. With preemption off: the timer ticked, next to none of the time went to programs, and no task was
+//! switched. Rules out: an end in user mode, in the idle loop or in the middle of kernel code (that CPU was not run), steal,
+//! a user task.
 
 use super::{Case, Context, Opinion, by_account, cpu_of, holds_with, of_cpu, percent, time};
 use crate::cpu::CpuCase;

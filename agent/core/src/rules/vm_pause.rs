@@ -53,8 +53,7 @@ fn all_stood(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     if stall.cpus.len() < stall.cpu_count() && waits || stall.cpus.iter().any(|cpu| cpu.awaits_names(context.now)) {
         return Opinion::CannotTell("what the CPUs went on with is not known yet".into());
     }
-    let unmasked = landings.iter().any(|landed| landed.kept_masked() == Some(false));
-    if stall.cpu_count() == 1 && !unmasked {
+    if stall.cpu_count() == 1 && !had_interrupts_on(stall) {
         return Opinion::CannotTell("there is one CPU only, which may have had its interrupts off".into());
     }
     if let Some(function) = may_have_waited(&landings) {
@@ -68,9 +67,14 @@ fn all_stood(context: &Context<'_>, stall: &OwnStall) -> Opinion {
 /// That none of this host's CPUs ran.
 pub(super) fn of_own_cpus(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     let (me, length) = (context.me(), time(stall.length()));
-    let unmasked = stall.cpus.iter().filter_map(CpuCase::landed).any(|landed| landed.kept_masked() == Some(false));
+    let confidence = if had_interrupts_on(stall) { 0.93 } else { 0.8 };
     let summary = format!("{me} as a whole stood still for {length}: none of its {} CPUs ran", stall.cpu_count());
-    paused(if unmasked { 0.93 } else { 0.8 }, me, ClockState::RanOn, summary)
+    paused(confidence, me, ClockState::RanOn, summary)
+}
+
+/// Whether at least one CPU certainly had its interrupts on, so that the kernel did not hold it.
+fn had_interrupts_on(stall: &OwnStall) -> bool {
+    stall.cpus.iter().filter_map(CpuCase::landed).any(|landed| landed.kept_masked() == Some(false))
 }
 
 /// Where a CPU may have waited for a lock, with its interrupts off, that another one held which was not run: both stand still
