@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut columns = Vec::new();
     for image in lab::images(&agent, None)? {
         eprintln!("Linux {}: booting a guest, then the tests of the probes", image.release);
-        columns.push(in_guest_again(&image, &tests, &stop)?);
+        columns.push(in_guest_again(&image.with_program(TESTS, &tests)?, &stop)?);
     }
     eprintln!("this machine: the tests of the probes");
     columns.push(here(&agent, &tests)?);
@@ -73,19 +73,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The tests attach and detach every probe many times, and each time may be one too many for the emulator.
-fn in_guest_again(image: &Image, tests: &Path, stop: &Stop) -> Result<Column> {
-    for _ in 1..TRIES {
+fn in_guest_again(image: &Image, stop: &Stop) -> Result<Column> {
+    let mut left = TRIES;
+    loop {
+        left -= 1;
         let folder = Folder::create(&format!("hooks@{}", image.release))?;
-        match in_guest(image, tests, stop, &folder) {
-            Err(error) if emulator_erred(folder.path())? => eprintln!("{error:#}: {EMULATOR_ERRED}"),
+        match in_guest(image, stop, &folder) {
+            Err(error) if left > 0 && emulator_erred(folder.path())? => eprintln!("{error:#}: {EMULATOR_ERRED}"),
             told => return told,
         }
     }
-    let folder = Folder::create(&format!("hooks@{}", image.release))?;
-    in_guest(image, tests, stop, &folder)
 }
 
-fn in_guest(image: &Image, tests: &Path, stop: &Stop, folder: &Folder) -> Result<Column> {
+fn in_guest(image: &Image, stop: &Stop, folder: &Folder) -> Result<Column> {
     let network = Network::with_guests(&[(NAME, true)])?;
     let host = network.host(NAME)?;
     let config = format!("host = \"{NAME}\"\n[heartbeat]\ninsecure = true\n[store]\npath = \"/run/store\"\n");
@@ -97,7 +97,7 @@ fn in_guest(image: &Image, tests: &Path, stop: &Stop, folder: &Folder) -> Result
         memory: 768,
         folder: folder.path(),
     };
-    let guest = Guest::start(place, image, &image.with_program(&config, TESTS, tests)?)?;
+    let guest = Guest::start(place, image, &image.of_guest(&config, false)?)?;
     guest.wait_until_up(1, stop)?;
     let kernel = guest.request(0, "busybox uname -r")?;
     let skipped = SKIPPED.map(|name| format!("--skip {name}")).join(" ");

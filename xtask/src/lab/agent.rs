@@ -98,7 +98,9 @@ impl Agent {
             (Some(_), Some(ended)) => problems.push(format!("ended with {} after SIGTERM", ended.how)),
             (None, Some(ended)) => problems.push(format!("ended by itself: {}", ended.how)),
             (_, None) => {
-                self.ask_where();
+                if let Process::InGuest(guest, ..) = &self.process {
+                    guest.tell_where_it_is();
+                }
                 problems.push(format!("did not end {:?} after SIGTERM", self.patience()));
             }
         }
@@ -106,14 +108,6 @@ impl Agent {
             problems.push(format!("its log ends with: {}", self.tail()?));
         }
         Ok(problems)
-    }
-
-    /// Lets a guest's kernel tell on the console what its tasks and CPUs do.
-    fn ask_where(&self) {
-        if let Process::InGuest(guest, ..) = &self.process {
-            // One that does not answer has nothing to say.
-            let _ = guest.request(0, "sysrq t").and_then(|_| guest.request(0, "sysrq l"));
-        }
     }
 
     /// The end of its log.

@@ -34,7 +34,7 @@ use self::scenario::Scenario;
 use crate::stop::Stop;
 use crate::{build, prepare};
 
-/// What is told of such a run.
+/// What is told of a run in which a guest died of the emulator.
 pub(crate) const EMULATOR_ERRED: &str =
     "the emulator ran a breakpoint in a guest's kernel that was gone already; once more";
 

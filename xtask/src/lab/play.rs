@@ -178,10 +178,7 @@ impl<'a> Play<'a> {
 
     fn why_not_ready(&self, peers: usize) -> Result<String> {
         let mut lines = Vec::new();
-        for guest in self.guests.values() {
-            // Where its tasks and CPUs are; the console is kept. One that does not answer has nothing to say.
-            let _ = guest.request(0, "sysrq t").and_then(|_| guest.request(0, "sysrq l"));
-        }
+        self.guests.values().for_each(|guest| guest.tell_where_it_is());
         for (name, watch) in &self.watches {
             let agent = self.agents.get(name).context("a watch without agent")?;
             if !watch.ready(peers) {

@@ -12,9 +12,6 @@ use crate::sh;
 /// The first process, which also obeys.
 const INIT: &str = "/init";
 
-/// The agent's configuration.
-const CONFIG: &str = "/lab/lacuna.toml";
-
 /// A kernel and what all of its guests have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -48,16 +45,15 @@ impl Image {
         if stress {
             add_program(&mut archive, "/usr/bin/stress-ng", &found("stress-ng")?)?;
         }
-        archive.add(CONFIG, config.as_bytes())?;
+        archive.add("/lab/lacuna.toml", config.as_bytes())?;
         archive.finish()
     }
 
-    /// The archive of a guest with one more program, which is linked statically, at the path `there`.
-    pub(crate) fn with_program(&self, config: &str, there: &str, program: &Path) -> Result<Vec<u8>> {
-        let mut archive = self.archive.clone();
-        archive.add(there, &stripped(program)?)?;
-        archive.add(CONFIG, config.as_bytes())?;
-        archive.finish()
+    /// The same with one more program, which is linked statically, at the path `there`.
+    pub(crate) fn with_program(&self, there: &str, program: &Path) -> Result<Self> {
+        let mut image = self.clone();
+        image.archive.add(there, &stripped(program)?)?;
+        Ok(image)
     }
 }
 

@@ -137,6 +137,12 @@ impl Guest {
         self.channel.how_ended(number)
     }
 
+    /// Lets its kernel tell on the console, which is kept, what its tasks and CPUs do. One that does not answer has nothing
+    /// to say.
+    pub(crate) fn tell_where_it_is(&self) {
+        let _ = self.request(0, "sysrq t").and_then(|_| self.request(0, "sysrq l"));
+    }
+
     /// Runs a command of the emulator.
     pub(crate) fn qmp(&self, command: &str, arguments: Value) -> Result<Value> {
         let mut qmp = self.qmp.lock().unwrap_or_else(PoisonError::into_inner);
