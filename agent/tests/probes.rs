@@ -5,7 +5,8 @@
 mod support;
 
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -143,13 +144,51 @@ fn a_timer_interrupt_lands_in_a_busy_program() {
     let samples: Vec<_> = (0..20).map(|_| sample(&probes, 0)).collect();
     hog.join().unwrap();
     let host = HostFiles::default();
-    let landed: Vec<_> = samples.iter().map(|sample| host.landed(sample)).collect();
-    let user = Landed { place: Place::User, just_enabled: None, stack: vec![] };
+    let landed: Vec<_> = samples.iter().map(|sample| host.landed(sample, |_| None)).collect();
+    let user = Landed { place: Place::User, just_enabled: None, passed: None, stack: vec![] };
     assert!(landed.contains(&user), "{landed:#?}");
     assert!(landed.iter().all(|landed| landed.place != Place::Unknown), "{landed:#?}");
     let way = host.symbolise(&samples[0].frames);
     let is_timer = |name: &String| name.starts_with("asm_sysvec_apic_timer_interrupt+");
     assert!(way.iter().flatten().any(is_timer), "{way:#?}");
+}
+
+/// Keeps CPU 0 in the kernel, in which it takes and gives back a lock with interrupts off all the time.
+fn kernel_hog(running: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
+    let running = Arc::clone(running);
+    thread::spawn(move || {
+        pin_to_first();
+        while running.load(Ordering::Relaxed) {
+            drop(thread::spawn(|| {}).join());
+        }
+    })
+}
+
+#[test]
+fn ticks_tell_where_interrupts_are_let_in_all_the_time() {
+    let probes = probes(&QUIET);
+    if metrics(&probes).activity().unwrap()[&0].timer_interrupts.is_none() {
+        eprintln!("not run: this kernel does not show its timer interrupt");
+        return;
+    }
+    let host = HostFiles::default();
+    let running = Arc::new(AtomicBool::new(true));
+    let hog = kernel_hog(&running);
+    let counted = std::cell::Cell::new(None);
+    wait_for("a tick where ticks were counted before", || {
+        let samples: Vec<_> = (0..20).map(|_| sample(&probes, 0)).collect();
+        samples.iter().any(|sample| {
+            let landed = host.landed(sample, |address| {
+                counted.set(metrics(&probes).passed(address));
+                counted.get()
+            });
+            landed.just_enabled == Some(true) && landed.passed.is_some_and(|ticks| ticks > 0)
+        })
+    });
+    running.store(false, Ordering::Relaxed);
+    hog.join().unwrap();
+    assert!(counted.get().is_some());
+    assert_eq!(metrics(&probes).passed(1), Some(0), "no code is there");
 }
 
 #[test]
@@ -202,15 +241,20 @@ fn boot_clock() -> Nanos {
 /// Keeps CPU 0 busy for that time; its thread id.
 fn hog(time: Duration) -> thread::JoinHandle<u32> {
     thread::spawn(move || {
-        let mut first = CpuSet::new();
-        first.set(0).unwrap();
-        sched_setaffinity(Pid::from_raw(0), &first).unwrap();
+        pin_to_first();
         let begin = Instant::now();
         while begin.elapsed() < time {
             std::hint::spin_loop();
         }
         u32::try_from(gettid().as_raw()).unwrap()
     })
+}
+
+/// The calling thread runs on CPU 0 only.
+fn pin_to_first() {
+    let mut first = CpuSet::new();
+    first.set(0).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &first).unwrap();
 }
 
 #[test]

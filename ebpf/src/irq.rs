@@ -4,7 +4,8 @@
 //! Hooks: `raw_tp/irq_handler_{entry,exit}` (devices) and, on x86 only, `raw_tp/{local_timer, reschedule, call_function,
 //! call_function_single, irq_work}_{entry,exit}`.
 //! Outputs: `ACTIVITY` for each CPU, histogram `TIMER_GAPS`, and a landing (see `landing`) by the interrupt that ends a
-//! long silence of its CPU, or by the next timer interrupt where the agent asked for one (`SAMPLE`).
+//! long silence of its CPU, or by the next timer interrupt where the agent asked for one (`SAMPLE`). Ordinary ticks say
+//! where interrupts are let in all the time (see `passing`).
 //!
 //! Each reads the clock, which costs more than all the rest: jiffies stand still while the CPU that counts them does, and
 //! then the silence of just that CPU would not be noticed. Tracing programs may not read the coarse clock (Linux 5.16).
@@ -21,10 +22,13 @@ use lacuna_abi::{
 use crate::kernel::globals;
 use crate::landing::{Interrupt, land};
 use crate::output::count;
+use crate::passing::pass;
 
 globals! {
     /// The interrupt that ends a silence of this length or longer, in nanoseconds, leaves a landing.
     LANDING_NS: u64;
+    /// A jiffy in nanoseconds.
+    JIFFY_NS: u64;
 }
 
 #[btf_map]
@@ -64,7 +68,14 @@ fn try_timer(ctx: &RawTracePointContext) -> Result<i32, i32> {
     if silence >= LANDING_NS.load() {
         return land(ctx, silence, timer);
     }
-    if is_asked_for { land(ctx, 0, timer) } else { Ok(0) }
+    if is_asked_for {
+        return land(ctx, 0, timer);
+    }
+    // Where ticks were held off, interrupts were off for more than a moment.
+    if silence < 2 * JIFFY_NS.load() {
+        pass(ctx);
+    }
+    Ok(0)
 }
 
 /// Whether the agent asked for a stack of this CPU; it then has to ask anew.

@@ -11,6 +11,7 @@ mod kernel;
 mod landing;
 mod netns;
 mod output;
+mod passing;
 mod softirq;
 mod tcp;
 mod timer;

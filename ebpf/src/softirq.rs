@@ -10,13 +10,11 @@ use aya_ebpf::macros::{btf_map, raw_tracepoint};
 use aya_ebpf::programs::RawTracePointContext;
 use lacuna_abi::{COMM_LEN, EVENT_SOFTIRQ_DELAY, Event, Raised, SOFTIRQS};
 
-use crate::irq::activity;
+use crate::irq::{JIFFY_NS, activity};
 use crate::kernel::globals;
 use crate::output::emit;
 
 globals! {
-    /// Nanoseconds of a jiffy.
-    JIFFY_NS: u64;
     /// From this delay on, in nanoseconds, it is an event.
     SOFTIRQ_DELAY_NS: u64;
 }

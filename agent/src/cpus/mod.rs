@@ -86,7 +86,7 @@ impl CpuWatch {
         let (sender, reports) = sync_channel(REPORTS);
         let (sentinels, network) = (Vec::new(), BTreeSet::new());
         let (before, first) = (BTreeMap::new(), BTreeMap::new());
-        let names = Names::start(files.clone())
+        let names = Names::start(files.clone(), metrics.clone())
             .inspect_err(|error| tracing::warn!("stalls of CPUs stay without names of functions: {error}"))
             .ok();
         let (landed, ended) = (BTreeMap::new(), BTreeMap::new());

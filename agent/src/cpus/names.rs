@@ -1,6 +1,7 @@
 //! Names for addresses, on a thread of its own: the kernel's list of symbols takes tens of milliseconds to read, and much
 //! longer on a slow machine, in which the driver would be late itself.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -8,7 +9,7 @@ use lacuna_core::evidence::Landed;
 use lacuna_core::time::Nanos;
 
 use crate::host::HostFiles;
-use crate::probes::RawLanding;
+use crate::probes::{ProbeMetrics, RawLanding};
 
 /// Landings that may wait for their names; further ones stay without.
 const WAITING: usize = 64;
@@ -28,13 +29,14 @@ impl Names {
     ///
     /// # Errors
     /// Where it cannot be started.
-    pub(super) fn start(files: HostFiles) -> std::io::Result<Self> {
+    pub(super) fn start(files: HostFiles, metrics: Option<Arc<dyn ProbeMetrics>>) -> std::io::Result<Self> {
         let (requests, asked) = sync_channel::<(Stall, RawLanding)>(WAITING);
         let (told, answers) = sync_channel(WAITING);
         thread::Builder::new().name("lacuna-names".into()).spawn(move || {
             let landmarks = files.landmarks();
+            let passed = |address| metrics.as_ref().and_then(|metrics| metrics.passed(address));
             for (stall, landing) in asked {
-                let landed = landmarks.landed(&landing).unwrap_or_else(|| files.landed(&landing));
+                let landed = landmarks.landed(&landing).unwrap_or_else(|| files.landed(&landing, passed));
                 if told.send((stall, landed)).is_err() {
                     break;
                 }

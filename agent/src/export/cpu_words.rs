@@ -85,7 +85,7 @@ mod tests {
         let bare = CpuStall { cpu: 1, ..CpuStall::default() };
         assert_eq!(cpu_stall("db1", "2.0 s", &bare), "the sentinel of CPU 1 of db1 is 2.0 s overdue");
         let stack = vec!["spin+0x1".to_owned()];
-        let landed = Some(Landed { place: Place::Kernel, just_enabled: Some(true), stack });
+        let landed = Some(Landed { place: Place::Kernel, just_enabled: Some(true), passed: None, stack });
         let running = Some(Running { tid: 1, comm: "hog".into(), policy: Some("SCHED_FIFO".into()) });
         let full = CpuStall { over: true, interrupts: Some(3), system_ns: Some(5_000_000), running, landed, ..bare };
         assert_eq!(

@@ -50,7 +50,7 @@ impl Landmarks {
             None => (Place::User, Vec::new()),
             Some(innermost) => (Place::Idle, vec![name(&self.idle, *innermost)?]),
         };
-        Some(Landed { place, just_enabled: None, stack })
+        Some(Landed { place, just_enabled: None, passed: None, stack })
     }
 }
 
@@ -63,17 +63,19 @@ impl HostFiles {
         Landmarks { entries, idle }
     }
 
-    /// What `landing` says, with the names of the running kernel.
+    /// What `landing` says, with the names of the running kernel; `passed` tells how many ordinary ticks landed at an
+    /// address.
     #[must_use]
-    pub fn landed(&self, landing: &RawLanding) -> Landed {
+    pub fn landed(&self, landing: &RawLanding, passed: impl Fn(u64) -> Option<u64>) -> Landed {
         let names = self.symbolise(&landing.frames);
-        judge(landing, &names)
+        judge(landing, &names, passed)
     }
 }
 
-fn judge(landing: &RawLanding, names: &[Option<String>]) -> Landed {
+fn judge(landing: &RawLanding, names: &[Option<String>], passed: impl Fn(u64) -> Option<u64>) -> Landed {
     let Some(entry) = names.iter().position(|name| name.as_deref().is_some_and(is_entry)) else {
-        return Landed { place: Place::Unknown, just_enabled: None, stack: stack(&landing.frames, names) };
+        let stack = stack(&landing.frames, names);
+        return Landed { place: Place::Unknown, just_enabled: None, passed: None, stack };
     };
     let begin = entry + 1;
     let interrupted = names.get(begin..).unwrap_or_default();
@@ -87,7 +89,9 @@ fn judge(landing: &RawLanding, names: &[Option<String>]) -> Landed {
         Some(_) => before(begin).and_then(Before::was_reached),
         None => None,
     };
-    Landed { place, just_enabled, stack: stack(landing.frames.get(begin..).unwrap_or_default(), interrupted) }
+    let frames = landing.frames.get(begin..).unwrap_or_default();
+    let passed = frames.first().filter(|_| just_enabled == Some(true)).and_then(|address| passed(*address));
+    Landed { place, just_enabled, passed, stack: stack(frames, interrupted) }
 }
 
 /// Whether it is an entry point of an interrupt (`arch/x86/entry/entry_64.S`). Before Linux 5.12 `asm_call_…` switched

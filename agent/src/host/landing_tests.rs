@@ -18,7 +18,7 @@ const WAY: [&str; 4] = [
 
 fn landed(interrupted: &[&str], end: &[u8]) -> Landed {
     let names: Vec<_> = WAY.iter().chain(interrupted).map(|name| Some((*name).to_owned())).collect();
-    judge(&raw(names.len(), code(end)), &names)
+    judge(&raw(names.len(), code(end)), &names, |_| None)
 }
 
 fn raw(frames: usize, code: [u8; CODE_BYTES]) -> RawLanding {
@@ -47,7 +47,7 @@ fn code(end: &[u8]) -> [u8; CODE_BYTES] {
 
 #[test]
 fn nothing_below_the_entry_is_user_mode() {
-    let expected = Landed { place: Place::User, just_enabled: None, stack: vec![] };
+    let expected = Landed { place: Place::User, just_enabled: None, passed: None, stack: vec![] };
     assert_eq!(landed(&[], NOTHING), expected);
 }
 
@@ -98,9 +98,9 @@ fn a_softirq_on_top_of_the_idle_loop_is_kernel_code() {
 #[test]
 fn without_an_entry_or_names_nothing_is_claimed() {
     let names = [Some("bpf_trace_run1+0x80".to_owned()), None];
-    let found = judge(&raw(2, code(UNLOCK)), &names);
+    let found = judge(&raw(2, code(UNLOCK)), &names, |_| Some(1));
     let stack = vec!["bpf_trace_run1+0x80".to_owned(), "0x2".to_owned()];
-    assert_eq!(found, Landed { place: Place::Unknown, just_enabled: None, stack });
+    assert_eq!(found, Landed { place: Place::Unknown, just_enabled: None, passed: None, stack });
 }
 
 #[test]
@@ -110,9 +110,19 @@ fn at_the_begin_of_a_function_the_call_tells() {
         let names: Vec<_> = WAY.iter().chain(&stack).map(|name| Some((*name).to_owned())).collect();
         let mut raw = raw(names.len(), code(UNLOCK));
         raw.code[WAY.len() + 1] = code(end);
-        judge(&raw, &names).just_enabled
+        judge(&raw, &names, |_| None).just_enabled
     };
     assert_eq!(called(&[0xe8, 1, 2, 3, 4]), Some(false));
     assert_eq!(called(&[STI, 0xe8, 1, 2, 3, 4]), Some(true));
     assert_eq!(called(&[0xff, 0xd0]), None);
+}
+
+#[test]
+fn ticks_are_asked_for_where_interrupts_had_just_been_enabled() {
+    let passed = |end: &[u8]| {
+        let names: Vec<_> = WAY.iter().chain(&["release+0x9"]).map(|name| Some((*name).to_owned())).collect();
+        judge(&raw(names.len(), code(end)), &names, |address| Some(address * 10)).passed
+    };
+    assert_eq!(passed(UNLOCK), Some(50), "the fifth frame was interrupted");
+    assert_eq!(passed(NOTHING), None);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use lacuna_core::time::nanos;
 
 use super::activity::{ActivityBytes, CpuActivity, SwitchesBytes, Times, Watched};
@@ -20,6 +20,7 @@ pub(super) struct CpuMaps {
     pub(super) watched: Watched,
     pub(super) switches: Option<PerCpuArray<MapData, SwitchesBytes>>,
     pub(super) landing: Option<PerCpuArray<MapData, LandingBytes>>,
+    pub(super) passed: Option<PerCpuHashMap<MapData, u64, u64>>,
     pub(super) sample: Option<Mutex<Array<MapData, u32>>>,
 }
 
@@ -52,6 +53,15 @@ impl CpuMaps {
             let values = map.get(&0, 0).ok()?;
             RawLanding::decode(slot(Some(&values), cpu)?, nanos(clock::suspended()))
         })
+    }
+
+    /// How many ordinary ticks of any CPU landed at `address`, just after interrupts were enabled.
+    pub(super) fn passed(&self, address: u64) -> Option<u64> {
+        match self.passed.as_ref()?.get(&address, 0) {
+            Ok(counts) => Some(counts.iter().sum()),
+            Err(MapError::KeyNotFound) => Some(0),
+            Err(_) => None,
+        }
     }
 
     /// Asks for a stack of `cpu`; for one that is beyond the map, nothing comes.

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
+use aya::programs::ProgramError;
 use thiserror::Error;
 
 /// Why a probe, or all of them, could not be attached. Nothing of it is left in the kernel then.
@@ -54,7 +55,7 @@ pub enum ProbeError {
 impl ProbeError {
     /// What the loader's error comes down to.
     pub(super) fn of_loader(error: &(dyn StdError + 'static)) -> Self {
-        if causes(error).any(is_permission) {
+        if causes(error).any(is_permission) && !causes(error).any(is_verdict) {
             return Self::NotPermitted;
         }
         Self::Refused(summary(error))
@@ -67,6 +68,11 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
 
 fn is_permission(error: &(dyn StdError + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// The verifier refuses with `EACCES` as well: where it says why, it was asked.
+fn is_verdict(error: &(dyn StdError + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(ProgramError::LoadError { verifier_log, .. }) if !verifier_log.to_string().is_empty())
 }
 
 /// The causes in one line each. A verifier log has hundreds of lines: the last ones say what it did not like.
@@ -87,6 +93,8 @@ fn summary(error: &(dyn StdError + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::VerifierLog;
+
     use super::*;
 
     #[test]
@@ -94,6 +102,17 @@ mod tests {
         let inner = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = aya::maps::MapError::CreateError { name: "EVENTS".into(), io_error: inner };
         assert!(matches!(ProbeError::of_loader(&error), ProbeError::NotPermitted));
+    }
+
+    #[test]
+    fn what_the_verifier_refuses_is_no_lack_of_permission() {
+        let refused = |log: &str| {
+            let io_error = io::Error::from(io::ErrorKind::PermissionDenied);
+            ProbeError::of_loader(&ProgramError::LoadError { io_error, verifier_log: VerifierLog::new(log.to_owned()) })
+        };
+        let text = refused("R1 bitwise operator &= on pointer prohibited").to_string();
+        assert!(text.contains("on pointer prohibited"), "{text}");
+        assert!(matches!(refused(""), ProbeError::NotPermitted));
     }
 
     #[test]

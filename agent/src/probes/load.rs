@@ -11,6 +11,8 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use lacuna_core::time::nanos;
 
 use crate::clock;
+use crate::host::HostFiles;
+use crate::host::kallsyms::Function;
 
 use super::activity::Watched;
 use super::cpus::CpuMaps;
@@ -20,6 +22,9 @@ use super::hooks::{Hook, Kind, Object, RETRANSMIT_HAS_ERROR, Told};
 use super::kernel_types::KernelTypes;
 use super::metrics::{KernelMetrics, Refused};
 use super::{Options, ProbeStatus, offsets};
+
+/// `arch/x86/entry/entry_64.S`.
+const TIMER_ENTRY: &str = "asm_sysvec_apic_timer_interrupt";
 
 /// The entries of all interrupts but the timer's.
 const OTHER_ENTRIES: [&str; 5] =
@@ -40,6 +45,8 @@ pub(super) struct Kernel {
     types: KernelTypes,
     btf: Btf,
     netns_inum: u32,
+    /// Where the timer's interrupt enters the kernel; absent where addresses are hidden, or not on x86.
+    timer_entry: Option<Function>,
 }
 
 impl Kernel {
@@ -52,7 +59,8 @@ impl Kernel {
             0 => own_netns().map_err(ProbeError::NoNamespace)?,
             inum => inum,
         };
-        Ok(Self { types, btf, netns_inum })
+        let timer_entry = HostFiles::default().functions(|name| name == TIMER_ENTRY).pop();
+        Ok(Self { types, btf, netns_inum, timer_entry })
     }
 
     /// The names of drop reasons.
@@ -133,6 +141,10 @@ fn load_object(
     for (name, nanoseconds) in &durations {
         loader.override_global(name, nanoseconds, true);
     }
+    if let Some(entry) = &kernel.timer_entry {
+        loader.override_global("TIMER_ENTRY", &entry.begin, false);
+        loader.override_global("TIMER_ENTRY_END", &entry.end, false);
+    }
     loader.load(object.bytes).map_err(|error| ProbeError::of_loader(&error))
 }
 
@@ -208,6 +220,7 @@ impl Loaded {
         }
         if timer && others {
             cpus.landing = self.take("LANDING");
+            cpus.passed = self.take("PASSED");
         }
         if self.attached(&["sched_switch"]) {
             cpus.switches = self.take("SWITCHES");

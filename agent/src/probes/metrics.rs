@@ -95,6 +95,10 @@ impl ProbeMetrics for KernelMetrics {
         self.cpus.landing(cpu)
     }
 
+    fn passed(&self, address: u64) -> Option<u64> {
+        self.cpus.passed(address)
+    }
+
     fn sample(&self, cpu: u32) {
         self.cpus.sample(cpu);
     }

@@ -84,6 +84,11 @@ pub trait ProbeMetrics: Send + Sync {
     fn landing(&self, _cpu: u32) -> Option<RawLanding> {
         None
     }
+    /// How many ordinary ticks landed at that address of the kernel, just after interrupts were enabled there: 0 where such
+    /// ticks are counted, and none did. Addresses that were not met for long are forgotten.
+    fn passed(&self, _address: u64) -> Option<u64> {
+        None
+    }
     /// Asks for the stack of that CPU at its next timer interrupt; from then on it is in [`Self::landing`]. Where a long
     /// silence ends before, that is there instead, and the request is withdrawn.
     fn sample(&self, _cpu: u32) {}

@@ -195,6 +195,10 @@ pub struct Landing {
     pub started: u64,
 }
 
+/// Most addresses at which ticks just after interrupts were enabled are counted. A kernel has some thousand such places, of
+/// which a machine passes a hundred all the time.
+pub const PASSED_ADDRESSES: usize = 1024;
+
 /// Most CPUs whose next timer interrupt can be asked for a stack.
 pub const SAMPLED_CPUS: usize = 1024;
 

@@ -106,6 +106,10 @@ pub struct Landed {
     /// where the code could not be read or does not tell: right after a call, the function that returned may have done so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub just_enabled: Option<bool>,
+    /// Where it had: how many ordinary ticks, which came on time, landed at the same address since the agent began; absent
+    /// where that was not counted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub passed: Option<u64>,
     /// The kernel's functions, innermost first; empty in user mode.
     pub stack: Vec<String>,
 }
@@ -149,7 +153,11 @@ impl Landed {
         }
     }
 
+    /// By what was measured; what the machine has not been through since the agent began is listed.
     fn is_passed_often(&self) -> bool {
+        if self.passed.is_some_and(|ticks| ticks > 0) {
+            return true;
+        }
         let innermost = self.stack.first();
         innermost.is_none_or(|function| PASSED_OFTEN.iter().any(|often| function.starts_with(often)))
     }

@@ -69,12 +69,18 @@ fn nothing() -> CpuStall {
 
 fn landed(place: Place, just_enabled: Option<bool>) -> Option<Landed> {
     let stack = if place == Place::Kernel { vec!["spin_for_seconds+0x12".to_owned()] } else { Vec::new() };
-    Some(Landed { place, just_enabled, stack })
+    Some(Landed { place, just_enabled, passed: None, stack })
+}
+
+/// Just after interrupts were enabled, where so many ticks landed before.
+fn passed(ticks: u64) -> Option<Landed> {
+    Some(Landed { passed: Some(ticks), ..landed(Place::Kernel, Some(true))? })
 }
 
 /// Just after interrupts were enabled, in code that every CPU passes all the time.
 fn landed_in(function: &str) -> Option<Landed> {
-    Some(Landed { place: Place::Kernel, just_enabled: Some(true), stack: vec![function.into(), "vfs_read+0x1".into()] })
+    let stack = vec![function.into(), "vfs_read+0x1".into()];
+    Some(Landed { place: Place::Kernel, just_enabled: Some(true), passed: None, stack })
 }
 
 /// b and a alike say that of CPU 1 of b, and never another class but `unknown`.
@@ -121,6 +127,8 @@ fn a_cpu_that_did_nothing_is_judged_by_where_it_went_on() {
         (landed_in("finish_task_switch.isra.0+0x8f"), Class::Unknown),
         (landed_in("_raw_spin_unlock_irqrestore+0x15"), Class::Unknown),
         (landed_in("read_hpet+0x91"), Class::Unknown),
+        (passed(1), Class::Unknown),
+        (passed(0), Class::CpuLockup),
         (None, Class::Unknown),
     ];
     for (landed, class) in cases {
