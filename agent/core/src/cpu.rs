@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::document::Citations;
-use crate::evidence::{CpuStall, Evidence, Fact, Landed, Poke, Running};
+use crate::evidence::{CpuStall, Evidence, Fact, Handler, Landed, Poke, Running};
 use crate::time::Nanos;
 
 /// A timer interrupt this shortly after the sentinel was due is the one before: both clocks are read one after another.
@@ -43,6 +43,8 @@ pub struct CpuCase {
     pub held_up: Vec<u32>,
     /// Tasks that waited for this CPU.
     pub waiting: Vec<String>,
+    /// The interrupt handler that it was in since it was first overdue, and until when that was seen.
+    handler: Option<(String, Nanos)>,
     /// How often it was looked at while it stood still.
     looks: u32,
     /// When the last of these was.
@@ -69,6 +71,7 @@ impl CpuCase {
             timer_late: Duration::ZERO,
             held_up: Vec::new(),
             waiting: Vec::new(),
+            handler: None,
             looks: 0,
             looked_at: from,
             signs_of_life: 0,
@@ -83,6 +86,7 @@ impl CpuCase {
             self.occurrences += 1;
             self.since = from;
             self.signs_of_life = 0;
+            self.handler = None;
         }
         if stall.over {
             self.to = Some(to);
@@ -94,10 +98,19 @@ impl CpuCase {
             }
             self.looks += 1;
             self.looked_at = to;
+            self.note_handler(&stall, to);
             self.signs_of_life += u32::from(did_something(&stall));
             // A sample of the stack is not taken at every look.
             let landed = stall.landed.clone().or_else(|| self.during.take().and_then(|before| before.landed));
             self.during = Some(CpuStall { landed, ..stall });
+        }
+    }
+
+    /// A handler counts that was entered before the CPU was first overdue.
+    fn note_handler(&mut self, stall: &CpuStall, at: Nanos) {
+        let entered = |handler: &&Handler| handler.since <= self.since.plus(Duration::from_millis(200));
+        if let Some(handler) = stall.handler.as_ref().filter(entered) {
+            self.handler = Some((handler.name.clone(), at));
         }
     }
 
@@ -202,12 +215,12 @@ impl CpuCase {
         self.landed().or_else(sampled).map_or(&[], |landed| &landed.stack)
     }
 
-    /// The interrupt handler that it was in, where that one was entered before it was first overdue.
+    /// The interrupt handler that it was in for most of the time: the last look may be at a CPU that has just left it.
     #[must_use]
     pub fn handler(&self) -> Option<&str> {
-        let looks = [self.during.as_ref(), self.after.as_ref()];
-        let handler = looks.into_iter().flatten().find_map(|look| look.handler.as_ref())?;
-        (handler.since <= self.since.plus(Duration::from_millis(200))).then_some(handler.name.as_str())
+        let (name, until) = self.handler.as_ref()?;
+        let length = self.to.unwrap_or(self.looked_at).since(self.since);
+        (until.since(self.since) >= length.mul_f64(MOST_OF_IT)).then_some(name.as_str())
     }
 
     /// The thread that it ran.

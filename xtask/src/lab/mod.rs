@@ -34,6 +34,10 @@ use self::scenario::Scenario;
 use crate::stop::Stop;
 use crate::{build, prepare};
 
+/// A run in which a guest dies of the emulator is made so many times at most: one in thirty does, and one in ten where an
+/// agent starts twice.
+const EMULATOR_TRIES: u32 = 4;
+
 /// What is told of a run in which a guest died of the emulator.
 pub(crate) const EMULATOR_ERRED: &str =
     "the emulator ran a breakpoint in a guest's kernel that was gone already; once more";
@@ -255,7 +259,10 @@ fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {
     let folder = Folder::create(&turn.name())?;
     let mut judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());
     setting.stop.check()?;
-    if scenario.has_guests() && guest::emulator_erred(folder.path())? {
+    for _ in 1..EMULATOR_TRIES {
+        if !scenario.has_guests() || !guest::emulator_erred(folder.path())? {
+            break;
+        }
         eprintln!("{}: {EMULATOR_ERRED}", turn.name());
         folder.empty()?;
         judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());

@@ -19,6 +19,8 @@ use crate::time::Nanos;
 pub(super) const SENTINELS_TELL: Duration = Duration::from_millis(80);
 /// And after this, where it was poked, sleeps once more until its timer, and its CPU has much to make up for.
 const SENTINELS_LATE: Duration = Duration::from_millis(300);
+/// An agent that is held again and again is judged after this long, whatever the sentinels have told by then.
+const SENTINELS_HELD: Duration = Duration::from_secs(5);
 /// After a CPU stood still it makes up for what waited: timers, callbacks, packets.
 const AFTERMATH: Duration = Duration::from_millis(500);
 /// A step of the clock is as long as the longest that shows in this time: what waited comes in one burst.
@@ -89,8 +91,9 @@ impl Engine {
 
     /// Judges what stalled this host since the last turns; a long stall is an incident that is over already.
     pub(super) fn judge_own(&mut self, now: Nanos) {
+        let last = self.pending.iter().map(|stall| stall.to).max().unwrap_or_default();
         let (ripe, pending) =
-            std::mem::take(&mut self.pending).into_iter().partition(|stall| Self::is_told(stall, now));
+            std::mem::take(&mut self.pending).into_iter().partition(|stall| Self::is_told(stall, last, now));
         self.pending = pending;
         for stall in ripe {
             self.judge_stall(stall);
@@ -98,9 +101,10 @@ impl Engine {
         self.follow_own(now);
     }
 
-    /// Whether the sentinels have told what they know of it.
-    fn is_told(stall: &OwnStall, now: Nanos) -> bool {
-        stall.agent.cpus_watched == 0 || stall.to.plus(SENTINELS_LATE) <= now
+    /// Whether the sentinels have told what they know of it: what holds the agent again, up to `last`, holds them as well.
+    fn is_told(stall: &OwnStall, last: Nanos, now: Nanos) -> bool {
+        let told = last.plus(SENTINELS_LATE).min(stall.to.plus(SENTINELS_HELD));
+        stall.agent.cpus_watched == 0 || told <= now
     }
 
     fn judge_stall(&mut self, mut stall: OwnStall) {

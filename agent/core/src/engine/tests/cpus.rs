@@ -192,6 +192,19 @@ fn a_cpu_inside_one_interrupt_handler_is_locked_up_by_it() {
 }
 
 #[test]
+fn a_cpu_that_has_just_left_a_long_handler_was_in_it() {
+    let mut fleet = Fleet::new(2);
+    let within = |since| Some(crate::evidence::Handler { name: "call_function_single".into(), since });
+    let look = CpuStall { handler: within(fleet.clock("b")), interrupts: Some(1), ..nothing() };
+    let mut stall = Stall::begin(&mut fleet, 1, look);
+    stall.go_on(&mut fleet, 4.8);
+    stall.look.handler = within(fleet.clock("b"));
+    stall.look(&mut fleet);
+    stall.end(&mut fleet, landed(Place::Idle, None));
+    assert_all_say(&mut fleet, Class::CpuLockup, 4800);
+}
+
+#[test]
 fn a_cpu_inside_a_handler_that_every_cpu_runs_all_the_time_may_as_well_not_have_been_run() {
     let mut fleet = Fleet::new(2);
     let since = fleet.clock("b");
@@ -266,6 +279,39 @@ fn an_agent_that_is_throttled_again_and_again_is_one_stall_and_none_of_a_cpu() {
     assert_eq!((incident.verdict.class, incident.occurrences), (Class::AgentStall, 3));
     let told = fleet.host("a").incident();
     assert_eq!((told.verdict.class, told.verdict.detail.state), (Class::AgentStall, Some(AgentState::Throttled)));
+}
+
+#[test]
+fn an_agent_that_is_held_again_before_its_sentinels_tell_is_one_stall() {
+    let mut fleet = Fleet::new(2);
+    let from = fleet.clock("b").plus(TICK);
+    fleet.stop("b");
+    fleet.run(2.2);
+    let throttled = |seconds: u64| AgentLate {
+        cpus_watched: 2,
+        throttled_ns: Some(seconds * 1_000_000_000),
+        busy: Some(0.1),
+        timers_watched: true,
+        ..AgentLate::default()
+    };
+    let first = Evidence::during("b", from, fleet.clock("b"), Fact::AgentLate(throttled(2)));
+    fleet.host("b").engine.handle(first);
+    fleet.stop("b");
+    fleet.run(2.7);
+    // The sentinel still waits for the quota, of which the kernel counts only what is over.
+    let waits = CpuStall { cpu: 1, of_cpus: 2, timer_at: Some(fleet.clock("b")), throttled_ns: Some(0), ..nothing() };
+    let look = |stall: CpuStall, to| Evidence::during("b", from, to, Fact::CpuStall(Box::new(stall)));
+    let now = fleet.clock("b");
+    fleet.host("b").engine.handle(look(waits.clone(), now));
+    fleet.host("b").late = throttled(3);
+    fleet.resume("b");
+    fleet.run(0.1);
+    let over = CpuStall { over: true, throttled_ns: Some(nanos(now.since(from))), ..waits };
+    fleet.host("b").engine.handle(look(over, now));
+    fleet.run(4.0);
+    let incident = fleet.host("b").incident();
+    assert_eq!((incident.verdict.class, incident.occurrences), (Class::AgentStall, 2));
+    assert_length(&incident, 4800);
 }
 
 #[test]
