@@ -4,6 +4,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod cpus;
+pub mod discovery;
 pub mod driver;
 pub mod export;
 pub mod heartbeat;

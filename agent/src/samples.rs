@@ -8,7 +8,7 @@ use lacuna_core::evidence::RetransmitCause;
 use lacuna_core::incident::Incident;
 
 use crate::probes::{Log2Histogram, ProbeMetrics, ProbeStatus};
-use crate::shared::{Cell, Counters, CpuStatus, Identity, PeerStatus, Shared};
+use crate::shared::{Cell, Counters, CpuStatus, DiscoveryFigures, Identity, PeerStatus, Shared};
 
 /// A closed incident with evidence, rulings and a witness.
 pub(crate) fn path_drop() -> Incident {
@@ -84,6 +84,11 @@ fn counters() -> Counters {
         packets_refused: [("version".into(), 3)].into(),
         agent_late_us: Some(histogram(&[120, 90])),
         incident_ms: [("path-drop".into(), lengths)].into(),
+        discovery: DiscoveryFigures {
+            peers: [("static".into(), 1), ("file".into(), 1), ("dns".into(), 0)].into(),
+            errors: [("file".into(), 0), ("dns".into(), 2)].into(),
+            refused: [("duplicate".into(), 1)].into(),
+        },
         ..Counters::default()
     }
 }

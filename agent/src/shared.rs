@@ -1,4 +1,5 @@
-//! What the driver publishes and the readers (web, metrics, status) show. Written by the driver and the store only.
+//! What the driver publishes and the readers (web, metrics, status) show. Written by the driver, the store and
+//! discovery only.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -188,12 +189,26 @@ pub struct Counters {
     pub recorder_refused: u64,
     /// Stalls of CPUs whose report found no room.
     pub cpu_reports_refused: u64,
+    /// Where the peers come from.
+    pub discovery: DiscoveryFigures,
     /// The agent's own lateness at its ticks, in microseconds.
     #[serde(skip)]
     pub agent_late_us: Option<Histogram<u64>>,
     /// Lengths of closed incidents in milliseconds, by class.
     #[serde(skip)]
     pub incident_ms: BTreeMap<String, Histogram<u64>>,
+}
+
+/// Where the peers come from, by source: `static`, `file`, `dns`; a source that is not configured is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiscoveryFigures {
+    /// The peers that are watched.
+    pub peers: BTreeMap<String, u64>,
+    /// Times that a source could not be read or asked since the agent started.
+    pub errors: BTreeMap<String, u64>,
+    /// Entries that the sources have now and that are no peers, by reason.
+    pub refused: BTreeMap<String, u64>,
 }
 
 impl Counters {

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::config::Config;
 use crate::cpus::{CpuWatch, Pulse};
+use crate::discovery::Discovery;
 use crate::driver::{Command, Driver, IoWatch, Network, OwnWatch, Parts};
 use crate::heartbeat::icmp::Echo;
 use crate::heartbeat::udp::Heartbeats;
@@ -59,15 +60,18 @@ pub struct Args {
 pub fn run(args: &Args, config: Config) -> Result<()> {
     let files = HostFiles::default();
     let http = listen(&config)?;
-    let heartbeats = match config.peers.is_empty() {
-        true => None,
-        false => Some(Heartbeats::bind(config.heartbeat.listen)?),
+    let heartbeats = match config.exchanges_heartbeats() {
+        true => Some(Heartbeats::bind(config.heartbeat.listen)?),
+        false => None,
     };
     // They are detached when this goes out of scope, at the end.
     let mut probes = attach(&config);
     memory::keep();
     let me = me(&files)?;
     let shared = Arc::new(Shared::new(identity(&config, &me), probes.status.clone(), probes.metrics.clone()));
+    let (commands, inbox) = sync_channel(INBOX);
+    let found = Discovery::start(&config, Arc::clone(&shared), commands.clone());
+    let (discovery, config) = found.context("cannot start to look for peers")?;
     let echo = open_echo(&shared);
     let network = Network::new(&config, heartbeats, echo, files.default_gateway());
     let recorder = recorder(args, &config, &network, &me)?;
@@ -78,7 +82,6 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued))?;
     let timers = probes.metrics.as_ref().is_some_and(|metrics| metrics.timer_lateness().is_some());
     let events = probes.events.take();
-    let (commands, inbox) = sync_channel(INBOX);
     let pulse = Arc::new(Pulse::default());
     let cpus = CpuWatch::start(files.clone(), probes.metrics.clone(), Arc::clone(&pulse), commands.clone());
     let parts = Parts {
@@ -102,7 +105,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     };
     thread::Builder::new().name("lacuna-driver".into()).spawn(work).context("cannot start the driver's thread")?;
     *shared.ready.write() = true;
-    serve(args, &config, shared, http, &commands, gone)?;
+    serve(args, &config, shared, http, &discovery, gone)?;
     // A loop that is gone already panicked: then there is nobody to tell, and the next line says so.
     let _ = commands.send(Command::Stop);
     let finished = end.recv_timeout(Duration::from_secs(5));
@@ -214,7 +217,7 @@ fn check_main_job(config: &Config, shared: &Shared) {
     if !missing.is_empty() {
         shared.degrade("probes", format!("not attached: {}; see `lacuna doctor`", missing.join(", ")));
     }
-    if config.peers.is_empty() && !probes.iter().any(|probe| probe.attached) {
+    if !config.exchanges_heartbeats() && !probes.iter().any(|probe| probe.attached) {
         let why = "no peer is configured and no probe is attached: there is nothing to watch".to_owned();
         tracing::error!("{why}");
         *shared.failed.write() = Some(why);
@@ -250,7 +253,7 @@ fn serve(
     config: &Config,
     shared: Arc<Shared>,
     http: TcpListener,
-    commands: &SyncSender<Command>,
+    discovery: &Discovery,
     gone: oneshot::Receiver<()>,
 ) -> Result<()> {
     // A thread that ends gives memory back, which waits for every CPU that ran this process: also for one that is locked up.
@@ -264,7 +267,7 @@ fn serve(
     let outcome = runtime.block_on(async {
         let stop = async {
             tokio::select! {
-                () = watch_signals(args, config, commands.clone()) => {}
+                () = watch_signals(args, config, discovery) => {}
                 _ = gone => {}
             }
         };
@@ -275,7 +278,7 @@ fn serve(
 }
 
 /// Ends with SIGTERM or SIGINT; takes a new configuration with each SIGHUP.
-async fn watch_signals(args: &Args, config: &Config, commands: SyncSender<Command>) {
+async fn watch_signals(args: &Args, config: &Config, discovery: &Discovery) {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("cannot watch for signals");
@@ -286,7 +289,7 @@ async fn watch_signals(args: &Args, config: &Config, commands: SyncSender<Comman
             _ = terminate.recv() => return,
             _ = interrupt.recv() => return,
             _ = hangup.recv() => {
-                let taken = reload(args, config).and_then(|new| Ok(commands.try_send(Command::Reload(Box::new(new)))?));
+                let taken = reload(args, config).and_then(|new| Ok(discovery.reload(new)?));
                 match taken {
                     Ok(()) => tracing::info!("configuration re-read"),
                     Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
@@ -305,7 +308,7 @@ fn reload(args: &Args, running: &Config) -> Result<Config> {
         ("heartbeat.listen", new.heartbeat.listen == running.heartbeat.listen),
         ("http.listen", new.http.listen == running.http.listen),
         ("store", new.store == running.store),
-        ("peers (from none)", new.peers.is_empty() || !running.peers.is_empty()),
+        ("peers (from none)", !new.exchanges_heartbeats() || running.exchanges_heartbeats()),
     ];
     let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect();
     if !changed.is_empty() {

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::output;
 use crate::config::Config;
+use crate::discovery::{self, Survey};
 use crate::export::words::span;
 
 /// What can be done with configuration files.
@@ -25,21 +26,23 @@ pub(super) fn run(command: &Command) -> Result<()> {
     for note in config.without_effect() {
         eprintln!("{}: {note}", file.display());
     }
-    output::print(&format!("{}: ok\n{}", file.display(), meaning(&config)))
+    let survey = discovery::survey(&config)?;
+    output::print(&format!("{}: ok\n{}", file.display(), meaning(&config, &survey)))
 }
 
-fn meaning(config: &Config) -> String {
+fn meaning(config: &Config, survey: &Survey) -> String {
     let mut text = format!("  host {}\n", config.host);
     let mut line = |what: String| {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {what}");
     };
     let beats = &config.heartbeat;
-    if config.peers.is_empty() {
+    if !config.exchanges_heartbeats() {
         line("no peers: watches this kernel and the default gateway, needs no heartbeat socket".into());
     } else {
-        let peers: Vec<_> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
-        line(format!("{} peers: {}", peers.len(), peers.join(", ")));
+        found(survey).into_iter().for_each(&mut line);
+        let peers: Vec<_> = survey.peers.iter().map(|peer| peer.name.as_str()).collect();
+        line(format!("{} peers: {}", peers.len(), listed(&peers)));
         line(format!("heartbeats every {} from {}, not authenticated", span(beats.interval), beats.listen));
     }
     let thresholds = &config.thresholds;
@@ -54,4 +57,22 @@ fn meaning(config: &Config) -> String {
     line(format!("store {}, at most {size}, closed incidents for {}", store.path.display(), span(store.retention)));
     line(format!("page, API and metrics on http://{}/", config.http.listen));
     text
+}
+
+/// What each source of peers gives at this moment; one that gives nothing is no mistake of the file.
+fn found(survey: &Survey) -> Vec<String> {
+    let mut lines = Vec::new();
+    for one in &survey.sources {
+        let names: Vec<&str> = one.names.iter().map(String::as_str).collect();
+        let trouble = one.trouble.as_ref().map_or_else(String::new, |trouble| format!("; {trouble}"));
+        lines.push(format!("{} gives {} peers now: {}{trouble}", one.source, names.len(), listed(&names)));
+    }
+    if !survey.refused.is_empty() {
+        lines.push(survey.refused.said());
+    }
+    lines
+}
+
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

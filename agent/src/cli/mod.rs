@@ -19,8 +19,10 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, ConfigError};
 use output::Ended;
 
-/// What the log shows, such as `debug` or `lacuna::driver=debug`; `info` where it is not set.
+/// What the log shows, such as `debug` or `lacuna::driver=debug`; [`DEFAULT_LOG`] where it is not set.
 const LOG_VARIABLE: &str = "LACUNA_LOG";
+/// The name resolver's own warnings are left out: what goes wrong with it is told by discovery, once.
+const DEFAULT_LOG: &str = "info,hickory=error";
 /// Exit code for wrong usage; clap has the same.
 const WRONG_USAGE: u8 = 2;
 
@@ -88,7 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 fn log() -> Result<()> {
-    let text = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
+    let text = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| DEFAULT_LOG.to_owned());
     let filter = EnvFilter::try_new(&text).map_err(|error| {
         WrongUsage(format!("{LOG_VARIABLE}={text}: {error}; allowed: error, warn, info, debug, trace, or target=level"))
     })?;

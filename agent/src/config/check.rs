@@ -20,15 +20,18 @@ pub(super) fn gap(gap: &At<Duration>, interval: Duration, findings: &Findings) {
     }
 }
 
-/// Everything that concerns the peers together; `insecure` is the line of that key where it is given.
+/// Everything that concerns the peers together; `insecure` is the line of that key where it is given, `source` the line
+/// from which on further peers are to be discovered.
 pub(super) fn peers(
     host: &str,
     heartbeat: &Heartbeat,
     insecure: Option<usize>,
+    source: Option<usize>,
     peers: &[At<Peer>],
     findings: &Findings,
 ) {
-    authentication(heartbeat, insecure, peers, findings);
+    let first = peers.first().map(|peer| peer.line).or(source);
+    authentication(heartbeat, insecure, first, findings);
     if let Some(beyond) = peers.get(MAX_PEERS) {
         let wrong = format!("{} are too many", peers.len());
         findings.add(beyond.line, "peers", wrong, &format!("at most {MAX_PEERS}"));
@@ -63,14 +66,14 @@ fn one(host: &str, heartbeat: &Heartbeat, peer: &Peer, line: usize, findings: &F
 }
 
 /// Until packets are authenticated, whoever can send a packet can lie: the operator must say that this is fine.
-fn authentication(heartbeat: &Heartbeat, insecure: Option<usize>, peers: &[At<Peer>], findings: &Findings) {
-    let Some(first) = peers.first() else { return };
+fn authentication(heartbeat: &Heartbeat, insecure: Option<usize>, first: Option<usize>, findings: &Findings) {
+    let Some(first) = first else { return };
     if heartbeat.insecure {
         return;
     }
     let key_file = if heartbeat.key_file.is_some() { ", whatever heartbeat.key_file says" } else { "" };
     findings.add(
-        insecure.unwrap_or(first.line),
+        insecure.unwrap_or(first),
         "heartbeat.insecure",
         format!("is not true although peers are configured: this version does not authenticate packets yet{key_file}"),
         "insecure = true in [heartbeat], on a network whose hosts are trusted; or no [[peers]]",

@@ -1,6 +1,7 @@
 //! The configuration file: TOML, every key with a default but the peers, every mistake named with its line.
 
 mod check;
+mod discovery;
 mod error;
 mod parse;
 mod table;
@@ -14,7 +15,12 @@ use std::time::Duration;
 
 use lacuna_core::settings::Settings;
 
+pub(crate) use discovery::domain_name;
+pub use discovery::{
+    DiscoveryConfig, LONGEST_INTERVAL, MAX_SOURCES, PeerFile, PeerName, RecordType, SHORTEST_INTERVAL,
+};
 pub use error::{ConfigError, Problem};
+pub(crate) use parse::name as host_label;
 
 /// The port of heartbeats, UDP.
 pub const HEARTBEAT_PORT: u16 = 9479;
@@ -46,6 +52,8 @@ pub struct Config {
     pub http: Http,
     /// Where traces are sent; absent: nowhere.
     pub otlp: Option<Otlp>,
+    /// Where further peers are found; empty: nowhere.
+    pub discovery: DiscoveryConfig,
 }
 
 /// `[heartbeat]`
@@ -187,7 +195,14 @@ impl Config {
             store: Store::default(),
             http: Http::default(),
             otlp: None,
+            discovery: DiscoveryConfig::default(),
         }
+    }
+
+    /// True where there are peers, or may be some as soon as they are found: then there is a heartbeat socket.
+    #[must_use]
+    pub fn exchanges_heartbeats(&self) -> bool {
+        !self.peers.is_empty() || !self.discovery.is_empty()
     }
 
     /// What the engine judges by; `anchors` are names that only answer echo requests.

@@ -10,13 +10,14 @@ use bytesize::ByteSize;
 use toml::de::DeTable;
 
 use super::check;
+use super::discovery::discovery;
 use super::table::{At, Findings, Rule, Section};
 use super::{Config, Heartbeat, Http, Otlp, Peer, Problem, Store, Thresholds, Watch, host_name};
 
 const NAME: &str = "1 to 64 letters, digits, '.', '_' and '-'";
-const ADDRESS: &str = "an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"";
+pub(super) const ADDRESS: &str = "an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"";
 const LABEL: &str = "1 to 128 printable characters";
-const PATH: &str = "an absolute path";
+pub(super) const PATH: &str = "an absolute path";
 /// `IFNAMSIZ` of the kernel less the terminating zero.
 const MAX_INTERFACE_NAME: usize = 15;
 
@@ -41,17 +42,21 @@ fn root(mut root: Section<'_>, findings: &Findings) -> Config {
     let (heartbeat, insecure) = heartbeat(root.section("heartbeat"));
     let peers = peers(root.sections("peers"));
     let thresholds = thresholds(root.section("thresholds"), heartbeat.interval, findings);
-    check::peers(&host, &heartbeat, insecure, &peers, findings);
+    let (watch, store) = (watch(root.section("watch")), store(root.section("store")));
+    let (http, otlp) = (http(root.section("http")), otlp(root.section("otlp")));
+    let (discovery, source) = discovery(root.section("discovery"), heartbeat.listen, findings);
+    check::peers(&host, &heartbeat, insecure, source, &peers, findings);
     let config = Config {
         host,
         labels: labels.into_iter().collect(),
         heartbeat,
         peers: peers.into_iter().map(|peer| peer.value).collect(),
         thresholds,
-        watch: watch(root.section("watch")),
-        store: store(root.section("store")),
-        http: http(root.section("http")),
-        otlp: otlp(root.section("otlp")),
+        watch,
+        store,
+        http,
+        otlp,
+        discovery,
     };
     root.finish();
     config
@@ -148,11 +153,11 @@ fn otlp(mut section: Section<'_>) -> Option<Otlp> {
     Some(Otlp { endpoint: endpoint?.value })
 }
 
-fn rule<'r, T>(parse: &'r dyn Fn(&str) -> Result<T, String>, allowed: &'r str) -> Rule<'r, T> {
+pub(super) fn rule<'r, T>(parse: &'r dyn Fn(&str) -> Result<T, String>, allowed: &'r str) -> Rule<'r, T> {
     Rule { parse, allowed }
 }
 
-fn or<T>(given: Option<At<T>>, default: T) -> T {
+pub(super) fn or<T>(given: Option<At<T>>, default: T) -> T {
     given.map_or(default, |given| given.value)
 }
 
@@ -163,7 +168,11 @@ where
     text.parse().map_err(|error| format!("\"{text}\" is not {what} ({error})"))
 }
 
-fn duration(section: &mut Section<'_>, key: &'static str, (least, most): (Duration, Duration)) -> Option<At<Duration>> {
+pub(super) fn duration(
+    section: &mut Section<'_>,
+    key: &'static str,
+    (least, most): (Duration, Duration),
+) -> Option<At<Duration>> {
     let words = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
     let allowed =
         format!("a number and ns, us, ms, s, m, h or d, such as \"300ms\"; from {} to {}", words(least), words(most));
@@ -188,7 +197,7 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 /// A host name: what is safe in a metric's label, a file and a terminal.
-pub(super) fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if (1..=64).contains(&text.len()) && text.chars().all(fits) {
         Ok(text.to_owned())
@@ -217,7 +226,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-fn peer_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn peer_address(text: &str) -> Result<SocketAddr, String> {
     let address = address(text)?;
     if address.ip().is_unspecified() {
         return Err(format!("\"{text}\" is not the address of one host"));
@@ -242,7 +251,7 @@ fn interface(text: &str) -> Result<String, String> {
     }
 }
 
-fn absolute(text: &str) -> Result<PathBuf, String> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() && !text.contains('\0') {
         Ok(path)

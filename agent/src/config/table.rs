@@ -126,6 +126,21 @@ impl<'a> Section<'a> {
         Some(At { line, value })
     }
 
+    /// The number of a port, which is not 0.
+    pub(super) fn port(&mut self, key: &'static str) -> Option<At<u16>> {
+        let value = self.get(key)?;
+        let (line, allowed) = (self.line_of(&value.span()), "a number from 1 to 65535");
+        let Some(number) = value.get_ref().as_integer() else {
+            self.wrong_type(key, value, allowed);
+            return None;
+        };
+        let port = u16::from_str_radix(number.as_str(), number.radix()).ok().filter(|port| *port > 0);
+        if port.is_none() {
+            self.findings.add(line, &self.key(key), format!("{} is not a port", number.as_str()), allowed);
+        }
+        port.map(|value| At { line, value })
+    }
+
     /// A list of texts; those that are wrong are noted and left out.
     pub(super) fn texts<T>(&mut self, key: &'static str, rule: &Rule<'_, T>) -> Vec<At<T>> {
         let Some(value) = self.get(key) else {
@@ -201,7 +216,7 @@ impl<'a> Section<'a> {
         let Some(value) = self.get(key) else {
             return Vec::new();
         };
-        let allowed = format!("tables: [[{key}]]");
+        let allowed = format!("tables: [[{}]]", self.key(key));
         let Some(list) = value.get_ref().as_array() else {
             self.wrong_type(key, value, &allowed);
             return Vec::new();

@@ -64,7 +64,7 @@ endpoint = "http://127.0.0.1:4317"
 fn every_mistake_is_named_with_its_line_and_what_is_allowed() {
     check(
         "hots = \"db1\"",
-        "c:1: hots: is not a key; allowed: host, labels, heartbeat, peers, thresholds, watch, store, http, otlp",
+        "c:1: hots: is not a key; allowed: host, labels, heartbeat, peers, thresholds, watch, store, http, otlp, discovery",
     );
     check(
         "[heartbeat]\nintervall = \"1s\"",
@@ -197,4 +197,69 @@ fn a_file_of_many_megabytes_is_not_read() {
     file.as_file().set_len(MAX_FILE + 1).unwrap();
     let error = Config::load(file.path()).unwrap_err();
     assert!(matches!(error, ConfigError::TooLong { .. }), "{error}");
+}
+
+#[test]
+fn discovery_has_defaults_for_all_but_the_file_and_the_name() {
+    let text =
+        format!("{PEERS}[[discovery.file]]\npath = \"/etc/peers.json\"\n[[discovery.dns]]\nname = \"db.example\"\n");
+    let config = Config::parse(&text, "c").unwrap();
+    assert!(config.peers.is_empty() && config.exchanges_heartbeats());
+    assert_eq!(config.discovery.files, [PeerFile { path: "/etc/peers.json".into() }]);
+    let expected = PeerName {
+        name: "db.example".into(),
+        record: RecordType::A,
+        port: HEARTBEAT_PORT,
+        interval: Duration::from_secs(30),
+        resolver: None,
+    };
+    assert_eq!(config.discovery.names, [expected]);
+    let over_six = "[heartbeat]\ninsecure = true\nlisten = \"[::]:9479\"\n[[discovery.dns]]\nname = \"db.example.\"\n";
+    assert_eq!(Config::parse(over_six, "c").unwrap().discovery.names[0].record, RecordType::Aaaa);
+}
+
+#[test]
+fn mistakes_in_discovery_are_named_with_their_lines() {
+    let with = |rest: &str| format!("{PEERS}{rest}");
+    check(
+        &with("[[discovery.file]]\npaht = \"/etc/peers.json\"\n"),
+        "c:4: discovery.file.path: is missing; allowed: an absolute path\n\
+         c:5: discovery.file.paht: is not a key; allowed: path",
+    );
+    check(
+        &with("[discovery]\nfile = \"/etc/peers.json\"\nhttp = 1\n"),
+        "c:5: discovery.file: is of type string; allowed: tables: [[discovery.file]]\n\
+         c:6: discovery.http: is not a key; allowed: file, dns",
+    );
+    check(
+        &with("[[discovery.dns]]\nname = \"a..b\"\ntype = \"mx\"\nport = 0\ninterval = \"1s\"\nresolver = \"ns1\"\n"),
+        "c:5: discovery.dns.name: \"a..b\" is not a domain name; allowed: a domain name, such as \"lacuna.example.com\" or \"_lacuna._udp.example.com\"\n\
+         c:6: discovery.dns.type: \"mx\" is not a type of records; allowed: \"a\", \"aaaa\", \"srv\"\n\
+         c:7: discovery.dns.port: 0 is not a port; allowed: a number from 1 to 65535\n\
+         c:8: discovery.dns.interval: \"1s\" is out of range; allowed: a number and ns, us, ms, s, m, h or d, such as \"300ms\"; from 5s to 5m\n\
+         c:9: discovery.dns.resolver: \"ns1\" is not an address with a port (invalid socket address syntax); allowed: an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"",
+    );
+    check(
+        &with(
+            "[[discovery.dns]]\nname = \"db.example\"\ntype = \"srv\"\nport = 9479\n[[discovery.dns]]\nname = \"x\"\ntype = \"aaaa\"\n",
+        ),
+        "c:7: discovery.dns.port: has no effect with type = \"srv\": each record has a port of its own; allowed: with \"a\" and \"aaaa\" only\n\
+         c:10: discovery.dns.type: \"aaaa\" cannot be reached from heartbeat.listen = \"0.0.0.0:9479\"; allowed: both IPv4 (\"a\") or both IPv6 (\"aaaa\"), or \"srv\"",
+    );
+}
+
+#[test]
+fn sources_are_unique_bounded_and_need_a_word_on_authentication() {
+    let file = |i: usize| format!("[[discovery.file]]\npath = \"/etc/{i}.json\"\n");
+    let files = |count: usize| format!("{PEERS}{}", (0..count).map(file).collect::<String>());
+    check(&files(16), "ok");
+    check(&files(17), "c:36: discovery.file: 17 are too many; allowed: at most 16");
+    check(
+        &format!("{}{}", files(1), file(0)),
+        "c:6: discovery.file: \"/etc/0.json\" is also in line 4; allowed: each one once",
+    );
+    check(
+        &format!("host = \"db1\"\n{}", file(0)),
+        "c:2: heartbeat.insecure: is not true although peers are configured: this version does not authenticate packets yet; allowed: insecure = true in [heartbeat], on a network whose hosts are trusted; or no [[peers]]",
+    );
 }

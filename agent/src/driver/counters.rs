@@ -1,6 +1,6 @@
 //! What the kernel counts in maps, read as differences: retransmits to peers, and drops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
@@ -19,11 +19,30 @@ pub(super) struct KernelCounters {
     retransmits: BTreeMap<(String, RetransmitCause), (u64, u64)>,
     drops: BTreeMap<String, u64>,
     read_at: Option<Nanos>,
+    peers: BTreeSet<String>,
+    /// Peers that joined since the last reading: what the kernel counted before is not of now.
+    joined: BTreeSet<String>,
 }
 
 impl KernelCounters {
     pub(super) fn new(metrics: Option<Arc<dyn ProbeMetrics>>) -> Self {
-        Self { metrics, retransmits: BTreeMap::new(), drops: BTreeMap::new(), read_at: None }
+        Self {
+            metrics,
+            retransmits: BTreeMap::new(),
+            drops: BTreeMap::new(),
+            read_at: None,
+            peers: BTreeSet::new(),
+            joined: BTreeSet::new(),
+        }
+    }
+
+    /// Goes on with other peers, and forgets those that are gone.
+    pub(super) fn set_peers(&mut self, network: &Network) {
+        let peers: BTreeSet<String> = network.peers().iter().map(|(name, _)| name.clone()).collect();
+        self.joined.retain(|name| peers.contains(name));
+        self.joined.extend(peers.difference(&self.peers).cloned());
+        self.retransmits.retain(|(name, _), _| peers.contains(name));
+        self.peers = peers;
     }
 
     /// What was added since the last reading; the first one only begins to count.
@@ -54,14 +73,40 @@ impl KernelCounters {
         for ((peer, cause), now) in sums {
             let before = self.retransmits.insert((peer.clone(), cause), now).unwrap_or_default();
             let (count, failed) = (grown(before.0, now.0), grown(before.1, now.1));
-            if count + failed > 0 {
+            if count + failed > 0 && !self.joined.contains(&peer) {
                 each(&peer, Fact::Retransmits { cause, count, failed });
             }
         }
+        self.joined.clear();
     }
 }
 
 /// A counter that went down began anew: the map had no room for it any more, and later had again.
 fn grown(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Peer};
+    use crate::samples;
+
+    #[test]
+    fn what_was_sent_to_a_peer_before_it_joined_is_not_of_now() {
+        let mut config = Config::without_file("db1");
+        let mut network = Network::new(&config, None, None, None);
+        let mut counters = KernelCounters::new(samples::busy().probe_metrics.clone());
+        counters.set_peers(&network);
+        counters.read("db1", &network, Nanos(1));
+        config.peers = vec![Peer { name: "lb1".into(), addr: "10.77.0.12:9479".parse().unwrap() }];
+        network.set_peers(&config);
+        counters.set_peers(&network);
+        let seen = counters.read("db1", &network, Nanos(2));
+        assert!(seen.iter().all(|evidence| evidence.host == "db1"), "{seen:?}");
+        assert!(!counters.retransmits.is_empty(), "the kernel does count some");
+        network.set_peers(&Config::without_file("db1"));
+        counters.set_peers(&network);
+        assert!(counters.retransmits.is_empty(), "a peer that left is forgotten");
+    }
 }

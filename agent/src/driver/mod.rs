@@ -93,7 +93,8 @@ impl Driver {
     pub fn new(parts: Parts, config: Config) -> Self {
         let now = clock::boot();
         let publisher = Publisher::new(Arc::clone(&parts.shared), &parts.network);
-        let counters = KernelCounters::new(parts.shared.probe_metrics.clone());
+        let mut counters = KernelCounters::new(parts.shared.probe_metrics.clone());
+        counters.set_peers(&parts.network);
         Self { parts, config, publisher, counters, next_tick: now, next_slow: now, drained_at: now, ticks: 0 }
     }
 
@@ -261,6 +262,7 @@ impl Driver {
         self.record(|| Line::Configure(settings.clone()));
         self.parts.engine.configure(settings);
         self.publisher.set_peers(&self.parts.network);
+        self.counters.set_peers(&self.parts.network);
         self.config = config;
         self.publish();
     }

@@ -31,7 +31,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(shared: Arc<Shared>, network: &Network) -> Self {
-        let publisher = Self { shared, offsets: HashMap::new() };
+        let mut publisher = Self { shared, offsets: HashMap::new() };
         publisher.set_peers(network);
         publisher
     }
@@ -41,7 +41,8 @@ impl Publisher {
         self.shared.incidents.read().open().map(|incident| Incident::clone(incident)).collect()
     }
 
-    pub(super) fn set_peers(&self, network: &Network) {
+    pub(super) fn set_peers(&mut self, network: &Network) {
+        self.offsets.retain(|name, _| network.peers().iter().any(|(known, _)| known == name));
         let mut statuses = self.shared.peers.write();
         let mut known: HashMap<String, PeerStatus> = statuses.drain(..).map(|old| (old.name.clone(), old)).collect();
         let peers = network.peers().iter().map(|(name, addr)| (name.clone(), *addr, "peer"));

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::peers::peers;
 use super::report::{Check, Report, State};
 use crate::cli::client;
 use crate::clock;
@@ -22,10 +23,10 @@ const AS_ROOT: &str = "run as root, or give the agent CAP_BPF, CAP_PERFMON and C
 /// Every check. The main job: exchange heartbeats, or, without peers, have at least one probe attached.
 pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Report {
     let heartbeat = heartbeat(config);
-    let works = if config.peers.is_empty() {
-        probes.iter().any(|probe| probe.attached)
-    } else {
+    let works = if config.exchanges_heartbeats() {
         heartbeat.state != State::Failed
+    } else {
+        probes.iter().any(|probe| probe.attached)
     };
     let mut checks = vec![kernel(root), btf(root)];
     checks.extend(capabilities(root));
@@ -39,8 +40,8 @@ pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Re
         icmp(),
         heartbeat,
         store(config),
-        peers(config),
     ]);
+    checks.extend(peers(config));
     Report { works, checks }
 }
 
@@ -167,7 +168,7 @@ fn icmp() -> Check {
 
 fn heartbeat(config: &Config) -> Check {
     let topic = "heartbeat";
-    if config.peers.is_empty() {
+    if !config.exchanges_heartbeats() {
         return Check::ok(topic, "no peers, no socket needed");
     }
     let address = config.heartbeat.listen;
@@ -220,15 +221,6 @@ fn is_writable(directory: &Path) -> bool {
 /// The directory itself, or the nearest one above it that exists.
 fn existing(directory: &Path) -> &Path {
     directory.ancestors().find(|one| one.exists()).unwrap_or(Path::new("/"))
-}
-
-fn peers(config: &Config) -> Check {
-    if config.peers.is_empty() {
-        let next = "without [[peers]] in the configuration only this kernel and the gateway are watched";
-        return Check::degraded("peers", "none configured", next);
-    }
-    let names: Vec<_> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
-    Check::ok("peers", format!("{}: {}", names.len(), names.join(", ")))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 
 use crate::export::json::Health;
 use crate::probes::{Log2Histogram, ProbeMetrics};
-use crate::shared::{Counters, PeerStatus, Shared};
+use crate::shared::{Counters, DiscoveryFigures, PeerStatus, Shared};
 use families::{Families, labels};
 use histogram::{Buckets, INCIDENT_BOUNDS, LATENCY_BOUNDS};
 use process::Process;
@@ -68,6 +68,7 @@ impl Collector for Scrape {
             kernel_network(&mut out, kernel.as_ref(), &peers)?;
         }
         counters(&mut out, &self.shared.counters.read())?;
+        discovery(&mut out, &self.shared.counters.read().discovery)?;
         process(&mut out, &self.process)
     }
 }
@@ -307,6 +308,27 @@ fn counters(out: &mut Families<'_>, counters: &Counters) -> fmt::Result {
         "lacuna_agent_lateness_seconds",
         "How late the agent itself was at its ticks",
         late.map(|late| (labels([]), Buckets::of_hdr(late, 1e-6, &LATENCY_BOUNDS))),
+    )
+}
+
+fn discovery(out: &mut Families<'_>, figures: &DiscoveryFigures) -> fmt::Result {
+    let gauges = |label, counts: &BTreeMap<String, u64>| -> Vec<(families::Labels, f64)> {
+        by_label(label, counts).map(|(labels, count)| (labels, count as f64)).collect()
+    };
+    out.gauges(
+        "lacuna_discovery_peers",
+        "Peers that are watched, by where they come from",
+        gauges("source", &figures.peers),
+    )?;
+    out.counters(
+        "lacuna_discovery_errors",
+        "Times that a source of peers could not be read or asked",
+        by_label("source", &figures.errors),
+    )?;
+    out.gauges(
+        "lacuna_discovery_refused",
+        "Entries that the sources have now and that are no peers",
+        gauges("reason", &figures.refused),
     )
 }
 
