@@ -181,6 +181,13 @@ fn an_agent_follows_its_file_and_a_peer_taken_out_is_no_incident() {
     replace(&list, r#"[{"targets": ["127.0.0.2"], "labels": {"name": "b"}}]"#);
     a.until("with b again", is_up("b"));
     b.until("hearing a again", is_up("a"));
+
+    // Another host takes over the name: nobody answers there yet.
+    replace(&list, r#"[{"targets": ["127.0.0.9"], "labels": {"name": "b"}}]"#);
+    let moved = a.until("with b elsewhere", |status| peer(status, "b").is_some_and(|b| b["addr"] == "127.0.0.9:9479"));
+    assert_eq!(peer(&moved, "b").unwrap()["up"], Value::Null, "the other one was never heard");
+    b.until("told again that a left", |status| peer(status, "a").is_some_and(|peer| peer["left"] == true));
+    thread::sleep(Duration::from_secs(2));
     assert_eq!((a.incidents_with("b"), b.incidents_with("a")), before);
 }
 

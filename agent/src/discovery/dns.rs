@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError as Negative, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{self, RData, Record};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -210,10 +211,15 @@ async fn lookup(resolver: &TokioResolver, name: &str, record: rr::RecordType) ->
             let ttl = records.iter().map(|record| Duration::from_secs(record.ttl.into())).min();
             Ok(Answer { records, ttl })
         }
-        // That there is no such name, or no such record, is an answer.
-        Err(error) if error.is_no_records_found() => Ok(Answer::default()),
+        Err(NetError::Dns(error)) if says_none(&error) => Ok(Answer::default()),
         Err(source) => Err(DnsError::Failed { name: name.to_owned(), source }),
     }
+}
+
+/// That there is no such name, or no such record of it, is an answer; that a name server refuses or fails is none.
+fn says_none(error: &Negative) -> bool {
+    let Negative::NoRecordsFound(none) = error else { return false };
+    matches!(none.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {

@@ -57,7 +57,7 @@ impl Source {
     fn said(&self) -> String {
         match self {
             Self::File(file) => format!("file {}", file.path.display()),
-            Self::Name(name) => format!("{} records of {}", name.record.name().to_uppercase(), name.name),
+            Self::Name(name) => format!("name {} ({})", name.name, name.record.name()),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! What came in is not waited for: kernel receive times make late draining harmless, and wake-ups cost more than
 //! anything else that the agent does.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -256,15 +258,31 @@ impl Driver {
 
     /// Peers and thresholds change while it runs; what needs a new socket or store waits for a restart.
     fn reload(&mut self, config: Config) {
-        self.say_goodbye(&config.peers);
-        self.parts.network.set_peers(&config);
+        let stay = self.without_moved(&config.peers);
+        self.say_goodbye(&stay);
+        if stay.len() < config.peers.len() {
+            self.configure(&Config { peers: stay, ..config.clone() });
+        }
+        self.configure(&config);
+        self.config = config;
+        self.publish();
+    }
+
+    /// A name that has moved to another address is another host: the one before leaves, and then the new one joins.
+    fn without_moved(&self, peers: &[Peer]) -> Vec<Peer> {
+        let before: HashMap<&str, SocketAddr> =
+            self.parts.network.peers().iter().map(|(name, addr)| (name.as_str(), *addr)).collect();
+        let stays = |peer: &&Peer| before.get(peer.name.as_str()).is_none_or(|addr| *addr == peer.addr);
+        peers.iter().filter(stays).cloned().collect()
+    }
+
+    fn configure(&mut self, config: &Config) {
+        self.parts.network.set_peers(config);
         let settings = config.settings(self.parts.network.anchors());
         self.record(|| Line::Configure(settings.clone()));
         self.parts.engine.configure(settings);
         self.publisher.set_peers(&self.parts.network);
         self.counters.set_peers(&self.parts.network);
-        self.config = config;
-        self.publish();
     }
 
     /// A goodbye that is lost would look like a stall, so it is said more than once.
