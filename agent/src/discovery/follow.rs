@@ -123,7 +123,7 @@ impl Follower {
         if let Some(trouble) = &outcome.trouble {
             *self.errors.entry(slot.source.kind().to_owned()).or_default() += 1;
             if slot.trouble.as_ref() != Some(trouble) {
-                tracing::warn!("discovery by {said}: {trouble}; the {gave} peers that it gave before stay");
+                tracing::warn!("discovery by {said}: {trouble}; what it gave before stays, {gave} entries");
             }
         } else if slot.trouble.is_some() {
             tracing::info!("discovery by {said}: works again");
@@ -133,7 +133,7 @@ impl Follower {
 
     /// The configuration with all peers; says in figures and in the log what it is made of.
     fn merged(&mut self, sources: &Sources) -> Config {
-        let merged = merge(&self.config, &own_addresses(), sources.lists());
+        let merged = merge(&self.config, &own_addresses(self.config.heartbeat.listen), sources.lists());
         self.note(sources, &merged);
         Config { peers: merged.peers, ..self.config.clone() }
     }

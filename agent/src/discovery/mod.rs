@@ -108,9 +108,11 @@ impl Outcome {
     }
 }
 
-/// The addresses that this host has now; where they cannot be read, it is known by its name alone.
-fn own_addresses() -> Vec<IpAddr> {
-    getifaddrs().map(|all| all.filter_map(|one| ip_of(&one)).collect()).unwrap_or_default()
+/// The addresses that this host has now; where they cannot be read, that of `listen` alone. A loopback address counts where
+/// heartbeats can arrive at it: several agents on one host, as in tests, tell each other apart by them.
+fn own_addresses(listen: SocketAddr) -> Vec<IpAddr> {
+    let all = getifaddrs().into_iter().flatten().filter_map(|one| ip_of(&one));
+    all.filter(|ip| !ip.is_loopback() || listen.ip().is_unspecified()).chain([listen.ip()]).collect()
 }
 
 fn ip_of(interface: &InterfaceAddress) -> Option<IpAddr> {

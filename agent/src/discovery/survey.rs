@@ -44,7 +44,7 @@ pub fn survey(config: &Config) -> io::Result<Survey> {
     runtime()?.block_on(async {
         let mut sources = Sources::start(config, None);
         sources.first_round(PATIENCE, Sources::take).await;
-        let merged = merge(config, &own_addresses(), sources.lists());
+        let merged = merge(config, &own_addresses(config.heartbeat.listen), sources.lists());
         let surveyed = sources.slots.iter().map(|slot| Surveyed {
             source: slot.source.said(),
             names: slot.found.iter().flat_map(|found| &found.peers).map(|peer| peer.name.clone()).collect(),
