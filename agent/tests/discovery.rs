@@ -14,6 +14,8 @@ use dns::{NameServer, Say};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RecordType;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 #[path = "support/dns.rs"]
@@ -68,6 +70,10 @@ impl Host {
         thread::spawn(inside).join().unwrap()
     }
 
+    fn config(&self, name: &str) -> PathBuf {
+        self.dir.path().join(format!("{name}.toml"))
+    }
+
     /// An agent at `127.0.0.NUMBER`, with `rest` in its configuration.
     fn agent(&self, name: &str, number: u16, rest: &str) -> Agent<'_> {
         let http = format!("127.0.0.1:{}", 19480 + number);
@@ -76,12 +82,12 @@ impl Host {
              [store]\npath = \"{}\"\n{rest}",
             self.dir.path().join(name).display()
         );
-        let config = self.dir.path().join(format!("{name}.toml"));
+        let config = self.config(name);
         fs::write(&config, text).unwrap();
         let mut command = self.lacuna(&["agent", "--config", config.to_str().unwrap()]);
         let log = File::create(self.dir.path().join(format!("{name}.log"))).unwrap();
         let running = Running(command.stderr(log).spawn().unwrap());
-        Agent { host: self, name: name.to_owned(), url: format!("http://{http}"), _running: running }
+        Agent { host: self, name: name.to_owned(), url: format!("http://{http}"), running }
     }
 }
 
@@ -89,10 +95,19 @@ struct Agent<'a> {
     host: &'a Host,
     name: String,
     url: String,
-    _running: Running,
+    running: Running,
 }
 
 impl Agent<'_> {
+    /// Adds to the configuration, and has the agent read it again.
+    fn reload_with(&self, more: &str) {
+        let config = self.host.config(&self.name);
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text + more).unwrap();
+        let pid = Pid::from_raw(i32::try_from(self.running.0.id()).unwrap());
+        kill(pid, Signal::SIGHUP).unwrap();
+    }
+
     fn json(&self, command: &str) -> Option<Value> {
         let Output { status, stdout, .. } =
             self.host.lacuna(&[command, "--json", "--agent", &self.url]).output().unwrap();
@@ -225,6 +240,23 @@ fn an_agent_follows_its_name_server_and_keeps_its_peers_when_that_fails() {
     let well = a.until("without c", |status| names(status) == ["b.test"]);
     assert_eq!(well["health"]["degraded"]["discovery"], Value::Null);
     assert_eq!(a.incidents_with("c.test"), before);
+}
+
+#[test]
+fn a_configuration_that_is_read_again_keeps_what_was_found_and_may_add_sources() {
+    let host = Host::new();
+    let lists = ["one.json", "two.json"].map(|name| host.dir.path().join(name));
+    let source = |list: &Path| format!("[[discovery.file]]\npath = \"{}\"\n", list.display());
+    for (list, name, number) in [(&lists[0], "c", 3), (&lists[1], "d", 4)] {
+        fs::write(list, format!(r#"[{{"targets": ["127.0.0.{number}"], "labels": {{"name": "{name}"}}}}]"#)).unwrap();
+    }
+    let a = host.agent("a", 1, &format!("[[peers]]\nname = \"b\"\naddr = \"127.0.0.2:9479\"\n{}", source(&lists[0])));
+    a.until("with b and c", |status| names(status) == ["b", "c"]);
+    a.reload_with(&source(&lists[1]));
+    a.until("with d", |status| names(status) == ["b", "c", "d"]);
+    a.reload_with("[[peers]]\nname = \"e\"\naddr = \"127.0.0.5:9479\"\n");
+    let last = a.until("with e", |status| names(status).contains(&"e"));
+    assert_eq!(names(&last), ["b", "e", "c", "d"], "those of the configuration first");
 }
 
 #[test]
