@@ -53,6 +53,11 @@ fn merge(known: &mut Evidence, more: &Evidence) -> bool {
         (Fact::SendRefused { error, count }, Fact::SendRefused { error: e, count: n }) if error == e => *count += n,
         (Fact::EventsLost { count }, Fact::EventsLost { count: n }) => *count += n,
         (Fact::SocketOverflow { count }, Fact::SocketOverflow { count: n }) => *count += n,
+        (Fact::ArpReply { address, link, count }, Fact::ArpReply { address: a, link: l, count: n })
+            if address == a && link == l =>
+        {
+            *count += n;
+        }
         _ => return false,
     }
     known.from = known.from.min(more.from);

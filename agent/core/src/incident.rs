@@ -109,6 +109,9 @@ pub struct Subject {
     /// Several hosts that it happened to together, sorted.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub hosts: Vec<String>,
+    /// The virtual address that several hosts claim.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vip: Option<String>,
 }
 
 /// Which way packets were lost, as seen by the host that says so.
@@ -175,6 +178,9 @@ pub struct Detail {
     /// `cpu-saturation`: runnable tasks for each CPU.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub runnable_per_cpu: Option<f64>,
+    /// `split-brain`: the link-layer addresses that claim the virtual address.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub links: Vec<String>,
 }
 
 impl Detail {

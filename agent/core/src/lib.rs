@@ -19,3 +19,4 @@ pub mod recording;
 pub mod rules;
 pub mod settings;
 pub mod time;
+pub mod vip;

@@ -1,6 +1,7 @@
 //! What the engine may be told to do differently. The agent fills this from its configuration file.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct Settings {
     pub peers: Vec<String>,
     /// Names that only answer echo requests, such as the default gateway.
     pub anchors: Vec<String>,
+    /// Virtual addresses that must have one owner.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub vips: Vec<IpAddr>,
 }
 
 impl Default for Settings {
@@ -37,6 +41,7 @@ impl Default for Settings {
             saturation: Duration::from_secs(30),
             peers: Vec::new(),
             anchors: Vec::new(),
+            vips: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! The same evidence and times give the same incidents, byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ use crate::settings::Settings;
 use crate::time::Nanos;
 use cpus::TrackedCpu;
 use own::TrackedOwn;
+use vips::TrackedVip;
 
 mod adopt;
 mod cpus;
@@ -35,6 +37,7 @@ mod gaps;
 mod own;
 #[cfg(test)]
 mod tests;
+mod vips;
 
 /// Evidence that may belong to a gap which is noticed only later is kept for this long.
 const RECENT: Duration = Duration::from_secs(10);
@@ -100,6 +103,8 @@ pub struct Engine {
     load_identity: Option<Identity>,
     io: IoTrack,
     io_identity: Option<Identity>,
+    /// The virtual addresses that are watched.
+    vips: BTreeMap<IpAddr, TrackedVip>,
     recent: VecDeque<Evidence>,
     overflow: u64,
     now: Nanos,
@@ -130,6 +135,7 @@ impl Engine {
             load_identity: None,
             io: IoTrack::default(),
             io_identity: None,
+            vips: BTreeMap::new(),
             recent: VecDeque::new(),
             overflow: 0,
             now: Nanos(0),
@@ -157,6 +163,7 @@ impl Engine {
             let sent_seq = self.numbers.remove(&name).unwrap_or(0);
             self.peers.entry(name).or_insert_with(|| Peer::going_on_after(sent_seq));
         }
+        self.configure_vips(&settings.vips);
         self.settings = settings;
     }
 
@@ -187,6 +194,9 @@ impl Engine {
             Fact::CpuStall(stall) => self.on_cpu_stall(from, to, (**stall).clone()),
             Fact::CpuLoad(load) => self.on_load(from, to, load),
             Fact::IoStuck(stuck) => self.on_io(from, to, stuck),
+            Fact::ArpReply { .. } => self.cite(&evidence),
+            Fact::VipAsked { vip } => self.on_vip_asked(*vip, to),
+            Fact::VipClaim(claim) => self.on_vip_claim(claim, to),
             Fact::SocketOverflow { count } => {
                 self.overflow += count;
                 self.remember(evidence);
@@ -202,6 +212,7 @@ impl Engine {
         self.judge_own(now);
         self.check_cpus(now);
         self.check_gaps(now);
+        self.check_vips(now);
     }
 
     /// The next incident that is new or has changed.
@@ -301,16 +312,21 @@ impl Engine {
 
     /// Keeps evidence that an incident may cite, and hands it to those that are open.
     fn remember(&mut self, evidence: Evidence) {
-        for open in self.gaps.values_mut() {
-            if concerns(&evidence, &open.gap.peer) {
-                open.gap.citations.add(evidence.clone());
-            }
-        }
+        self.cite(&evidence);
         let expired = |old: &Evidence| old.to.plus(RECENT) < evidence.to;
         while self.recent.len() == MAX_RECENT || self.recent.front().is_some_and(expired) {
             self.recent.pop_front();
         }
         self.recent.push_back(evidence);
+    }
+
+    /// Hands evidence to the incidents that are open and concerned.
+    fn cite(&mut self, evidence: &Evidence) {
+        for open in self.gaps.values_mut() {
+            if concerns(evidence, &open.gap.peer) {
+                open.gap.citations.add(evidence.clone());
+            }
+        }
     }
 
     /// Takes a stall of this host into what the peers are told; a newer version of a report takes its place.
@@ -327,7 +343,7 @@ impl Engine {
 /// Whether an incident about `peer` should cite it: what counts packets, of this host or of the peer.
 fn concerns(evidence: &Evidence, peer: &str) -> bool {
     match evidence.fact {
-        Fact::Retransmits { .. } | Fact::SendRefused { .. } => evidence.host == peer,
+        Fact::Retransmits { .. } | Fact::SendRefused { .. } | Fact::ArpReply { .. } => evidence.host == peer,
         Fact::Drops { .. } | Fact::SocketOverflow { .. } | Fact::EventsLost { .. } => true,
         Fact::KernelMessage(ref message) => message.about == "netdev-watchdog",
         _ => false,

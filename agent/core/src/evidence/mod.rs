@@ -1,6 +1,7 @@
 //! One vocabulary: whatever is seen, by a probe in the kernel, by a heartbeat or in a file under /proc, is an
 //! [`Evidence`] value with a host and an interval. Everything after that speaks only of evidence.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,9 @@ use crate::incident::{AgentState, Class, ClockState, Direction};
 use crate::time::{Nanos, WallNanos};
 
 mod cpu;
+mod link;
 pub use cpu::{CpuStall, Handler, Landed, Place, Poke, Running};
+pub use link::{ClaimKind, LinkAddress, NoLinkAddress, VipClaim};
 
 /// One observation: what was seen, of which host, in which interval of this host's boot clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -201,6 +204,22 @@ pub enum Fact {
         /// The direction.
         direction: Direction,
     },
+    /// `host` answered ARP requests for its own address (RFC 826): its kernel answers at link level.
+    ArpReply {
+        /// The address that was asked for.
+        address: IpAddr,
+        /// Who answered.
+        link: LinkAddress,
+        /// How often.
+        count: u64,
+    },
+    /// This host asked at link level who has a watched virtual address; answers come in until it asks again.
+    VipAsked {
+        /// The address.
+        vip: IpAddr,
+    },
+    /// Somebody claims a watched virtual address, as `host` sees it.
+    VipClaim(VipClaim),
 }
 
 /// What a peer says in a heartbeat. Times called `sent_*` are on the peer's own clocks.

@@ -16,8 +16,10 @@ use crate::peer::Kernel;
 const DOWN_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
-    let Case::Gap(gap) = case else {
-        return Opinion::RuledOut("this host runs: it says so itself".into());
+    let gap = match case {
+        Case::Gap(gap) => gap,
+        Case::Vip(_) => return Opinion::NotConcerned,
+        _ => return Opinion::RuledOut("this host runs: it says so itself".into()),
     };
     if let Some(sign) = sign_of_life(gap) {
         return Opinion::RuledOut(sign);

@@ -33,7 +33,9 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
             };
             several(alone, &gap.peer, &gap.neighbours)
         }
-        Case::Own(_) | Case::Gap(_) | Case::Cpu(_) | Case::Load(_) | Case::Io(_) => Opinion::NotConcerned,
+        Case::Own(_) | Case::Gap(_) | Case::Cpu(_) | Case::Load(_) | Case::Io(_) | Case::Vip(_) => {
+            Opinion::NotConcerned
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::load::Saturation;
 use crate::own::OwnStall;
 use crate::settings::Settings;
 use crate::time::Nanos;
+use crate::vip::VipCase;
 
 mod agent_stall;
 mod cpu_lockup;
@@ -27,6 +28,7 @@ mod io_stall;
 mod path_drop;
 mod restart;
 mod scheduler_stall;
+mod split_brain;
 #[cfg(test)]
 mod tests;
 mod timer_lockup;
@@ -47,6 +49,8 @@ pub enum Case<'a> {
     Io(&'a IoWait),
     /// More work than CPUs on this host.
     Load(&'a Saturation),
+    /// A virtual address that more than one host answers for.
+    Vip(&'a VipCase),
 }
 
 /// Where and when it is judged.
@@ -108,7 +112,7 @@ pub struct Judgement {
 type Rule = fn(&Context<'_>, Case<'_>) -> Opinion;
 
 /// Every rule; the order decides between equals.
-const RULES: [(Class, Rule); 12] = [
+const RULES: [(Class, Rule); 13] = [
     (Class::Restart, restart::judge),
     (Class::AgentStall, agent_stall::judge),
     (Class::TimerLockup, timer_lockup::judge),
@@ -121,6 +125,7 @@ const RULES: [(Class, Rule); 12] = [
     (Class::CpuSaturation, cpu_saturation::judge),
     (Class::HostDown, host_down::judge),
     (Class::PathDrop, path_drop::judge),
+    (Class::SplitBrain, split_brain::judge),
 ];
 
 /// The classes that a verdict can have.
@@ -158,7 +163,7 @@ fn witnesses(case: Case<'_>) -> Vec<String> {
     match case {
         Case::Gap(gap) => gap.witnesses.iter().map(|witness| witness.name.clone()).collect(),
         Case::Own(stall) => stall.neighbours.clone(),
-        Case::Cpu(_) | Case::Io(_) | Case::Load(_) => Vec::new(),
+        Case::Cpu(_) | Case::Io(_) | Case::Load(_) | Case::Vip(_) => Vec::new(),
     }
 }
 

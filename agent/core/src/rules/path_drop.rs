@@ -17,7 +17,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         }
         Case::Gap(gap) if gap.silent && !gap.heard_again => while_silent(context, gap),
         Case::Gap(gap) => by_numbers(context, gap),
-        Case::Io(_) => Opinion::NotConcerned,
+        Case::Io(_) | Case::Vip(_) => Opinion::NotConcerned,
         Case::Own(_) | Case::Cpu(_) | Case::Load(_) => {
             Opinion::RuledOut("it is this host itself that stood still, whatever it did not hear".into())
         }

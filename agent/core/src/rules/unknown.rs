@@ -35,6 +35,10 @@ pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
         }
         Case::Load(_) => (host(context.me()), format!("{} was busy", context.me())),
         Case::Io(_) => (host(context.me()), format!("tasks of {} waited for storage", context.me())),
+        Case::Vip(case) => {
+            let vip = Subject { vip: Some(case.vip.to_string()), ..Subject::default() };
+            (vip, format!("who owns {} cannot be told", case.vip))
+        }
     };
     Finding { confidence: 0.0, subject, summary, detail: Detail::default() }
 }
