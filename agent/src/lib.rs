@@ -9,6 +9,7 @@ pub mod driver;
 pub mod export;
 pub mod heartbeat;
 pub mod host;
+pub mod link;
 mod memory;
 pub mod probes;
 pub mod recorder;

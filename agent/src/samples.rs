@@ -82,6 +82,8 @@ fn counters() -> Counters {
     Counters {
         incidents_closed: [("path-drop".into(), 1), ("host-down".into(), 0)].into(),
         packets_refused: [("version".into(), 3)].into(),
+        vip_claims: [("10.77.0.100".into(), [("self".into(), 40), ("lb1".into(), 2)].into())].into(),
+        link_refused: [("short".into(), 1)].into(),
         agent_late_us: Some(histogram(&[120, 90])),
         incident_ms: [("path-drop".into(), lengths)].into(),
         discovery: DiscoveryFigures {

@@ -179,6 +179,10 @@ pub struct Counters {
     pub incidents_closed: BTreeMap<String, u64>,
     /// Packets on the heartbeat port that were not accepted, by reason.
     pub packets_refused: BTreeMap<String, u64>,
+    /// Claims of virtual addresses, by address and by whose they were: `self`, a peer's name, or `other`.
+    pub vip_claims: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Frames of the link level that were not taken, by reason.
+    pub link_refused: BTreeMap<String, u64>,
     /// Datagrams that the heartbeat socket's buffer had no room for (`SO_RXQ_OVFL`).
     pub socket_overflow: u64,
     /// Incident documents that the store did not take.

@@ -24,6 +24,7 @@ use crate::heartbeat::icmp::Echo;
 use crate::heartbeat::udp::Heartbeats;
 use crate::host::HostFiles;
 use crate::host::kmsg::Kmsg;
+use crate::link::LinkWatch;
 use crate::memory;
 use crate::probes::{self, Probes};
 use crate::recorder::Recorder;
@@ -88,6 +89,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
         engine: Engine::new(config.settings(network.anchors()), me),
         own: OwnWatch::new(files.clone(), continued, timers).with_log(open_log(&files, &shared)),
         io: IoWatch::new(files.clone()),
+        link: LinkWatch::new(&config, network.neighbour()),
         network,
         cpus,
         pulse,

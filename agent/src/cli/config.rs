@@ -55,6 +55,10 @@ fn meaning(config: &Config, survey: &Survey) -> String {
     let store = &config.store;
     let size = bytesize::ByteSize(store.max_size).display().iec();
     line(format!("store {}, at most {size}, closed incidents for {}", store.path.display(), span(store.retention)));
+    if !config.watch.vips.is_empty() {
+        let vips: Vec<String> = config.watch.vips.iter().map(ToString::to_string).collect();
+        line(format!("asks who has {}", vips.join(", ")));
+    }
     line(format!("page, API and metrics on http://{}/", config.http.listen));
     text
 }

@@ -1,10 +1,11 @@
 //! What no key can tell alone: names that meet, addresses that meet, thresholds below their interval.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::table::{At, Findings};
-use super::{Heartbeat, MAX_PEERS, Peer};
+use super::{Heartbeat, MAX_PEERS, MAX_VIPS, Peer};
 
 /// A gap of less than two intervals is no gap: one heartbeat that is a moment late would open an incident.
 pub(super) fn gap(gap: &At<Duration>, interval: Duration, findings: &Findings) {
@@ -17,6 +18,20 @@ pub(super) fn gap(gap: &At<Duration>, interval: Duration, findings: &Findings) {
             format!("{} is below two intervals", words(gap.value)),
             &format!("at least {} with heartbeat.interval = {}", words(least), words(interval)),
         );
+    }
+}
+
+/// Each virtual address once, and not too many.
+pub(super) fn vips(vips: &[At<IpAddr>], findings: &Findings) {
+    if let Some(beyond) = vips.get(MAX_VIPS) {
+        let wrong = format!("{} are too many", vips.len());
+        findings.add(beyond.line, "watch.vips", wrong, &format!("at most {MAX_VIPS}"));
+    }
+    let mut known = BTreeSet::new();
+    for At { line, value } in vips {
+        if !known.insert(*value) {
+            findings.add(*line, "watch.vips", format!("\"{value}\" is there twice"), "each address once");
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub const HEARTBEAT_PORT: u16 = 9479;
 pub const HTTP_PORT: u16 = 9480;
 /// Most peers that one agent takes: what the heartbeat's tables and the metrics are sized for.
 pub const MAX_PEERS: usize = 1024;
+/// Most virtual addresses that one agent watches: each is asked for with a broadcast a second.
+pub const MAX_VIPS: usize = 64;
 /// Longest configuration file, in bytes; one with [`MAX_PEERS`] peers is below 100 KiB.
 const MAX_FILE: u64 = 1024 * 1024;
 
@@ -92,9 +94,9 @@ pub struct Thresholds {
 /// `[watch]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
-    /// Network interfaces; empty: all that are up, except `lo`.
+    /// Network interfaces; empty: all that are up, except `lo`. At most [`crate::link::MAX_PORTS`] of them are used.
     pub interfaces: Vec<String>,
-    /// Addresses that must have one owner.
+    /// Addresses that must have one owner, each once, at most [`MAX_VIPS`].
     pub vips: Vec<IpAddr>,
 }
 
@@ -217,6 +219,7 @@ impl Config {
             saturation: self.thresholds.saturation,
             peers: self.peers.iter().map(|peer| peer.name.clone()).collect(),
             anchors,
+            vips: self.watch.vips.clone(),
         }
     }
 
@@ -228,11 +231,6 @@ impl Config {
                 self.heartbeat.key_file.is_some(),
                 "heartbeat.key_file has no effect: this version does not authenticate packets yet",
             ),
-            (
-                !self.watch.interfaces.is_empty(),
-                "watch.interfaces has no effect: this version does not watch single interfaces yet",
-            ),
-            (!self.watch.vips.is_empty(), "watch.vips has no effect: this version does not look for split brain yet"),
             (self.otlp.is_some(), "otlp.endpoint has no effect: this version does not export traces yet"),
         ];
         given.into_iter().filter_map(|(given, note)| given.then_some(note)).collect()

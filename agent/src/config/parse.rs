@@ -42,7 +42,7 @@ fn root(mut root: Section<'_>, findings: &Findings) -> Config {
     let (heartbeat, insecure) = heartbeat(root.section("heartbeat"));
     let peers = peers(root.sections("peers"));
     let thresholds = thresholds(root.section("thresholds"), heartbeat.interval, findings);
-    let (watch, store) = (watch(root.section("watch")), store(root.section("store")));
+    let (watch, store) = (watch(root.section("watch"), findings), store(root.section("store")));
     let (http, otlp) = (http(root.section("http")), otlp(root.section("otlp")));
     let (discovery, source) = discovery(root.section("discovery"), heartbeat.listen, findings);
     check::peers(&host, &heartbeat, insecure, source, &peers, findings);
@@ -111,11 +111,12 @@ fn thresholds(mut section: Section<'_>, interval: Duration, findings: &Findings)
     }
 }
 
-fn watch(mut section: Section<'_>) -> Watch {
+fn watch(mut section: Section<'_>, findings: &Findings) -> Watch {
     let interfaces = section
         .texts("interfaces", &rule(&interface, "names of network interfaces, at most 15 bytes, no '/' or blank"));
     let vips = section.texts("vips", &rule(&vip, "IP addresses, such as \"10.77.0.100\""));
     section.finish();
+    check::vips(&vips, findings);
     Watch {
         interfaces: interfaces.into_iter().map(|name| name.value).collect(),
         vips: vips.into_iter().map(|vip| vip.value).collect(),

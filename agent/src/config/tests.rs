@@ -53,10 +53,12 @@ endpoint = "http://127.0.0.1:4317"
     assert_eq!(config.peers.len(), 1);
     assert_eq!(config.thresholds.gap, Duration::from_millis(150), "three intervals");
     assert_eq!(config.store.retention, Duration::from_secs(7 * 86_400));
-    assert_eq!(config.without_effect().len(), 4);
+    assert_eq!(config.without_effect().len(), 2);
+    assert_eq!(config.watch.interfaces, ["eth0"]);
     let settings = config.settings(vec!["gateway".into()]);
     assert_eq!(settings.peers, ["lb1"]);
     assert_eq!(settings.anchors, ["gateway"]);
+    assert_eq!(settings.vips, ["10.77.0.100".parse::<IpAddr>().unwrap()]);
     assert_eq!(settings.saturation, Duration::from_secs(20));
 }
 
@@ -153,6 +155,20 @@ fn peers_are_unique_and_not_this_host() {
          c:10: peers.name: \"db1\" is this host itself; allowed: the other hosts only\n\
          c:15: peers.addr: \"0.0.0.0:9479\" is not the address of one host; allowed: an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"",
     );
+}
+
+#[test]
+fn virtual_addresses_are_unique_and_bounded() {
+    check(
+        "[watch]\nvips = [\"10.77.0.100\", \"fd00::1\", \"fd00:0::1\"]",
+        "c:2: watch.vips: \"fd00::1\" is there twice; allowed: each address once",
+    );
+    let many = |count: usize| {
+        let vips: Vec<String> = (0..count).map(|i| format!("\"10.77.1.{i}\"")).collect();
+        format!("host = \"db1\"\n[watch]\nvips = [{}]", vips.join(", "))
+    };
+    check(&many(MAX_VIPS), "ok");
+    check(&many(MAX_VIPS + 1), "c:3: watch.vips: 65 are too many; allowed: at most 64");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use lacuna_core::time::Nanos;
 use crate::clock::{self, Reading};
 use crate::config::{Config, Peer};
 use crate::cpus::{CpuWatch, Pulse, own_cpu};
+use crate::link::LinkWatch;
 use crate::probes::ProbeEvents;
 use crate::recorder::Recorder;
 use crate::shared::Shared;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub engine: Engine,
     /// Peers and anchors, and the sockets to them.
     pub network: Network,
+    /// Who answers at link level.
+    pub link: LinkWatch,
     /// What this host says of itself.
     pub own: OwnWatch,
     /// Looks for tasks that wait for storage.
@@ -174,6 +177,7 @@ impl Driver {
             self.parts.cpus.follow_topology();
             seen.extend(self.parts.own.slow(&self.config.host, now));
             self.publisher.cpus(self.parts.own.cpus(), &self.parts.cpus);
+            self.publisher.link(&self.parts.link);
         }
         seen.into_iter().for_each(|evidence| self.tell(evidence));
     }
@@ -185,7 +189,8 @@ impl Driver {
 
     /// Hands over what came in; the time that it is then.
     fn receive(&mut self, began: Reading) -> Reading {
-        let seen = self.parts.network.receive(&self.config.host, began, self.drained_at);
+        let mut seen = self.parts.network.receive(&self.config.host, began, self.drained_at);
+        seen.extend(self.parts.link.receive(began, self.drained_at));
         self.drained_at = began.boot;
         let now = self.notice_hold_up(began);
         for evidence in seen {
@@ -234,6 +239,8 @@ impl Driver {
     fn send(&mut self, now: Nanos) {
         let sent = self.parts.network.send(&self.parts.engine, now, self.ticks);
         sent.into_iter().for_each(|evidence| self.tell(evidence));
+        let asked = self.parts.link.ask(now);
+        asked.into_iter().for_each(|evidence| self.tell(evidence));
         self.ticks += 1;
     }
 
@@ -278,6 +285,7 @@ impl Driver {
 
     fn configure(&mut self, config: &Config) {
         self.parts.network.set_peers(config);
+        self.parts.link.set(config, self.parts.network.neighbour());
         let settings = config.settings(self.parts.network.anchors());
         self.record(|| Line::Configure(settings.clone()));
         self.parts.engine.configure(settings);

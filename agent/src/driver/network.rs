@@ -76,6 +76,12 @@ impl Network {
         self.gateway.filter(|_| !self.by_name.contains_key(GATEWAY))
     }
 
+    /// The gateway with its name, for what is asked of neighbours.
+    #[must_use]
+    pub fn neighbour(&self) -> Option<(&'static str, Ipv4Addr)> {
+        self.gateway().map(|address| (GATEWAY, address))
+    }
+
     /// The names that only answer echo requests.
     #[must_use]
     pub fn anchors(&self) -> Vec<String> {

@@ -16,6 +16,7 @@ use super::Network;
 use super::network::GATEWAY;
 use super::offset::OffsetFilter;
 use crate::cpus::CpuWatch;
+use crate::link::LinkWatch;
 use crate::shared::{CpuStatus, PeerStatus, Shared};
 
 /// Longest duration that a histogram tells apart, in microseconds: a minute.
@@ -100,6 +101,21 @@ impl Publisher {
             }
             *known = *count;
         }
+    }
+
+    /// What is seen at link level, and what does not work of it.
+    pub(super) fn link(&self, link: &LinkWatch) {
+        match link.notes() {
+            [] => self.shared.restore("link"),
+            notes => self.shared.degrade("link", notes.join("; ")),
+        }
+        let mut counters = self.shared.counters.write();
+        for ((vip, owner), count) in &link.counters().claims {
+            let of_vip = counters.vip_claims.entry(vip.to_string()).or_default();
+            of_vip.insert(owner.clone(), *count);
+        }
+        let refused = link.counters().refused.iter();
+        counters.link_refused = refused.map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
     }
 
     pub(super) fn recorder_refused(&self, count: u64) {

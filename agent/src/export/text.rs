@@ -120,6 +120,7 @@ fn detail(incident: &Incident) -> Vec<(&'static str, String)> {
         ("Direction", detail.direction.and_then(|d| name(serde_json::to_value(d)))),
         ("Agent was", detail.state.and_then(|s| name(serde_json::to_value(s)))),
         ("Steal", detail.steal_seconds.map(|s| format!("{s:.2} s"))),
+        ("Claimed from", Some(detail.links.join(", ")).filter(|links| !links.is_empty())),
         ("Runnable tasks", detail.runnable_per_cpu.map(|n| format!("{n:.1} for each CPU"))),
     ];
     pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lacuna_core::evidence::{AgentLate, CpuLoad, Fact, Heartbeat, RetransmitCause, StallReport};
+use lacuna_core::evidence::{AgentLate, ClaimKind, CpuLoad, Fact, Heartbeat, RetransmitCause, StallReport, VipClaim};
 use lacuna_core::incident::{AgentState, Cited, Direction, Incident, Subject};
 use lacuna_core::time::Nanos;
 
@@ -71,6 +71,11 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
         Fact::EventsLost { count } => {
             format!("{count} events of the probes on {host} were lost, the ring buffer was full")
         }
+        Fact::ArpReply { address, link, count } => {
+            format!("{host} answered {count} ARP requests for {address}, from {link}")
+        }
+        Fact::VipAsked { vip } => format!("{host} asked who has {vip}"),
+        Fact::VipClaim(claim) => vip_claim(host, claim),
         // Listed so that a new kind of evidence is not forgotten here.
         Fact::CpuStall(_)
         | Fact::IoStuck(_)
@@ -87,6 +92,16 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
         | Fact::NewBoot { .. }
         | Fact::NewIncarnation
         | Fact::Lost { .. } => kind(fact),
+    }
+}
+
+fn vip_claim(host: &str, claim: &VipClaim) -> String {
+    let VipClaim { vip, link, owner, how, count } = claim;
+    let who = owner.as_ref().map_or_else(|| link.to_string(), |owner| format!("{owner} ({link})"));
+    match how {
+        ClaimKind::Answered => format!("{who} answered {count} requests of {host} for {vip}"),
+        ClaimKind::Announced => format!("{who} announced {count} times that it has {vip}"),
+        ClaimKind::Held => format!("{who} had {vip} on an interface, at {count} looks"),
     }
 }
 
@@ -201,6 +216,9 @@ fn retransmits(host: &str, cause: RetransmitCause, count: u64, failed: u64) -> S
 #[must_use]
 pub fn subject(subject: &Subject) -> String {
     let cpu = subject.cpu.map(|cpu| format!("CPU {cpu}"));
+    if let Some(vip) = &subject.vip {
+        return format!("{vip} ({})", subject.hosts.join(", "));
+    }
     if !subject.hosts.is_empty() {
         return subject.hosts.join(", ");
     }
@@ -330,6 +348,20 @@ mod tests {
         check(
             fact("heartbeat-sent", json!({"seq": 4, "error": "EPERM"})),
             "this host's own kernel refused to send heartbeat 4 to lb1: EPERM",
+        );
+        let claim = |how, owner: Option<&str>| {
+            let mut detail = json!({"vip": "10.77.0.100", "link": "02:00:00:00:00:0a", "how": how, "count": 3});
+            if let Some(owner) = owner {
+                detail["owner"] = owner.into();
+            }
+            fact("vip-claim", detail)
+        };
+        check(claim("answered", Some("db1")), "db1 (02:00:00:00:00:0a) answered 3 requests of lb1 for 10.77.0.100");
+        check(claim("announced", None), "02:00:00:00:00:0a announced 3 times that it has 10.77.0.100");
+        check(claim("held", Some("lb1")), "lb1 (02:00:00:00:00:0a) had 10.77.0.100 on an interface, at 3 looks");
+        check(
+            fact("arp-reply", json!({"address": "10.77.0.12", "link": "02:00:00:00:00:0c", "count": 5})),
+            "lb1 answered 5 ARP requests for 10.77.0.12, from 02:00:00:00:00:0c",
         );
     }
 

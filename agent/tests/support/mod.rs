@@ -1,10 +1,12 @@
-//! Two network namespaces joined by a cable, removed when dropped, also after a failure.
+//! Network namespaces joined by a cable or a switch, removed when dropped, also after a failure.
+
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -30,6 +32,34 @@ impl Cable {
             run(&format!("ip -n {} link set eth0 up", namespace.0));
         }
         Self { near, far }
+    }
+}
+
+/// Three hosts on a switch: `a`, `b` and `c`, at 10.99.8.1, .2 and .3, each with `eth0`.
+pub(crate) struct Switch {
+    pub(crate) hosts: [Namespace; 3],
+    switch: Namespace,
+}
+
+impl Switch {
+    pub(crate) fn new() -> Self {
+        let switch = Namespace::new("switch");
+        run(&format!("ip -n {} link add br0 type bridge", switch.0));
+        run(&format!("ip -n {} link set br0 up", switch.0));
+        let mut last = 0;
+        let hosts = ["a", "b", "c"].map(|name| {
+            last += 1;
+            let host = Namespace::new(name);
+            run(&format!("ip -n {} link add port{last} type veth peer name eth0 netns {}", switch.0, host.0));
+            run(&format!("ip -n {} link set port{last} master br0 up", switch.0));
+            host.ip(&format!("addr add 10.99.8.{last}/24 dev eth0"));
+            // Without the detection of duplicates, which would keep the second of two equal addresses from being used.
+            host.ip(&format!("addr add fd00:99:8::{last}/64 dev eth0 nodad"));
+            host.ip("link set lo up");
+            host.ip("link set eth0 up");
+            host
+        });
+        Self { hosts, switch }
     }
 }
 
@@ -74,12 +104,22 @@ impl Namespace {
 
     /// Runs `what` on a thread of its own inside.
     pub(crate) fn within<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
+        self.spawn(what).join().unwrap()
+    }
+
+    /// Begins `what` on a thread of its own inside.
+    pub(crate) fn spawn<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         let namespace = File::open(self.path()).unwrap();
         let inside = move || {
             setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
             what()
         };
-        thread::spawn(inside).join().unwrap()
+        thread::spawn(inside)
+    }
+
+    /// Runs `ip` inside.
+    pub(crate) fn ip(&self, words: &str) {
+        run(&format!("ip -n {} {words}", self.0));
     }
 }
 

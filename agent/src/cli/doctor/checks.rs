@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::export::json::Health;
 use crate::export::words::span;
 use crate::host::HostFiles;
+use crate::link;
 use crate::probes::ProbeStatus;
 use crate::store::{Query, StoreError, StoreReader};
 
@@ -38,6 +39,7 @@ pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Re
         clock_source(root),
         boot_clock(),
         icmp(),
+        link(config, &files),
         heartbeat,
         store(config),
     ]);
@@ -164,6 +166,23 @@ fn icmp() -> Check {
         Ok(_) => Check::ok("icmp", "echo requests can be sent"),
         Err(error) => Check::degraded("icmp", format!("no raw socket: {error}"), AS_ROOT),
     }
+}
+
+/// Who has which address is asked for on the interfaces with an address in its network.
+fn link(config: &Config, files: &HostFiles) -> Check {
+    let topic = "link";
+    let gateway = files.default_gateway().map(|address| ("gateway", address));
+    let survey = match link::survey(config, gateway) {
+        Ok(survey) => survey,
+        Err(error) => return Check::degraded(topic, format!("no packet socket: {error}"), AS_ROOT),
+    };
+    let interfaces = survey.interfaces.iter();
+    let asks: Vec<String> = interfaces.map(|(name, count)| format!("asks for {count} addresses on {name}")).collect();
+    let asks = if asks.is_empty() { "nobody is asked for by ARP".to_owned() } else { asks.join(", ") };
+    if survey.notes.is_empty() {
+        return Check::ok(topic, asks);
+    }
+    Check::degraded(topic, format!("{asks}; {}", survey.notes.join("; ")), "see watch.interfaces, and `ip address`")
 }
 
 fn heartbeat(config: &Config) -> Check {

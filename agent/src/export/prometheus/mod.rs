@@ -289,6 +289,19 @@ fn counters(out: &mut Families<'_>, counters: &Counters) -> fmt::Result {
         "Packets on the heartbeat port that were not accepted",
         by_label("reason", &counters.packets_refused),
     )?;
+    let claims = counters.vip_claims.iter().flat_map(|(vip, owners)| {
+        owners.iter().map(move |(owner, count)| (labels([("vip", vip), ("owner", owner)]), *count))
+    });
+    out.counters(
+        "lacuna_vip_claims",
+        "Claims of a watched virtual address, by whose they were: self, a peer, or other",
+        claims,
+    )?;
+    out.counters(
+        "lacuna_link_frames_refused",
+        "ARP and neighbour advertisements that were not taken",
+        by_label("reason", &counters.link_refused),
+    )?;
     let own = [
         (
             "lacuna_heartbeat_socket_overflow",
