@@ -39,6 +39,8 @@ pub(crate) enum Protocol {
     Tcp,
     /// Echo requests and their answers.
     Icmp,
+    /// Adverts of keepalived, to whomever they go: these are multicast.
+    Vrrp,
 }
 
 /// Where a packet is lost.
@@ -101,6 +103,8 @@ pub(crate) fn heal(network: &Network) -> Result<()> {
 
 fn rule(from: Ipv4Addr, to: Ipv4Addr, only: Option<Protocol>) -> String {
     let protocol = match only {
+        // Protocol 112 (RFC 5798, 5.1.1.4).
+        Some(Protocol::Vrrp) => return format!("ip saddr {from} ip protocol 112 drop\n"),
         None => "",
         Some(Protocol::Udp) => "meta l4proto udp ",
         Some(Protocol::Tcp) => "meta l4proto tcp ",

@@ -9,6 +9,7 @@ pub(crate) mod folder;
 pub(crate) mod guest;
 mod helper;
 mod judge;
+mod keepalived;
 mod load;
 mod machine;
 pub(crate) mod netns;

@@ -14,6 +14,7 @@ use super::guest::threads::WaitsWatch;
 use super::guest::{Faults, Guest, GuestStep, Image, Place};
 use super::helper::Helper;
 use super::judge::{Judgement, Truth, judge};
+use super::keepalived::{self, Keepalived};
 use super::load;
 use super::machine::{self, Readings};
 use super::network::{GATEWAY, Network};
@@ -56,6 +57,8 @@ struct Play<'a> {
     /// What was wrong with how agents ended.
     faults: Vec<String>,
     readings: Readings,
+    /// By host; they end before their network does.
+    keepalived: BTreeMap<String, Keepalived>,
     waits: BTreeMap<String, WaitsWatch>,
     truth: Truth,
     network: Network,
@@ -68,6 +71,7 @@ pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting
     }
     let mut play = Play::set_up(scenario, setting, folder)?;
     play.boot(image)?;
+    play.start_keepalived()?;
     play.start_agents()?;
     play.wait_until_ready()?;
     let started = Instant::now();
@@ -98,6 +102,7 @@ impl<'a> Play<'a> {
             resets: 0,
             faults: Vec::new(),
             readings: Readings::start(&setting.stop)?,
+            keepalived: BTreeMap::new(),
             waits: BTreeMap::new(),
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             network: Network::with_guests(&hosts)?,
@@ -127,6 +132,32 @@ impl<'a> Play<'a> {
             }
         }
         self.guests.values().try_for_each(|guest| guest.wait_until_up(1, &self.setting.stop))
+    }
+
+    /// Starts keepalived on the hosts that have a priority, and waits until the highest has the virtual address.
+    fn start_keepalived(&mut self) -> Result<()> {
+        let mut highest = None;
+        for host in self.scenario.hosts.iter().filter(|host| host.priority.is_some()) {
+            self.start_keepalived_on(&host.name)?;
+            highest = highest.max(Some((host.priority, &host.name)));
+        }
+        let Some((_, name)) = highest else { return Ok(()) };
+        self.wait_for_vip(std::slice::from_ref(name))
+    }
+
+    fn start_keepalived_on(&mut self, name: &str) -> Result<()> {
+        let priority = self.scenario.host(name).and_then(|host| host.priority).context("no keepalived on this host")?;
+        let vip = self.scenario.vip.context("a scenario without a virtual address")?;
+        // The one before it has to be gone first: they share their files.
+        self.keepalived.remove(name);
+        let started = Keepalived::start(self.network.host(name)?, priority, vip, self.folder)?;
+        self.keepalived.insert(name.to_owned(), started);
+        Ok(())
+    }
+
+    fn wait_for_vip(&self, on: &[String]) -> Result<()> {
+        let vip = self.scenario.vip.context("a scenario without a virtual address")?;
+        keepalived::wait_for_holders(&self.network, vip, on, &self.setting.stop)
     }
 
     fn start_agents(&mut self) -> Result<()> {
@@ -224,6 +255,12 @@ impl<'a> Play<'a> {
             }
             Action::Tcp(tcp) => return Ok(traffic::start(network, tcp, stop)?.into()),
             Action::Load(load) => return load::start(load, stop),
+            Action::Keepalived(ToAgent { host, signal }) => {
+                let running = self.keepalived.get_mut(host).with_context(|| format!("no keepalived on {host}"))?;
+                running.signal(signal.signal())?;
+            }
+            Action::KeepalivedStart(host) => self.start_keepalived_on(host)?,
+            Action::VipOn(hosts) => self.wait_for_vip(hosts)?,
             Action::Guest(_) => bail!("that is done to a guest"),
         }
         Ok(Vec::new())

@@ -1,6 +1,7 @@
 //! A scenario: hosts, what happens to them, and the verdict that each must reach. One TOML file each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use super::fault::Hook;
 use super::guest::GuestStep;
 use super::network::MAX_HOSTS;
-use super::step::{Action, Step};
+use super::step::{Action, Step, ToAgent};
 
 /// Two intervals of the heartbeat.
 const TOLERANCE: Duration = Duration::from_millis(200);
@@ -50,6 +51,9 @@ pub(crate) struct Scenario {
     /// The verdicts that must (or may) be reached. Any other incident is a failure.
     #[serde(default)]
     pub(crate) expect: Vec<Expect>,
+    /// The virtual address of the hosts that have a priority.
+    #[serde(default)]
+    pub(crate) vip: Option<Ipv4Addr>,
     /// Hosts that must see their default gateway answer.
     #[serde(default)]
     pub(crate) sees_gateway: Vec<String>,
@@ -67,6 +71,9 @@ pub(crate) struct Host {
     /// The memory of a guest in MiB.
     #[serde(default = "default_memory")]
     pub(crate) memory: u32,
+    /// It runs keepalived with this priority; of those that hear each other the highest has the virtual address.
+    #[serde(default)]
+    pub(crate) priority: Option<u8>,
     /// What its agent's configuration has beyond the usual.
     #[serde(default)]
     pub(crate) config: toml::Table,
@@ -190,7 +197,11 @@ impl Scenario {
         let count = self.hosts.len();
         ensure!((1..=MAX_HOSTS).contains(&count), "{count} hosts; allowed are 1 to {MAX_HOSTS}");
         let mut names = BTreeSet::new();
-        for Host { name, .. } in &self.hosts {
+        for Host { name, guest, priority, .. } in &self.hosts {
+            ensure!(
+                priority.is_none() || self.vip.is_some() && !guest,
+                "host `{name}`: a priority needs the scenario's `vip`, and no guest"
+            );
             let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
             ensure!(
                 plain && (1..=8).contains(&name.len()) && name != "switch",
@@ -250,6 +261,15 @@ impl Scenario {
                 let host = step.host();
                 ensure!(is_guest(host), "a step for guests names `{host}`, which is none");
                 step.check()
+            }
+            Action::Keepalived(ToAgent { host, .. }) | Action::KeepalivedStart(host) => {
+                let runs = self.host(host).is_some_and(|host| host.priority.is_some());
+                ensure!(runs, "`{host}` has no priority, so it runs no keepalived");
+                Ok(())
+            }
+            Action::VipOn(_) => {
+                ensure!(self.vip.is_some(), "`vip-on` needs the scenario's `vip`");
+                Ok(())
             }
             Action::LinkDown(host) | Action::LinkUp(host) => {
                 ensure!(!is_guest(host), "the link of the guest `{host}` cannot be taken down");
@@ -367,6 +387,8 @@ mod tests {
             ("[[steps]]\nat = \"10s\"\nheal = true\n", "after `lasts`"),
             ("[[steps]]\nat = \"1s\"\nsignal = { host = \"a\", signal = \"SIGHUP\" }\n", "SIGSTOP"),
             ("[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n", "ony"),
+            ("[[steps]]\nat = \"1s\"\nkeepalived-start = \"a\"\n", "no priority"),
+            ("[[steps]]\nat = \"1s\"\nvip-on = [\"a\"]\n", "the scenario's `vip`"),
             ("[[expect]]\nhost = \"a\"\nclass = \"path-dorp\"\n", "path-drop"),
             ("[[expect]]\nhost = \"c\"\nclass = \"path-drop\"\n", "the host `c`"),
             ("[[expect]]\nhost = \"a\"\nclass = \"path-drop\"\nfrom = \"cut\"\n", "no step is named `cut`"),

@@ -42,6 +42,12 @@ pub(crate) enum Action {
     Tcp(Tcp),
     /// Busy threads.
     Load(Load),
+    /// A signal to a host's keepalived.
+    Keepalived(ToAgent),
+    /// A host's keepalived is started again.
+    KeepalivedStart(String),
+    /// Waits until exactly these hosts have the virtual address; the run fails where that never comes.
+    VipOn(Vec<String>),
     /// What is done to guests only.
     #[serde(skip)]
     Guest(GuestStep),
@@ -144,8 +150,13 @@ impl Action {
         match self {
             Self::Drop(rule) => vec![&rule.from, &rule.to],
             Self::Tcp(tcp) => vec![&tcp.from, &tcp.to],
-            Self::Signal(to) => vec![&to.host],
-            Self::Start(host) | Self::LinkDown(host) | Self::LinkUp(host) | Self::HostGone(host) => vec![host],
+            Self::Signal(to) | Self::Keepalived(to) => vec![&to.host],
+            Self::VipOn(hosts) => hosts.iter().map(String::as_str).collect(),
+            Self::Start(host)
+            | Self::LinkDown(host)
+            | Self::LinkUp(host)
+            | Self::HostGone(host)
+            | Self::KeepalivedStart(host) => vec![host],
             Self::Guest(step) => vec![step.host()],
             Self::Heal(_) | Self::Load(_) => Vec::new(),
         }
