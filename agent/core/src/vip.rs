@@ -212,10 +212,13 @@ impl VipTrack {
         if let Some(claims) = self.claimants.remove(before) {
             self.claimants.entry(now.clone()).or_insert(claims);
         }
-        if let Some(contest) = &mut self.contest
-            && contest.parties.remove(before)
-        {
+        let Some(contest) = &mut self.contest else { return };
+        if contest.parties.remove(before) {
             contest.parties.insert(now.clone());
+        }
+        // Two cards of one host: that was none.
+        if contest.parties.len() < 2 && self.requests < REQUESTS {
+            self.call_off();
         }
     }
 

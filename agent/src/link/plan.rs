@@ -22,7 +22,8 @@ pub(super) struct Wanted {
     pub(super) interfaces: Vec<String>,
     /// The virtual addresses.
     pub(super) vips: Vec<IpAddr>,
-    /// Who has which address of its own: the peers and the gateway. IPv4 only.
+    /// Who has which address of its own: the peers, and beside virtual addresses the gateway, which is the most likely to
+    /// stand in for others. IPv4 only.
     pub(super) neighbours: Vec<(String, Ipv4Addr)>,
 }
 
@@ -33,6 +34,7 @@ impl Wanted {
             IpAddr::V6(_) => None,
         };
         let peers = config.peers.iter().filter_map(|peer| Some((peer.name.clone(), v4(peer.addr.ip())?)));
+        let gateway = gateway.filter(|_| !config.watch.vips.is_empty());
         let gateway = gateway.map(|(name, address)| (name.to_owned(), address));
         let mut known = BTreeSet::new();
         // An address that moves tells nobody's name.

@@ -23,6 +23,13 @@ pub(super) struct TrackedVip {
     said: Option<Incident>,
 }
 
+#[cfg(test)]
+impl TrackedVip {
+    pub(super) fn is_open(&self) -> bool {
+        self.identity.is_some()
+    }
+}
+
 impl Engine {
     /// Takes other addresses to watch. What is open about one that is gone closes.
     pub(super) fn configure_vips(&mut self, vips: &[IpAddr]) {

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use crate::engine::{Engine, Me};
 use crate::evidence::{ClaimKind, Evidence, Fact, LinkAddress, VipClaim};
 use crate::incident::{Class, Incident, State};
@@ -243,4 +245,35 @@ fn claims_of_other_addresses_and_before_any_request_are_nothing() {
         watcher.pass(500);
     }
     assert_eq!(watcher.seen, []);
+}
+
+/// A claim of anybody, in any way.
+fn any_claim() -> impl Strategy<Value = Claim> {
+    let how = prop_oneof![Just(ClaimKind::Answered), Just(ClaimKind::Announced), Just(ClaimKind::Held)];
+    let link = prop_oneof![Just(A), Just(B), Just(VIRTUAL), any::<[u8; 6]>().prop_map(LinkAddress)];
+    (how, link, proptest::option::of(prop_oneof![Just("a"), Just("b"), Just("c")]))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 50, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_claimed_it_stays_small_and_ends(
+        seconds in proptest::collection::vec(proptest::collection::vec(any_claim(), 0..40), 0..30)
+    ) {
+        let mut watcher = Watcher::new();
+        for claims in seconds {
+            let before = watcher.seen.len();
+            watcher.second(&claims);
+            let said = &watcher.seen[before..];
+            prop_assert!(said.len() <= 40, "{} documents in one second", said.len());
+            for one in said {
+                let two = one.verdict.subject.hosts.len() >= 2;
+                prop_assert!(one.evidence.len() <= 64 && two == (one.verdict.class == Class::SplitBrain), "{one:#?}");
+            }
+        }
+        watcher.seconds(10, &[answers(A, "a")]);
+        let open = watcher.engine.vips.values().any(|tracked| tracked.is_open());
+        prop_assert!(!open, "one owner is no split brain, whatever was before");
+    }
 }
