@@ -3,7 +3,7 @@
 //!
 //! A virtual address is asked for on one interface, that which has an address in its network. Whom a link-layer address
 //! belongs to is known by what else it answers for: a peer's own address makes it that peer's. One that answers for several
-//! hosts, one of which answers as well, is a router that stands in for them (proxy ARP), and claims nothing.
+//! hosts, one of which answers as well, or for this host's own address, stands in for others (proxy ARP), and claims nothing.
 
 pub mod arp;
 mod filter;
@@ -26,7 +26,7 @@ use lacuna_core::time::Nanos;
 
 use crate::clock::{self, Reading};
 use crate::config::Config;
-use plan::{Target, Wanted};
+use plan::{Target, Wanted, What};
 use socket::LinkSocket;
 use table::Table;
 use worker::{OpenPort, View, Worker};
@@ -41,6 +41,8 @@ const SPREAD: Duration = Duration::from_millis(100);
 const ALONE: Duration = Duration::from_secs(3);
 /// Each so many requests for a peer's address go to all: who else answers for it?
 const ALL: u64 = 30;
+/// Between two requests for this host's own address.
+const EVERY_OWN: Duration = Duration::from_secs(10);
 /// A look at this host's interfaces that took longer does not tell what they have now.
 const FRESH: Duration = Duration::from_millis(800);
 /// Claims of one virtual address and kind that are told between two requests, each of another link-layer address.
@@ -148,6 +150,7 @@ pub struct LinkWatch {
     asks: BTreeMap<Ipv4Addr, Ask>,
     told: Told,
     next_vips: Nanos,
+    next_own: Nanos,
     counters: LinkCounters,
 }
 
@@ -164,6 +167,7 @@ impl LinkWatch {
             asks: BTreeMap::new(),
             told: Told::default(),
             next_vips: Nanos(0),
+            next_own: Nanos(0),
             counters: LinkCounters::default(),
         };
         watch.set(config, gateway);
@@ -174,17 +178,29 @@ impl LinkWatch {
     pub fn set(&mut self, config: &Config, gateway: Option<(&str, Ipv4Addr)>) {
         let wanted = Wanted::new(config, gateway);
         self.table.set(&wanted.neighbours);
-        self.asks.retain(|address, _| wanted.neighbours.iter().any(|(_, known)| known == address));
+        self.asks.retain(|address, _| wanted.neighbours.iter().any(|known| known.address == *address));
         let now = clock::boot();
-        for (place, (_, address)) in (0..10).cycle().zip(&wanted.neighbours) {
-            self.asks.entry(*address).or_insert(Ask { due: now.plus(SPREAD * place), asked: 0, awaited: false });
+        for (place, known) in (0..10).cycle().zip(&wanted.neighbours) {
+            self.asks.entry(known.address).or_insert(Ask { due: now.plus(SPREAD * place), asked: 0, awaited: false });
         }
         if self.worker.is_none() && !wanted.is_empty() {
-            let started =
-                Worker::start().inspect_err(|error| tracing::warn!("nothing is watched at link level: {error}"));
-            self.worker = started.ok();
+            self.start();
         }
         self.wanted = Arc::new(wanted);
+    }
+
+    fn start(&mut self) {
+        match Worker::start() {
+            Ok(worker) => self.worker = Some(worker),
+            Err(error) => self.show(View::without(format!("nothing is watched at link level: {error}"))),
+        }
+    }
+
+    /// Takes a new look, and says what is new that does not work.
+    fn show(&mut self, view: View) {
+        let before = std::mem::replace(&mut self.view, Arc::new(view));
+        let new = self.view.notes.iter().filter(|note| !before.notes.contains(note));
+        new.for_each(|note| tracing::warn!("{note}"));
     }
 
     /// Figures so far.
@@ -197,12 +213,6 @@ impl LinkWatch {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.view.notes
-    }
-
-    /// Whether this host has looked at its interfaces and opened its sockets.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        !self.view.ports.is_empty()
     }
 
     /// Everything that has arrived since `drained_at`, as evidence; and what this host has itself, where it has looked.
@@ -223,7 +233,7 @@ impl LinkWatch {
     /// What the last look at the interfaces found: virtual addresses that this host has itself.
     fn take_look(&mut self, now: Nanos) -> Vec<Evidence> {
         let Some(view) = self.worker.as_ref().and_then(Worker::found) else { return Vec::new() };
-        self.view = Arc::new(view);
+        self.show(view);
         let view = Arc::clone(&self.view);
         let fresh = now.since(view.looked_at) < FRESH;
         let held = view.held.iter().filter(|_| fresh).filter_map(|(vip, link)| {
@@ -262,9 +272,15 @@ impl LinkWatch {
 
     fn take(&mut self, port: &OpenPort, seen: Seen, at: Nanos) -> Option<Evidence> {
         let target = port.plan.targets.iter().find(|target| target.address == seen.address)?;
-        match target.vip {
-            Some(sole) => self.take_claim(seen, sole, at),
-            None => self.take_neighbour(seen, at),
+        match target.what {
+            What::Vip { sole } => self.take_claim(seen, sole, at),
+            What::Neighbour => self.take_neighbour(seen, at),
+            What::Own => {
+                if !self.view.own.contains(&seen.link) {
+                    self.table.learn_stand_in(seen.link, at);
+                }
+                None
+            }
         }
     }
 
@@ -322,6 +338,10 @@ impl LinkWatch {
         for port in &view.ports {
             self.ask_neighbours(port, now);
         }
+        if self.next_own <= now && !view.ports.is_empty() {
+            self.next_own = now.plus(EVERY_OWN);
+            self.send_all(&view, |what| what == What::Own);
+        }
         if self.next_vips > now {
             return Vec::new();
         }
@@ -330,16 +350,22 @@ impl LinkWatch {
         if let Some(worker) = &self.worker {
             worker.ask(&self.wanted);
         }
-        let mut asked = Vec::new();
-        for port in &view.ports {
-            let vips = port.plan.targets.iter().filter(|target| target.vip.is_some());
-            asked.extend(vips.filter(|target| self.send(port, target, None)).map(|target| target.address));
-        }
+        let asked = self.send_all(&view, |what| matches!(what, What::Vip { .. }));
         asked.into_iter().map(|vip| Evidence::at(&self.host, now, Fact::VipAsked { vip })).collect()
     }
 
+    /// Asks everybody for these addresses; those whose request left.
+    fn send_all(&mut self, view: &View, which: impl Fn(What) -> bool) -> Vec<IpAddr> {
+        let mut asked = Vec::new();
+        for port in &view.ports {
+            let targets = port.plan.targets.iter().filter(|target| which(target.what));
+            asked.extend(targets.filter(|target| self.send(port, target, None)).map(|target| target.address));
+        }
+        asked
+    }
+
     fn ask_neighbours(&mut self, port: &OpenPort, now: Nanos) {
-        for target in port.plan.targets.iter().filter(|target| target.vip.is_none()) {
+        for target in port.plan.targets.iter().filter(|target| target.what == What::Neighbour) {
             let IpAddr::V4(address) = target.address else { continue };
             let Some(ask) = self.asks.get_mut(&address).filter(|ask| ask.due <= now) else { continue };
             ask.due = next(ask.due, now);

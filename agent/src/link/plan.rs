@@ -24,7 +24,16 @@ pub(super) struct Wanted {
     pub(super) vips: Vec<IpAddr>,
     /// Who has which address of its own: the peers, and beside virtual addresses the gateway, which is the most likely to
     /// stand in for others. IPv4 only.
-    pub(super) neighbours: Vec<(String, Ipv4Addr)>,
+    pub(super) neighbours: Vec<Neighbour>,
+}
+
+/// Who has an address of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Neighbour {
+    pub(super) name: String,
+    pub(super) address: Ipv4Addr,
+    /// It is the gateway, which may be one of the peers as well.
+    pub(super) gateway: bool,
 }
 
 impl Wanted {
@@ -33,13 +42,14 @@ impl Wanted {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         };
-        let peers = config.peers.iter().filter_map(|peer| Some((peer.name.clone(), v4(peer.addr.ip())?)));
+        let neighbour = |name: &str, address, gateway| Neighbour { name: name.to_owned(), address, gateway };
+        let peers = config.peers.iter().filter_map(|peer| Some(neighbour(&peer.name, v4(peer.addr.ip())?, false)));
         let gateway = gateway.filter(|_| !config.watch.vips.is_empty());
-        let gateway = gateway.map(|(name, address)| (name.to_owned(), address));
+        let gateway = gateway.map(|(name, address)| neighbour(name, address, true));
         let mut known = BTreeSet::new();
         // An address that moves tells nobody's name.
         let own = |address: &Ipv4Addr| !config.watch.vips.contains(&IpAddr::V4(*address));
-        let neighbours = peers.chain(gateway).filter(|(_, address)| own(address) && known.insert(*address));
+        let neighbours = peers.chain(gateway).filter(|one| own(&one.address) && known.insert(one.address));
         Self {
             interfaces: config.watch.interfaces.clone(),
             vips: config.watch.vips.clone(),
@@ -58,8 +68,21 @@ pub(super) struct Target {
     pub(super) address: IpAddr,
     /// This host's own address in its network; absent where it has none there.
     pub(super) source: Option<IpAddr>,
-    /// It is a virtual address; true where no other interface reaches its network.
-    pub(super) vip: Option<bool>,
+    pub(super) what: What,
+}
+
+/// What an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A virtual one that must have one owner.
+    Vip {
+        /// No other interface of this host reaches its network.
+        sole: bool,
+    },
+    /// A peer's own, or the gateway's.
+    Neighbour,
+    /// This host's own: who answers for it answers for everybody.
+    Own,
 }
 
 /// An interface and whom to ask there.
@@ -99,12 +122,13 @@ pub(super) fn plan(all: &[Interface], wanted: &Wanted) -> Plan {
             None => plan.note(format!("nobody is asked for {vip}: no interface has an address in its network")),
         }
     }
-    for (_, address) in &wanted.neighbours {
-        let address = IpAddr::V4(*address);
+    for neighbour in &wanted.neighbours {
+        let address = IpAddr::V4(neighbour.address);
         if let Some((interface, source)) = reaching(&watched, address, wanted).first() {
-            plan.add(interface, Target { address, source: Some(*source), vip: None });
+            plan.add(interface, Target { address, source: Some(*source), what: What::Neighbour });
         }
     }
+    plan.ports.iter_mut().for_each(add_own);
     plan.bound();
     plan
 }
@@ -129,6 +153,13 @@ impl Plan {
             self.note(format!("{} is left out: at most {MAX_PORTS} interfaces are watched", interface.name));
         }
     }
+}
+
+/// Where virtual addresses are asked for, this host also asks for its own address, as nobody (a probe of RFC 5227).
+fn add_own(port: &mut Port) {
+    let of_vip = |target: &&Target| matches!(target.what, What::Vip { .. }) && target.address.is_ipv4();
+    let own = port.targets.iter().filter(of_vip).find_map(|target| target.source);
+    port.targets.extend(own.map(|address| Target { address, source: None, what: What::Own }));
 }
 
 /// Interfaces that the configuration names and that cannot be watched.
@@ -162,7 +193,7 @@ fn place<'a>(watched: &[&'a Interface], vip: IpAddr, wanted: &Wanted) -> Option<
     let reaching = reaching(watched, vip, wanted);
     if let Some((interface, source)) = reaching.first() {
         let sole = reaching.len() == 1;
-        return Some((*interface, Target { address: vip, source: Some(*source), vip: Some(sole) }));
+        return Some((*interface, Target { address: vip, source: Some(*source), what: What::Vip { sole } }));
     }
     let holds = |interface: &&&Interface| interface.addresses.iter().any(|own| own.ip == vip);
     let alone = watched.first().filter(|_| watched.len() == 1);
@@ -170,7 +201,7 @@ fn place<'a>(watched: &[&'a Interface], vip: IpAddr, wanted: &Wanted) -> Option<
     // IPv6 has a link-local address to ask from, IPv4 asks as nobody.
     let local = |own: &&interfaces::Address| matches!(own.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     let source = interface.addresses.iter().find(local).map(|own| own.ip).filter(|_| vip.is_ipv6());
-    Some((*interface, Target { address: vip, source, vip: Some(watched.len() == 1) }))
+    Some((*interface, Target { address: vip, source, what: What::Vip { sole: watched.len() == 1 } }))
 }
 
 /// What the watch would do here, for `doctor`.

@@ -44,18 +44,22 @@ fn ports(plan: &Plan) -> Vec<(&str, Vec<String>)> {
 fn everybody_is_asked_where_this_host_has_an_address_in_its_network() {
     let all = [interface("eth0", 2, &[("192.0.2.1", 24)]), interface("eth1", 3, &[("10.77.0.13", 24)])];
     let plan = planned(&all, |_| {});
-    let asked = ["10.77.0.100", "10.77.0.11", "10.77.0.12", "10.77.0.1"].map(str::to_owned).to_vec();
+    let asked = ["10.77.0.100", "10.77.0.11", "10.77.0.12", "10.77.0.1", "10.77.0.13"].map(str::to_owned).to_vec();
     assert_eq!(ports(&plan), [("eth1", asked)]);
-    assert_eq!(plan.ports[0].targets[0].vip, Some(true));
+    assert_eq!(plan.ports[0].targets[0].what, What::Vip { sole: true });
     assert_eq!(plan.ports[0].targets[0].source, Some("10.77.0.13".parse().unwrap()));
+    let own = plan.ports[0].targets.last().unwrap();
+    assert_eq!((own.what, own.source), (What::Own, None));
     assert_eq!((plan.notes.len(), plan.held.len()), (0, 0));
+    let without = planned(&all, |config| config.watch.vips.clear());
+    assert_eq!(ports(&without), [("eth1", vec!["10.77.0.11".to_owned(), "10.77.0.12".to_owned()])]);
 }
 
 #[test]
 fn a_second_interface_in_the_same_network_is_known() {
     let all = [interface("eth0", 2, &[("10.77.0.13", 24)]), interface("eth1", 3, &[("10.77.0.14", 24)])];
     let plan = planned(&all, |_| {});
-    assert_eq!((plan.ports.len(), plan.ports[0].targets[0].vip), (1, Some(false)));
+    assert_eq!((plan.ports.len(), plan.ports[0].targets[0].what), (1, What::Vip { sole: false }));
 }
 
 #[test]
@@ -113,8 +117,8 @@ fn the_moving_address_of_a_peer_names_nobody() {
     let plan = planned(&[interface("eth0", 2, &[("10.77.0.13", 24)])], |config| {
         config.watch.vips = vec!["10.77.0.11".parse().unwrap()];
     });
-    let vips: Vec<bool> = plan.ports[0].targets.iter().map(|target| target.vip.is_some()).collect();
-    assert_eq!(vips, [true, false, false]);
+    let what: Vec<What> = plan.ports[0].targets.iter().map(|target| target.what).collect();
+    assert_eq!(what, [What::Vip { sole: true }, What::Neighbour, What::Neighbour, What::Own]);
 }
 
 /// A watch on one interface, whose frames a test hands over.
@@ -178,11 +182,20 @@ fn a_router_that_stands_in_for_others_claims_nothing() {
 }
 
 #[test]
+fn who_answers_for_this_hosts_own_address_answers_for_everybody() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.take("10.77.0.13", OWN, false), None, "its own request, come back");
+    assert_eq!(desk.take("10.77.0.13", ROUTER, true), None);
+    assert_eq!(desk.claimed(ROUTER), None);
+    assert_eq!(desk.claimed(OWN), owner("c"));
+}
+
+#[test]
 fn a_virtual_link_address_that_answers_this_host_is_another_host() {
     let mut desk = Desk::new();
     assert_eq!(desk.claimed(SHARED), Some(None), "what this host's own kernel answers does not come in");
     desk.watch.told = Told::default();
-    desk.port.plan.targets[0].vip = Some(false);
+    desk.port.plan.targets[0].what = What::Vip { sole: false };
     assert_eq!(desk.claimed(SHARED), owner("c"), "unless another interface reaches the network as well");
 }
 

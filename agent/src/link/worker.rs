@@ -40,6 +40,13 @@ pub(super) struct View {
     pub(super) notes: Vec<String>,
 }
 
+impl View {
+    /// Nothing but a reason.
+    pub(super) fn without(note: String) -> Self {
+        Self { notes: vec![note], ..Self::default() }
+    }
+}
+
 /// The thread; it ends with this value.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -119,7 +126,7 @@ impl Sockets {
             }
             let name = &port.interface.name;
             let opened = self.socket(port.interface.index, ethertype, addresses);
-            opened.map_err(|error| notes.push(format!("{name} is not watched at link level: {error}"))).ok()
+            opened.map_err(|error| notes.push(format!("{name} is not watched at link level: {}", why(&error)))).ok()
         };
         let (arp, ndp) = (socket(ARP), socket(IPV6));
         OpenPort { plan: port, arp, ndp }
@@ -137,6 +144,13 @@ impl Sockets {
         let socket = Arc::new(LinkSocket::open(index, ethertype, &filter)?);
         self.open.insert((index, ethertype), Open { socket: Arc::clone(&socket), addresses });
         Ok(socket)
+    }
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("{error}; run as root or give CAP_NET_RAW"),
+        _ => error.to_string(),
     }
 }
 
