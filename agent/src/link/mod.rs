@@ -7,6 +7,7 @@
 
 pub mod arp;
 mod filter;
+mod frame;
 mod interfaces;
 pub mod ndp;
 mod plan;
@@ -31,6 +32,7 @@ use socket::LinkSocket;
 use table::Table;
 use worker::{OpenPort, View, Worker};
 
+pub use frame::{Refused, Seen};
 pub use plan::{MAX_PORTS, Survey, survey};
 
 /// Between two requests for an address.
@@ -47,63 +49,6 @@ const EVERY_OWN: Duration = Duration::from_secs(10);
 const FRESH: Duration = Duration::from_millis(800);
 /// Claims of one virtual address and kind that are told between two requests, each of another link-layer address.
 const MAX_TOLD: usize = 16;
-
-/// A frame that is not taken, by what is wrong with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// It ends too early.
-    #[error("short")]
-    Short,
-    /// It is neither ARP nor a neighbour advertisement.
-    #[error("kind")]
-    Kind,
-    /// ARP for something else than Ethernet and IPv4, or with lengths that do not fit these.
-    #[error("hardware")]
-    Hardware,
-    /// ARP that neither asks nor answers.
-    #[error("operation")]
-    Operation,
-    /// Its sender cannot be one interface with one address.
-    #[error("sender")]
-    Sender,
-    /// A neighbour advertisement that came through a router (RFC 4861, 7.1.2: the hop limit must be 255).
-    #[error("hop-limit")]
-    HopLimit,
-    /// Its checksum is wrong.
-    #[error("checksum")]
-    Checksum,
-    /// A neighbour advertisement whose options do not fit into it.
-    #[error("option")]
-    Options,
-}
-
-impl Refused {
-    /// Its name in metrics.
-    #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Short => "short",
-            Self::Kind => "kind",
-            Self::Hardware => "hardware",
-            Self::Operation => "operation",
-            Self::Sender => "sender",
-            Self::HopLimit => "hop-limit",
-            Self::Checksum => "checksum",
-            Self::Options => "option",
-        }
-    }
-}
-
-/// What a frame says: who has an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// The address.
-    pub address: IpAddr,
-    /// Who has it.
-    pub link: LinkAddress,
-    /// It answers a request of this host.
-    pub answers: bool,
-}
 
 /// Figures of the watch; all count from its start.
 #[derive(Clone, Debug, Default)]
