@@ -58,10 +58,47 @@ fn merge(known: &mut Evidence, more: &Evidence) -> bool {
         {
             *count += n;
         }
-        _ => return false,
+        (known, more) => {
+            if !add_up(known, more) {
+                return false;
+            }
+        }
     }
     known.from = known.from.min(more.from);
     known.to = known.to.max(more.to);
+    true
+}
+
+/// The same for what the kernel counts of its network.
+fn add_up(known: &mut Fact, more: &Fact) -> bool {
+    match (known, more) {
+        (
+            Fact::Fragments { direction, result, count },
+            Fact::Fragments { direction: d, result: r, count: n },
+        ) if (&*direction, &*result) == (d, r) => *count += n,
+        (Fact::FragNeeded { direction, mtu, count }, Fact::FragNeeded { direction: d, mtu: m, count: n })
+            if (&*direction, &*mtu) == (d, m) =>
+        {
+            *count += n;
+        }
+        (
+            Fact::RetransmitSizes { count, smallest, largest },
+            Fact::RetransmitSizes { count: n, smallest: s, largest: l },
+        ) => {
+            *count += n;
+            (*smallest, *largest) = ((*smallest).min(*s), (*largest).max(*l));
+        }
+        (
+            Fact::InterfaceErrors { interface, what, count },
+            Fact::InterfaceErrors { interface: i, what: w, count: n },
+        ) if (&*interface, &*what) == (i, w) => *count += n,
+        (Fact::ZeroWindows { direction, count }, Fact::ZeroWindows { direction: d, count: n }) if direction == d => {
+            *count += n;
+        }
+        (Fact::ReceiveOverflow { count }, Fact::ReceiveOverflow { count: n })
+        | (Fact::SoftnetDrops { count }, Fact::SoftnetDrops { count: n }) => *count += n,
+        _ => return false,
+    }
     true
 }
 

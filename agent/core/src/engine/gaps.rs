@@ -148,7 +148,8 @@ impl Engine {
         let mut gap = Gap::new(name, before, since, now, self.settings.interval);
         kind(&mut gap);
         gap.own_stall = self.own_overlap(since, now);
-        for evidence in self.recent.iter().filter(|old| old.to > since && concerns(old, name)) {
+        let me = &self.settings.host;
+        for evidence in self.recent.iter().filter(|old| old.to > since && concerns(old, name, me)) {
             gap.citations.add(evidence.clone());
         }
         let identity = Identity::new(name, gap.started, now, self.wall);

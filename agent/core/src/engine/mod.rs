@@ -323,7 +323,7 @@ impl Engine {
     /// Hands evidence to the incidents that are open and concerned.
     fn cite(&mut self, evidence: &Evidence) {
         for open in self.gaps.values_mut() {
-            if concerns(evidence, &open.gap.peer) {
+            if concerns(evidence, &open.gap.peer, &self.settings.host) {
                 open.gap.citations.add(evidence.clone());
             }
         }
@@ -340,11 +340,27 @@ impl Engine {
     }
 }
 
-/// Whether an incident about `peer` should cite it: what counts packets, of this host or of the peer.
-fn concerns(evidence: &Evidence, peer: &str) -> bool {
+/// Whether an incident about `peer`, seen by the host `me`, should cite it: what counts packets or changes their way, of
+/// this host or of the peer.
+fn concerns(evidence: &Evidence, peer: &str, me: &str) -> bool {
     match evidence.fact {
-        Fact::Retransmits { .. } | Fact::SendRefused { .. } | Fact::ArpReply { .. } => evidence.host == peer,
+        Fact::Retransmits { .. }
+        | Fact::SendRefused { .. }
+        | Fact::PathMtu { .. }
+        | Fact::RetransmitSizes { .. }
+        | Fact::ArpReply { .. } => evidence.host == peer,
+        // Of a peer where it is known of which one.
+        Fact::Fragments { .. } | Fact::FragNeeded { .. } => evidence.host == peer || evidence.host == me,
+        Fact::NeighbourChanged { gateway, .. } => gateway || evidence.host == peer,
         Fact::Drops { .. } | Fact::SocketOverflow { .. } | Fact::EventsLost { .. } => true,
+        Fact::Carrier { .. }
+        | Fact::MtuChanged { .. }
+        | Fact::AddressChanged { .. }
+        | Fact::InterfaceErrors { .. }
+        | Fact::ZeroWindows { .. }
+        | Fact::ReceiveOverflow { .. }
+        | Fact::SoftnetDrops { .. }
+        | Fact::TransmitTimeout { .. } => true,
         Fact::KernelMessage(ref message) => message.about == "netdev-watchdog",
         _ => false,
     }

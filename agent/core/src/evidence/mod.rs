@@ -11,8 +11,10 @@ use crate::time::{Nanos, WallNanos};
 
 mod cpu;
 mod link;
+mod network;
 pub use cpu::{CpuStall, Handler, Landed, Place, Poke, Running};
 pub use link::{ClaimKind, LinkAddress, NoLinkAddress, VipClaim};
+pub use network::{FragmentLoss, InterfaceTrouble, Way};
 
 /// One observation: what was seen, of which host, in which interval of this host's boot clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -220,6 +222,120 @@ pub enum Fact {
     },
     /// Somebody claims a watched virtual address, as `host` sees it.
     VipClaim(VipClaim),
+    /// An interface of this host has its carrier again, or lost it.
+    Carrier {
+        /// Its name.
+        interface: String,
+        /// It has one now, and is up.
+        up: bool,
+    },
+    /// An interface of this host has another MTU.
+    MtuChanged {
+        /// Its name.
+        interface: String,
+        /// In bytes.
+        before: u32,
+        /// In bytes.
+        now: u32,
+    },
+    /// An interface of this host has an address more or less.
+    AddressChanged {
+        /// Its name.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// It has it now.
+        added: bool,
+    },
+    /// This host has another link-layer address for `host`, or for its default gateway.
+    NeighbourChanged {
+        /// The interface that it is reached by.
+        interface: String,
+        /// The neighbour.
+        address: IpAddr,
+        /// It is the default gateway: every peer behind it is concerned.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        gateway: bool,
+        /// Its link-layer address before, in hexadecimal; absent where there was none.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        before: Option<String>,
+        /// Its link-layer address now; absent where it does not answer.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        now: Option<String>,
+    },
+    /// Datagrams that did not get through in fragments: from or to `host` where it is a peer, of this host as a whole
+    /// otherwise.
+    Fragments {
+        /// In: could not be put together. Out: could not be fragmented.
+        direction: Way,
+        /// Why.
+        result: FragmentLoss,
+        /// How many datagrams.
+        count: u64,
+    },
+    /// ICMP messages that a packet is too big and must not be fragmented, about packets to `host` (in) or from `host` (out)
+    /// where it is a peer, of this host as a whole otherwise.
+    FragNeeded {
+        /// In: this host was told. Out: this host told.
+        direction: Way,
+        /// The MTU that the last one named; absent where it is not known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        mtu: Option<u32>,
+        /// How many messages.
+        count: u64,
+    },
+    /// This host's kernel holds another path MTU for `host`.
+    PathMtu {
+        /// In bytes; absent where the kernel had learned none.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        before: Option<u32>,
+        /// In bytes; absent where it has forgotten what it learned.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        now: Option<u32>,
+    },
+    /// How large the TCP segments were that were sent again to `host` after a loss: without SYNs, and without loss probes,
+    /// which are sent before a loss is known.
+    RetransmitSizes {
+        /// How many.
+        count: u64,
+        /// The smallest one with data, in bytes of payload.
+        smallest: u64,
+        /// The largest one, in bytes of payload.
+        largest: u64,
+    },
+    /// An interface of this host counted something against itself.
+    InterfaceErrors {
+        /// Its name.
+        interface: String,
+        /// What.
+        what: InterfaceTrouble,
+        /// How many packets.
+        count: u64,
+    },
+    /// TCP connections of this host whose receiver had no room left.
+    ZeroWindows {
+        /// Out: this host said so. In: this host asked a peer that had said so.
+        direction: Way,
+        /// How often.
+        count: u64,
+    },
+    /// Datagrams that the receive buffers of sockets on this host had no room for.
+    ReceiveOverflow {
+        /// How many.
+        count: u64,
+    },
+    /// Packets that the kernel of this host had no room for between card and protocols (`softnet_stat`).
+    SoftnetDrops {
+        /// How many.
+        count: u64,
+    },
+    /// An interface of this host did not transmit for too long.
+    TransmitTimeout {
+        /// Its name.
+        interface: String,
+        /// Which of its queues.
+        queue: u32,
+    },
 }
 
 /// What a peer says in a heartbeat. Times called `sent_*` are on the peer's own clocks.
@@ -407,6 +523,8 @@ pub enum RetransmitCause {
     Timeout,
     /// Duplicate acknowledgements or RACK showed the loss (`TCP_CA_Recovery`).
     Fast,
-    /// Anything else, such as a tail loss probe.
+    /// Anything else.
     Other,
+    /// A tail loss probe (RFC 8985): sent to find out whether anything was lost.
+    LossProbe,
 }

@@ -5,6 +5,7 @@ mod cpus;
 mod faults;
 mod fleet;
 mod hostile;
+mod network;
 mod vips;
 
 use std::collections::BTreeSet;
