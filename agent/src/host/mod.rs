@@ -14,6 +14,8 @@ pub mod kallsyms;
 pub mod kmsg;
 pub mod landing;
 pub mod pressure;
+pub mod snmp;
+pub mod softnet;
 pub mod stat;
 pub mod task;
 pub mod threads;
