@@ -10,6 +10,7 @@ pub mod export;
 pub mod heartbeat;
 pub mod host;
 pub mod link;
+pub mod link_state;
 mod memory;
 pub mod probes;
 pub mod recorder;
