@@ -1,14 +1,18 @@
 //! Values that the tests of several modules share; the same files feed the tests of the commands.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
-use lacuna_core::evidence::RetransmitCause;
+use lacuna_core::evidence::{InterfaceTrouble, RetransmitCause};
 use lacuna_core::incident::Incident;
 
-use crate::probes::{Log2Histogram, ProbeMetrics, ProbeStatus};
-use crate::shared::{Cell, Counters, CpuStatus, DiscoveryFigures, Identity, PeerStatus, Shared};
+use crate::host::snmp::ProtocolCounters;
+use crate::host::softnet::Softnet;
+use crate::link_state::{Interface, Refused};
+use crate::probes::{FragmentCount, FragmentKind, Log2Histogram, ProbeMetrics, ProbeStatus};
+use crate::shared::{Cell, Counters, CpuStatus, DiscoveryFigures, Identity, NetworkStatus, PeerStatus, Shared};
 
 /// A closed incident with evidence, rulings and a witness.
 pub(crate) fn path_drop() -> Incident {
@@ -55,6 +59,7 @@ pub(crate) fn busy() -> Arc<Shared> {
         hook: hook.into(),
         attached: because.is_none(),
         because: because.map(str::to_owned),
+        instead: None,
     };
     let probes = vec![
         probe("sched", "raw_tp/sched_switch", None),
@@ -69,11 +74,34 @@ pub(crate) fn busy() -> Arc<Shared> {
     ];
     shared.degrade("probes", "not attached: tcp (tp_btf/tcp_retransmit_skb)".into());
     shared.degrade("store", "the store is read-only".into());
+    *shared.network.write() = network();
     *shared.ready.write() = true;
     shared.incidents.write().put(Arc::new(host_down()));
     shared.incidents.write().put(Arc::new(path_drop()));
     shared.counters = Cell::new(counters());
     Arc::new(shared)
+}
+
+/// A host without IPv6 whose kernel is too old to count window probes, with one interface.
+fn network() -> NetworkStatus {
+    let protocols = ProtocolCounters {
+        fragmented: Some(5),
+        fragments_made: Some(10),
+        fragment_fails: Some(1),
+        reassembly_fails: Some(3),
+        reassembly_timeouts: Some(2),
+        zero_windows_told: Some(4),
+        receive_overflows: Some(6),
+        ..ProtocolCounters::default()
+    };
+    let trouble = [(InterfaceTrouble::RxErrors, 0), (InterfaceTrouble::QueueDropped, 7)].into();
+    let interface = Interface { name: "eth0".into(), carrier: true, mtu: Some(1500), trouble };
+    NetworkStatus {
+        protocols,
+        softnet: Some(Softnet { dropped: 0, squeezed: 12 }),
+        interfaces: vec![interface],
+        refused: Some(Refused::default()),
+    }
 }
 
 fn counters() -> Counters {
@@ -170,6 +198,13 @@ impl ProbeMetrics for Kernel {
     }
     fn retransmit_failures_told(&self) -> bool {
         true
+    }
+    fn fragments(&self) -> Option<BTreeMap<(IpAddr, FragmentKind), FragmentCount>> {
+        let of_peer = |kind, count| (("10.77.0.12".parse().unwrap(), kind), FragmentCount { count, mtu: None });
+        Some([of_peer(FragmentKind::Out, 5), of_peer(FragmentKind::NeededIn, 1)].into())
+    }
+    fn fragment_total(&self, kind: FragmentKind) -> Option<u64> {
+        (kind == FragmentKind::NeededIn).then_some(1)
     }
     fn drops(&self) -> Option<Vec<(String, u64)>> {
         None

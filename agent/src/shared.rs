@@ -13,6 +13,9 @@ use lacuna_core::time::nanos;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::host::snmp::ProtocolCounters;
+use crate::host::softnet::Softnet;
+use crate::link_state::{Interface, Refused};
 use crate::probes::{ProbeMetrics, ProbeStatus};
 
 /// Closed incidents that are kept in memory, for readers when the store is not usable.
@@ -50,6 +53,8 @@ pub struct Shared {
     pub peers: Cell<Vec<PeerStatus>>,
     /// This host's CPUs, replaced once a second.
     pub cpus: Cell<Vec<CpuStatus>>,
+    /// What this host's kernel says of its network, replaced once a second.
+    pub network: Cell<NetworkStatus>,
     /// What is wrong, by the part it is wrong with (`store`, `icmp`, `probes`); empty where all is well.
     pub degraded: Cell<BTreeMap<String, String>>,
     /// True once every probe is attached or has said why not and the sockets are open.
@@ -76,6 +81,7 @@ impl Shared {
             identity,
             peers: Cell::default(),
             cpus: Cell::default(),
+            network: Cell::default(),
             degraded: Cell::default(),
             ready: Cell::default(),
             failed: Cell::default(),
@@ -169,6 +175,19 @@ pub struct CpuStatus {
     pub steal_seconds_total: Option<f64>,
     /// A thread of the agent watches it; isolated CPUs are left alone, and their stalls are not seen.
     pub watched: bool,
+}
+
+/// This host's network as its kernel has it. A figure that could not be read is absent.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkStatus {
+    /// What the protocols count of themselves.
+    pub protocols: ProtocolCounters,
+    /// What happens between card and protocols.
+    pub softnet: Option<Softnet>,
+    /// The interfaces that are watched, at most [`crate::link_state::MAX_WATCHED`].
+    pub interfaces: Vec<Interface>,
+    /// What the watch of interfaces refused; absent where there is none.
+    pub refused: Option<Refused>,
 }
 
 /// Figures of the agent itself; all count from its start.

@@ -9,16 +9,12 @@ use aya_ebpf::programs::RawTracePointContext;
 use lacuna_abi::{DROP_REASONS, REFUSED_ENTRIES};
 
 use crate::kernel::{globals, read};
-use crate::netns::{in_own_netns, is_own_netns};
+use crate::netns::{by_device, in_own_netns, is_kernel_address};
 use crate::output::refuse;
 
 globals! {
-    /// Offset of `sk_buff.dev`.
-    SKB_DEV: u32;
     /// Offset of `sk_buff.sk`.
     SKB_SK: u32;
-    /// Offset of `net_device.nd_net.net`.
-    NET_DEVICE_NET: u32;
     /// 1 where `kfree_skb` hands over the receiving socket.
     DROP_HAS_RX_SK: u32;
 }
@@ -50,9 +46,8 @@ fn try_drop(ctx: &RawTracePointContext) -> Result<i32, i32> {
 /// By the packet's device, else by the socket that would have got it, else by the one that it belongs to.
 fn is_ours(ctx: &RawTracePointContext) -> Result<bool, i32> {
     let skb: *const u8 = ctx.arg(0);
-    let device = read::<*const u8>(skb, SKB_DEV.load())?;
-    if is_kernel_address(device) {
-        return is_own_netns(read(device, NET_DEVICE_NET.load())?);
+    if let Some(ours) = by_device(skb)? {
+        return Ok(ours);
     }
     if DROP_HAS_RX_SK.load() != 0 && is_kernel_address(ctx.arg(3)) {
         return in_own_netns(ctx.arg(3));
@@ -62,10 +57,4 @@ fn is_ours(ctx: &RawTracePointContext) -> Result<bool, i32> {
         return in_own_netns(sock);
     }
     Ok(false)
-}
-
-/// Kernel addresses have the highest bit set. UDP keeps small numbers in the place of the device (`dev_scratch`).
-#[inline(always)]
-fn is_kernel_address(pointer: *const u8) -> bool {
-    (pointer as i64) < 0
 }

@@ -5,10 +5,13 @@
 #![no_std]
 #![no_main]
 
+mod address;
 mod drops;
+mod fragments;
 mod irq;
 mod kernel;
 mod landing;
+mod link;
 mod netns;
 mod output;
 mod passing;

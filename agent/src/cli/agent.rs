@@ -19,12 +19,13 @@ use crate::clock;
 use crate::config::Config;
 use crate::cpus::{CpuWatch, Pulse};
 use crate::discovery::Discovery;
-use crate::driver::{Command, Driver, IoWatch, Network, OwnWatch, Parts};
+use crate::driver::{Command, Driver, IoWatch, Network, OwnNetwork, OwnWatch, Parts};
 use crate::heartbeat::icmp::Echo;
 use crate::heartbeat::udp::Heartbeats;
 use crate::host::HostFiles;
 use crate::host::kmsg::Kmsg;
 use crate::link::LinkWatch;
+use crate::link_state;
 use crate::memory;
 use crate::probes::{self, Probes};
 use crate::recorder::Recorder;
@@ -88,6 +89,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     let parts = Parts {
         engine: Engine::new(config.settings(network.anchors()), me),
         own: OwnWatch::new(files.clone(), continued, timers).with_log(open_log(&files, &shared)),
+        own_network: OwnNetwork::new(files.clone(), open_links(&config, &shared)),
         io: IoWatch::new(files.clone()),
         link: LinkWatch::new(&config, network.neighbour()),
         network,
@@ -135,8 +137,12 @@ fn attach(config: &Config) -> Probes {
         probes::Options { timer_late: shortest / 2, runqueue_delay: shortest / 2, ..probes::Options::default() };
     let probes = probes::attach(&options);
     for probe in probes.status.iter().filter(|probe| !probe.attached) {
+        let (name, hook) = (&probe.probe, &probe.hook);
         let because = probe.because.as_deref().unwrap_or("no reason given");
-        tracing::warn!(probe = probe.probe, hook = probe.hook, "not attached: {because}");
+        match &probe.instead {
+            Some(instead) => tracing::info!(probe = name, hook, "not attached: {because}; {instead}"),
+            None => tracing::warn!(probe = name, hook, "not attached: {because}"),
+        }
     }
     probes
 }
@@ -180,6 +186,17 @@ fn open_log(files: &HostFiles, shared: &Shared) -> Option<Kmsg> {
         .ok()
 }
 
+/// Without netlink the counters of the protocols are read all the same.
+fn open_links(config: &Config, shared: &Shared) -> Option<link_state::LinkWatch> {
+    link_state::LinkWatch::open(&config.watch.interfaces)
+        .map_err(|error| {
+            let because = format!("interfaces are not watched: netlink: {error}");
+            tracing::warn!("{because}");
+            shared.degrade("netlink", because);
+        })
+        .ok()
+}
+
 fn open_echo(shared: &Shared) -> Option<Echo> {
     // The process id tells the requests of several agents on one host apart.
     let identifier = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
@@ -214,7 +231,7 @@ fn open_store(config: &Config, shared: &Arc<Shared>) -> Result<Writer> {
 /// Without peers and without any probe there is nothing to watch.
 fn check_main_job(config: &Config, shared: &Shared) {
     let probes = shared.probes.read();
-    let missing = probes.iter().filter(|probe| !probe.attached);
+    let missing = probes.iter().filter(|probe| probe.is_missing());
     let missing: Vec<String> = missing.map(|probe| format!("{} ({})", probe.probe, probe.hook)).collect();
     if !missing.is_empty() {
         shared.degrade("probes", format!("not attached: {}; see `lacuna doctor`", missing.join(", ")));

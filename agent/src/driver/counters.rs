@@ -1,13 +1,14 @@
-//! What the kernel counts in maps, read as differences: retransmits to peers, and drops.
+//! What the kernel counts in maps, read as differences: retransmits to peers and their sizes, fragments of peers, and drops.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
+use lacuna_core::evidence::{Evidence, Fact, FragmentLoss, RetransmitCause, Way};
 use lacuna_core::time::Nanos;
 
 use super::Network;
-use crate::probes::ProbeMetrics;
+use crate::probes::{FragmentKind, ProbeMetrics, Sizes};
 
 /// The kernel gives every echo reply to the raw socket and then drops its own copy for this reason, so it counts what
 /// the agent itself asks for (`ping_rcv`, Linux 6.18). It stays in the metrics, and is no evidence.
@@ -17,6 +18,7 @@ const OWN_ECHOES: &str = "NO_SOCKET";
 pub(super) struct KernelCounters {
     metrics: Option<Arc<dyn ProbeMetrics>>,
     retransmits: BTreeMap<(String, RetransmitCause), (u64, u64)>,
+    fragments: BTreeMap<(IpAddr, FragmentKind), u64>,
     drops: BTreeMap<String, u64>,
     read_at: Option<Nanos>,
     peers: BTreeSet<String>,
@@ -29,6 +31,7 @@ impl KernelCounters {
         Self {
             metrics,
             retransmits: BTreeMap::new(),
+            fragments: BTreeMap::new(),
             drops: BTreeMap::new(),
             read_at: None,
             peers: BTreeSet::new(),
@@ -50,9 +53,9 @@ impl KernelCounters {
         let Some(metrics) = self.metrics.clone() else { return Vec::new() };
         let from = self.read_at.replace(now);
         let mut seen = Vec::new();
-        self.read_retransmits(metrics.as_ref(), network, |peer, fact| {
-            seen.extend(from.map(|from| Evidence::during(peer, from, now, fact)));
-        });
+        let mut tell = |peer: &str, fact| seen.extend(from.map(|from| Evidence::during(peer, from, now, fact)));
+        self.read_retransmits(metrics.as_ref(), network, &mut tell);
+        self.read_fragments(metrics.as_ref(), network, &mut tell);
         for (reason, count) in metrics.drops().unwrap_or_default() {
             let before = self.drops.insert(reason.clone(), count).unwrap_or(0);
             let count = grown(before, count);
@@ -63,22 +66,67 @@ impl KernelCounters {
         seen
     }
 
-    fn read_retransmits(&mut self, metrics: &dyn ProbeMetrics, network: &Network, mut each: impl FnMut(&str, Fact)) {
+    fn read_retransmits(&mut self, metrics: &dyn ProbeMetrics, network: &Network, tell: &mut impl FnMut(&str, Fact)) {
         let mut sums: BTreeMap<(String, RetransmitCause), (u64, u64)> = BTreeMap::new();
         for (address, cause, count, failed) in metrics.retransmits().unwrap_or_default() {
             let Some(peer) = network.name_of(address) else { continue };
             let sum = sums.entry((peer.to_owned(), cause)).or_default();
             *sum = (sum.0 + count, sum.1 + failed);
         }
+        let mut lost: BTreeMap<String, u64> = BTreeMap::new();
         for ((peer, cause), now) in sums {
             let before = self.retransmits.insert((peer.clone(), cause), now).unwrap_or_default();
             let (count, failed) = (grown(before.0, now.0), grown(before.1, now.1));
             if count + failed > 0 && !self.joined.contains(&peer) {
-                each(&peer, Fact::Retransmits { cause, count, failed });
+                tell(&peer, Fact::Retransmits { cause, count, failed });
+            }
+            if tells_of_size(cause) && !self.joined.contains(&peer) {
+                *lost.entry(peer).or_default() += count;
+            }
+        }
+        for (peer, Sizes { smallest, largest }) in sizes(metrics, network) {
+            if let Some(count) = lost.remove(&peer).filter(|count| *count > 0) {
+                tell(&peer, Fact::RetransmitSizes { count, smallest, largest });
             }
         }
         self.joined.clear();
     }
+
+    /// Those that did not get through; what was fragmented and put together is in the metrics.
+    fn read_fragments(&mut self, metrics: &dyn ProbeMetrics, network: &Network, tell: &mut impl FnMut(&str, Fact)) {
+        for ((address, kind), found) in metrics.fragments().unwrap_or_default() {
+            let Some(peer) = network.name_of(address) else { continue };
+            let before = self.fragments.insert((address, kind), found.count).unwrap_or(0);
+            let (count, mtu) = (grown(before, found.count), found.mtu);
+            let fact = match kind {
+                FragmentKind::Expired => Fact::Fragments { direction: Way::In, result: FragmentLoss::Expired, count },
+                FragmentKind::NeededIn => Fact::FragNeeded { direction: Way::In, mtu, count },
+                FragmentKind::NeededOut => Fact::FragNeeded { direction: Way::Out, mtu, count },
+                FragmentKind::In | FragmentKind::Out => continue,
+            };
+            if count > 0 {
+                tell(peer, fact);
+            }
+        }
+    }
+}
+
+/// Whether the size of what is sent again tells which sizes are lost: a SYN has none, and a loss probe is sent before a loss
+/// is known.
+fn tells_of_size(cause: RetransmitCause) -> bool {
+    !matches!(cause, RetransmitCause::Syn | RetransmitCause::LossProbe)
+}
+
+/// The sizes of what was lost on the way to each peer since the last call.
+fn sizes(metrics: &dyn ProbeMetrics, network: &Network) -> BTreeMap<String, Sizes> {
+    let mut found: BTreeMap<String, Sizes> = BTreeMap::new();
+    let all = metrics.retransmit_sizes().unwrap_or_default().into_iter();
+    for ((address, _), sizes) in all.filter(|((_, cause), _)| tells_of_size(*cause)) {
+        let Some(peer) = network.name_of(address) else { continue };
+        let known = found.entry(peer.to_owned()).or_insert(sizes);
+        *known = Sizes { smallest: known.smallest.min(sizes.smallest), largest: known.largest.max(sizes.largest) };
+    }
+    found
 }
 
 /// A counter that went down began anew: the map had no room for it any more, and later had again.

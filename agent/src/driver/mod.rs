@@ -6,7 +6,7 @@
 //! anything else that the agent does.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use crate::clock::{self, Reading};
 use crate::config::{Config, Peer};
 use crate::cpus::{CpuWatch, Pulse, own_cpu};
 use crate::link::LinkWatch;
+use crate::link_state::Around;
 use crate::probes::ProbeEvents;
 use crate::recorder::Recorder;
 use crate::shared::Shared;
@@ -31,11 +32,13 @@ mod io;
 mod network;
 mod offset;
 mod own;
+mod own_network;
 mod publish;
 
 pub use io::IoWatch;
 pub use network::Network;
 pub use own::{OwnWatch, TurnReading};
+pub use own_network::OwnNetwork;
 
 use counters::KernelCounters;
 use publish::Publisher;
@@ -64,6 +67,8 @@ pub struct Parts {
     pub link: LinkWatch,
     /// What this host says of itself.
     pub own: OwnWatch,
+    /// What this host's kernel says of its network.
+    pub own_network: OwnNetwork,
     /// Looks for tasks that wait for storage.
     pub io: IoWatch,
     /// Looks after the CPUs.
@@ -173,6 +178,7 @@ impl Driver {
         }
         self.parts.own.begin_turn(now, reading);
         seen.extend(self.parts.io.look(&self.config.host, now, self.parts.own.blocked()));
+        self.notice_network(now, slow, &mut seen);
         if slow {
             self.parts.cpus.follow_topology();
             seen.extend(self.parts.own.slow(&self.config.host, now));
@@ -180,6 +186,17 @@ impl Driver {
             self.publisher.link(&self.parts.link);
         }
         seen.into_iter().for_each(|evidence| self.tell(evidence));
+    }
+
+    fn notice_network(&mut self, now: Nanos, slow: bool, seen: &mut Vec<Evidence>) {
+        let Parts { network, own_network, .. } = &mut self.parts;
+        let gateway = network.gateway().map(IpAddr::V4);
+        let around = Around { host: &self.config.host, peers: network.peers(), gateway };
+        seen.extend(own_network.changes(&around, now));
+        if slow {
+            seen.extend(own_network.counters(&around, now));
+            self.publisher.network(own_network.status());
+        }
     }
 
     fn read_counters(&mut self, now: Nanos) {
@@ -286,6 +303,7 @@ impl Driver {
     fn configure(&mut self, config: &Config) {
         self.parts.network.set_peers(config);
         self.parts.link.set(config, self.parts.network.neighbour());
+        self.parts.own_network.want(&config.watch.interfaces);
         let settings = config.settings(self.parts.network.anchors());
         self.record(|| Line::Configure(settings.clone()));
         self.parts.engine.configure(settings);

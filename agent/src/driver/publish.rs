@@ -17,7 +17,7 @@ use super::network::GATEWAY;
 use super::offset::OffsetFilter;
 use crate::cpus::CpuWatch;
 use crate::link::LinkWatch;
-use crate::shared::{CpuStatus, PeerStatus, Shared};
+use crate::shared::{CpuStatus, NetworkStatus, PeerStatus, Shared};
 
 /// Longest duration that a histogram tells apart, in microseconds: a minute.
 const LONGEST_US: u64 = 60_000_000;
@@ -89,6 +89,10 @@ impl Publisher {
         }
         *self.shared.cpus.write() = cpus;
         self.shared.counters.write().cpu_reports_refused = watch.refused();
+    }
+
+    pub(super) fn network(&self, network: NetworkStatus) {
+        *self.shared.network.write() = network;
     }
 
     pub(super) fn refused(&self, (by_reason, overflow): (&BTreeMap<&'static str, u64>, u64)) {

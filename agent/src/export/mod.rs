@@ -1,6 +1,7 @@
 //! From values to bytes: documents, metrics, pages and texts. Nothing here opens, waits or writes.
 
 mod cpu_words;
+mod network_words;
 pub mod html;
 pub mod json;
 pub mod prometheus;

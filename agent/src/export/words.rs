@@ -6,7 +6,7 @@ use lacuna_core::evidence::{AgentLate, ClaimKind, CpuLoad, Fact, Heartbeat, Retr
 use lacuna_core::incident::{AgentState, Cited, Direction, Incident, Subject};
 use lacuna_core::time::Nanos;
 
-use super::cpu_words;
+use super::{cpu_words, network_words};
 
 /// What a piece of evidence says.
 #[must_use]
@@ -84,6 +84,19 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
         | Fact::RcuStall { .. }
         | Fact::TaskHung { .. }
         | Fact::ClockStood { .. } => cpu_words::of_kernel(host, took, fact).unwrap_or_else(|| kind(fact)),
+        Fact::Carrier { .. }
+        | Fact::MtuChanged { .. }
+        | Fact::AddressChanged { .. }
+        | Fact::NeighbourChanged { .. }
+        | Fact::Fragments { .. }
+        | Fact::FragNeeded { .. }
+        | Fact::PathMtu { .. }
+        | Fact::RetransmitSizes { .. }
+        | Fact::InterfaceErrors { .. }
+        | Fact::ZeroWindows { .. }
+        | Fact::ReceiveOverflow { .. }
+        | Fact::SoftnetDrops { .. }
+        | Fact::TransmitTimeout { .. } => network_words::of_network(host, fact).unwrap_or_else(|| kind(fact)),
         Fact::Silence { .. }
         | Fact::Unheard { .. }
         | Fact::Echo { .. }
@@ -204,6 +217,7 @@ fn retransmits(host: &str, cause: RetransmitCause, count: u64, failed: u64) -> S
         RetransmitCause::Timeout => "timeout",
         RetransmitCause::Fast => "fast",
         RetransmitCause::Other => "other",
+        RetransmitCause::LossProbe => "loss probe",
     };
     let failed = match failed {
         0 => String::new(),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use lacuna_abi::{
-    BUCKETS, CAUSE_FAST, CAUSE_OTHER, CAUSE_SYN, CAUSE_TIMEOUT, COMM_LEN, EVENT_RCU_STALL, EVENT_RUNQUEUE_DELAY,
-    EVENT_SOFTIRQ_DELAY, EVENT_TASK_HUNG, EVENT_TIMER_LATE, Event, HISTOGRAM_WORDS, RetransmitKey,
+    BUCKETS, CAUSE_FAST, CAUSE_OTHER, CAUSE_PROBE, CAUSE_SYN, CAUSE_TIMEOUT, COMM_LEN, EVENT_RCU_STALL,
+    EVENT_RUNQUEUE_DELAY, EVENT_SOFTIRQ_DELAY, EVENT_TASK_HUNG, EVENT_TIMER_LATE, EVENT_TRANSMIT_TIMEOUT, Event,
+    HISTOGRAM_WORDS, RETRANSMIT_WORDS, RetransmitKey,
 };
 use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
 use lacuna_core::time::Nanos;
 
-use super::Log2Histogram;
+use super::{Log2Histogram, Sizes};
 
 /// A [`RetransmitKey`] as a map read gives it.
 pub(super) type KeyBytes = [u8; size_of::<RetransmitKey>()];
@@ -29,6 +30,7 @@ pub(super) fn event(bytes: &[u8], host: &str, boot_minus_monotonic: u64) -> Opti
         EVENT_SOFTIRQ_DELAY => Fact::SoftirqDelay { cpu, softirq: softirq(pid) },
         EVENT_RCU_STALL => Fact::RcuStall { detail: comm },
         EVENT_TASK_HUNG => Fact::TaskHung { pid, comm },
+        EVENT_TRANSMIT_TIMEOUT => Fact::TransmitTimeout { interface: comm, queue: pid },
         _ => return None,
     };
     let from = boot(long(bytes, std::mem::offset_of!(Event, from))?);
@@ -76,9 +78,19 @@ pub(super) fn retransmit_key(bytes: &KeyBytes) -> Option<(IpAddr, RetransmitCaus
         CAUSE_TIMEOUT => RetransmitCause::Timeout,
         CAUSE_FAST => RetransmitCause::Fast,
         CAUSE_OTHER => RetransmitCause::Other,
+        CAUSE_PROBE => RetransmitCause::LossProbe,
         _ => return None,
     };
     Some((Ipv6Addr::from(remote).to_canonical(), cause))
+}
+
+/// The sizes of segments that were sent again in `window`, over all CPUs; absent where there were none with data.
+pub(super) fn sizes(counts: &[[u64; RETRANSMIT_WORDS]], window: u64) -> Option<Sizes> {
+    let of_window = counts.iter().filter(|[_, _, when, _, largest]| *when == window && *largest > 0);
+    let (smallest, largest) = of_window.fold((u64::MAX, 0), |sum, [_, _, _, smallest, largest]| {
+        (sum.0.min(*smallest), sum.1.max(*largest))
+    });
+    (largest > 0).then_some(Sizes { smallest, largest })
 }
 
 /// The names of drop reasons, from the running kernel: the numbers shift between versions.

@@ -24,6 +24,19 @@ pub enum ProbeError {
     /// The kernel does not have this hook.
     #[error("this kernel has no tracepoint {0}; nothing to do, the agent goes on without it")]
     NoTracepoint(&'static str),
+    /// The kernel does not have this function, or inlined it everywhere.
+    #[error("this kernel has no function {0} that a probe could hang on; nothing to do, the agent goes on without it")]
+    NoFunction(&'static str),
+    /// The kernel lets no probe hang on this function.
+    #[error("this kernel lets no probe hang on the function {function} (fentry: {fentry}; kprobe: {kprobe})")]
+    Unhookable {
+        /// The function.
+        function: &'static str,
+        /// What it said to the better way.
+        fentry: String,
+        /// What it said to the other one.
+        kprobe: String,
+    },
     /// The hook hands over less than the probe needs.
     #[error(
         "tracepoint {tracepoint} of this kernel hands over {has} values, not {needs}; a later kernel is needed ({since})"
@@ -76,7 +89,7 @@ fn is_verdict(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// The causes in one line each. A verifier log has hundreds of lines: the last ones say what it did not like.
-fn summary(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn summary(error: &(dyn StdError + 'static)) -> String {
     const LINES: usize = 4;
     let parts: Vec<String> = causes(error)
         .map(|cause| {

@@ -1,28 +1,35 @@
 //! Every probe: what it hangs on, and what it needs to know of the kernel.
 
-use super::irq_hooks;
+use super::{irq_hooks, network_hooks};
 
-/// How a probe hangs on its tracepoint.
+/// How a probe hangs on its hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A BTF tracepoint: the verifier knows the types, fields are read without a call.
     Btf,
     /// A raw tracepoint.
     Raw,
+    /// A function of the kernel: fentry, else a kprobe, whose program has [`KPROBE`] before its name.
+    Function,
 }
 
-/// One program and its hook. The program has the tracepoint's name.
+/// What the names of programs for kprobes begin with.
+pub(super) const KPROBE: &str = "kprobe_";
+
+/// One program and its hook. The program has the name of the tracepoint or function.
 pub(super) struct Hook {
     /// The family.
     pub(super) probe: &'static str,
     /// How it hangs there.
     pub(super) kind: Kind,
-    /// The tracepoint.
+    /// The tracepoint or function.
     pub(super) tracepoint: &'static str,
-    /// What the tracepoint must hand over.
+    /// What it must hand over.
     pub(super) values: Values,
     /// What the program must be told.
     pub(super) globals: &'static [Global],
+    /// What tells the same, or most of it, where the hook cannot be had.
+    pub(super) instead: Option<&'static str>,
 }
 
 impl Hook {
@@ -31,6 +38,7 @@ impl Hook {
         let kind = match self.kind {
             Kind::Btf => "tp_btf",
             Kind::Raw => "raw_tp",
+            Kind::Function => "fentry",
         };
         format!("{kind}/{}", self.tracepoint)
     }
@@ -121,6 +129,17 @@ pub(super) static OBJECTS: [Object; 2] = [
             TCP_RETRANSMIT_SKB,
             TCP_RETRANSMIT_SYNACK,
             KFREE_SKB,
+            network_hooks::NET_DEV_XMIT_TIMEOUT,
+            network_hooks::ICMP_SEND,
+            network_hooks::ICMP6_SEND,
+            network_hooks::ICMP_UNREACH,
+            network_hooks::ICMPV6_NOTIFY,
+            network_hooks::IP_DO_FRAGMENT,
+            network_hooks::IP6_FRAGMENT,
+            network_hooks::IP_DEFRAG,
+            network_hooks::IPV6_FRAG_RCV,
+            network_hooks::IP_EXPIRE,
+            network_hooks::IP6_FRAG_EXPIRE,
         ],
         durations: &[Told::TimerLate, Told::SoftirqDelay, Told::LandingSilence, Told::Jiffy],
     },
@@ -141,6 +160,7 @@ const SCHED_WAKEUP: Hook = Hook {
     tracepoint: "sched_wakeup",
     values: at_least(1, "Linux 5.8"),
     globals: &[],
+    instead: None,
 };
 
 const SCHED_WAKEUP_NEW: Hook = Hook { tracepoint: "sched_wakeup_new", ..SCHED_WAKEUP };
@@ -158,6 +178,7 @@ const SCHED_SWITCH: Hook = Hook {
         // The state of the task that leaves, since 5.18.
         Global { name: "SWITCH_HAS_STATE", source: Source::Hands(4) },
     ],
+    instead: None,
 };
 
 const HRTIMER_EXPIRE_ENTRY: Hook = Hook {
@@ -171,6 +192,7 @@ const HRTIMER_EXPIRE_ENTRY: Hook = Hook {
         offset("HRTIMER_IS_SOFT", &["hrtimer.is_soft"]),
         offset("CLOCK_BASE_CLOCKID", &["hrtimer_clock_base.clockid"]),
     ],
+    instead: None,
 };
 
 const HRTIMER_START: Hook =
@@ -191,8 +213,13 @@ const TCP_RETRANSMIT_SKB: Hook = Hook {
         offset("ICSK_CA_STATE", &["inet_connection_sock.icsk_ca_state"]),
         Global { name: "ICSK_CA_STATE_SHIFT", source: Source::Shift("inet_connection_sock.icsk_ca_state") },
         Global { name: "ICSK_CA_STATE_MASK", source: Source::Mask("inet_connection_sock.icsk_ca_state") },
+        offset("ICSK_PENDING", &["inet_connection_sock.icsk_pending"]),
+        offset("SKB_LEN", &["sk_buff.len"]),
+        offset("SKB_CB", &["sk_buff.cb"]),
+        offset("TCP_GSO_SIZE", &["tcp_skb_cb.tcp_gso_size"]),
         Global { name: RETRANSMIT_HAS_ERROR, source: Source::Hands(3) },
     ],
+    instead: None,
 };
 
 /// The global that says whether the kernel tells failed retransmits apart.
@@ -210,6 +237,7 @@ const TCP_RETRANSMIT_SYNACK: Hook = Hook {
         offset("SKC_DADDR", &["sock_common.skc_daddr"]),
         offset("SKC_V6_DADDR", &["sock_common.skc_v6_daddr"]),
     ],
+    instead: None,
 };
 
 const KFREE_SKB: Hook = Hook {
@@ -226,4 +254,5 @@ const KFREE_SKB: Hook = Hook {
         // The receiving socket, since 6.11.
         Global { name: "DROP_HAS_RX_SK", source: Source::Hands(4) },
     ],
+    instead: None,
 };

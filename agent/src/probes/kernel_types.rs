@@ -100,4 +100,13 @@ impl Types for KernelTypes {
         // The first one is the tracepoint's own, and never handed to a probe.
         prototype.parameters.len().checked_sub(1)
     }
+
+    fn arguments(&self, function: &str) -> Option<usize> {
+        let types = self.0.resolve_types_by_name(function).ok()?;
+        let function = types.into_iter().find(|kind| matches!(kind, Type::Func(_)))?;
+        let Type::FuncProto(prototype) = self.0.resolve_chained_type(function.as_btf_type()?).ok()? else {
+            return None;
+        };
+        Some(prototype.parameters.len())
+    }
 }

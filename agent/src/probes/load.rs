@@ -1,6 +1,6 @@
 //! Loads the objects and attaches what the kernel takes; whatever it refuses has its own reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 
@@ -17,8 +17,9 @@ use crate::host::kallsyms::Function;
 use super::activity::Watched;
 use super::cpus::CpuMaps;
 use super::decode::ReasonNames;
-use super::error::ProbeError;
-use super::hooks::{Hook, Kind, Object, RETRANSMIT_HAS_ERROR, Told};
+use super::error::{ProbeError, summary};
+use super::fragments::{FragmentKind, FragmentMaps};
+use super::hooks::{Hook, KPROBE, Kind, Object, RETRANSMIT_HAS_ERROR, Told};
 use super::kernel_types::KernelTypes;
 use super::metrics::{KernelMetrics, Refused};
 use super::{Options, ProbeStatus, offsets};
@@ -108,8 +109,10 @@ pub(super) fn load(object: &'static Object, kernel: &Kernel, options: &Options) 
         planned.iter().filter_map(|(_, globals)| globals.as_ref().ok()).flatten().copied().collect();
     let mut ebpf = load_object(object, &globals, kernel, options)?;
     let attach = |(hook, plan): (&Hook, Result<_, ProbeError>)| {
-        let result = plan.and_then(|_| attach(&mut ebpf, hook, &kernel.btf));
-        status(hook, result.err().as_ref())
+        match plan.and_then(|_| attach(&mut ebpf, hook, &kernel.btf)) {
+            Ok(name) => ProbeStatus { hook: name, ..status(hook, None) },
+            Err(error) => status(hook, Some(&error)),
+        }
     };
     let status = planned.into_iter().map(attach).collect();
     Ok(Loaded { ebpf, status, failures_told: globals.get(RETRANSMIT_HAS_ERROR) == Some(&1) })
@@ -122,6 +125,7 @@ pub(super) fn status(hook: &Hook, error: Option<&ProbeError>) -> ProbeStatus {
         hook: hook.name(),
         attached: error.is_none(),
         because: error.map(ToString::to_string),
+        instead: error.and(hook.instead).map(str::to_owned),
     }
 }
 
@@ -160,19 +164,46 @@ fn duration(told: Told, options: &Options) -> (&'static str, u64) {
     (name, nanos(duration))
 }
 
-fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<(), ProbeError> {
-    let missing = || ProbeError::Refused(format!("no program {} in the object", hook.tracepoint));
-    let program = ebpf.program_mut(hook.tracepoint).ok_or_else(missing)?;
-    let result = match (hook.kind, program) {
+/// Attaches the hook's program; what it hangs on, as status and metrics name it.
+fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<String, ProbeError> {
+    if hook.kind == Kind::Function {
+        return attach_to_function(ebpf, hook, btf);
+    }
+    let result = match (hook.kind, program(ebpf, hook.tracepoint)?) {
         (Kind::Btf, Program::BtfTracePoint(program)) => {
             program.load(hook.tracepoint, btf).and_then(|()| program.attach().map(drop))
         }
         (Kind::Raw, Program::RawTracePoint(program)) => {
             program.load().and_then(|()| program.attach(hook.tracepoint).map(drop))
         }
-        _ => return Err(missing()),
+        _ => return Err(no_program(hook.tracepoint)),
     };
-    result.map_err(|error| ProbeError::of_loader(&error))
+    result.map(|()| hook.name()).map_err(|error| ProbeError::of_loader(&error))
+}
+
+/// By fentry, which costs least, else by a kprobe: kernels without trampolines for it have those (arm64 before Linux 6.0).
+fn attach_to_function(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<String, ProbeError> {
+    let function = hook.tracepoint;
+    let Program::FEntry(fentry) = program(ebpf, function)? else { return Err(no_program(function)) };
+    let Err(fentry) = fentry.load(function, btf).and_then(|()| fentry.attach().map(drop)) else {
+        return Ok(hook.name());
+    };
+    let name = format!("{KPROBE}{function}");
+    let Program::KProbe(kprobe) = program(ebpf, &name)? else { return Err(no_program(&name)) };
+    match kprobe.load().and_then(|()| kprobe.attach(function, 0).map(drop)) {
+        Ok(()) => Ok(format!("kprobe/{function}")),
+        Err(kprobe) => {
+            Err(ProbeError::Unhookable { function, fentry: summary(&fentry), kprobe: summary(&kprobe) })
+        }
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, ProbeError> {
+    ebpf.program_mut(name).ok_or_else(|| no_program(name))
+}
+
+fn no_program(name: &str) -> ProbeError {
+    ProbeError::Refused(format!("no program {name} in the object"))
 }
 
 impl Loaded {
@@ -197,10 +228,27 @@ impl Loaded {
         }
         if self.attached(&["tcp_retransmit_skb"]) {
             metrics.retransmits = self.take("RETRANSMITS");
+            metrics.size_window = self.take("SIZE_WINDOW").map(Mutex::new);
             metrics.failures_told = self.failures_told;
         }
         if self.attached(&["kfree_skb"]) {
             metrics.drops = self.take("DROPS");
+        }
+        self.take_fragments(&mut metrics.fragments);
+    }
+
+    /// The maps about fragments, and which kinds are counted, by version of IP.
+    fn take_fragments(&mut self, fragments: &mut FragmentMaps) {
+        let is_attached = |hook: &&str| self.attached(&[*hook]);
+        let kinds = |hooks: [&str; 5]| -> BTreeSet<FragmentKind> {
+            let both = FragmentKind::ALL.into_iter().zip(hooks);
+            both.filter(|(_, hook)| is_attached(hook)).map(|(kind, _)| kind).collect()
+        };
+        fragments.ipv4 = kinds(["ip_do_fragment", "ip_defrag", "ip_expire", "icmp_send", "icmp_unreach"]);
+        fragments.ipv6 = kinds(["ip6_fragment", "ipv6_frag_rcv", "ip6_frag_expire", "icmp6_send", "icmpv6_notify"]);
+        if !(fragments.ipv4.is_empty() && fragments.ipv6.is_empty()) {
+            fragments.by_remote = self.take("FRAGMENTS");
+            fragments.totals = self.take("FRAGMENT_TOTALS");
         }
     }
 

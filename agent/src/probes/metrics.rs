@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
-use lacuna_abi::{DROP_REASONS, HISTOGRAM_WORDS, REFUSED_ENTRIES, REFUSED_EVENTS, RETRANSMIT_KEYS};
+use aya::maps::{Array, MapData, PerCpuArray, PerCpuHashMap};
+use lacuna_abi::{DROP_REASONS, HISTOGRAM_WORDS, REFUSED_ENTRIES, REFUSED_EVENTS, RETRANSMIT_KEYS, RETRANSMIT_WORDS};
 use lacuna_core::evidence::RetransmitCause;
 
 use super::activity::CpuActivity;
 use super::cpus::CpuMaps;
 use super::decode::{self, KeyBytes, ReasonNames};
+use super::fragments::{FragmentCount, FragmentKind, FragmentMaps};
 use super::landing::RawLanding;
-use super::{Log2Histogram, ProbeMetrics};
+use super::{Log2Histogram, ProbeMetrics, Sizes};
 
 /// A histogram for each CPU.
 pub(super) type Histograms = PerCpuArray<MapData, [u64; HISTOGRAM_WORDS]>;
-/// Sent and failed retransmits, for each CPU.
-pub(super) type Retransmits = PerCpuHashMap<MapData, KeyBytes, [u64; 2]>;
+/// Retransmits and their sizes, for each CPU.
+pub(super) type Retransmits = PerCpuHashMap<MapData, KeyBytes, [u64; RETRANSMIT_WORDS]>;
 /// Drops by reason, for each CPU.
 pub(super) type Drops = PerCpuHashMap<MapData, u32, u64>;
 /// What found no room, for each CPU.
@@ -30,9 +31,12 @@ pub(super) struct KernelMetrics {
     pub(super) timer_gaps: Option<Histograms>,
     pub(super) runqueue_delay: Option<Histograms>,
     pub(super) retransmits: Option<Retransmits>,
+    /// The number of the window that sizes are of.
+    pub(super) size_window: Option<Mutex<Array<MapData, u64>>>,
     /// Whether the kernel tells retransmits that failed from those carried out.
     pub(super) failures_told: bool,
     pub(super) drops: Option<Drops>,
+    pub(super) fragments: FragmentMaps,
     pub(super) reasons: ReasonNames,
     pub(super) cpus: CpuMaps,
     pub(super) refused: Vec<Refused>,
@@ -52,18 +56,21 @@ impl ProbeMetrics for KernelMetrics {
     }
 
     fn retransmits(&self) -> Option<Vec<(IpAddr, RetransmitCause, u64, u64)>> {
-        let map = self.retransmits.as_ref()?;
-        // An entry that makes room meanwhile lets the iteration begin again: hence the bound, and each key once.
-        let mut found = BTreeMap::new();
-        for entry in map.iter().take(2 * RETRANSMIT_KEYS) {
-            let Ok((key, counts)) = entry else { continue };
-            if let Some(key) = decode::retransmit_key(&key) {
-                let sum = |field: usize| counts.iter().map(|of_cpu| of_cpu[field]).sum();
-                found.insert(key, (sum(0), sum(1)));
-            }
-        }
-        let row = |((address, cause), (sent, failed))| (address, cause, sent, failed);
-        Some(found.into_iter().map(row).collect())
+        let row = |((address, cause), counts): (_, Vec<[u64; RETRANSMIT_WORDS]>)| {
+            let sum = |field: usize| counts.iter().map(|of_cpu| of_cpu[field]).sum();
+            (address, cause, sum(0), sum(1))
+        };
+        Some(self.retransmits_by_key()?.into_iter().map(row).collect())
+    }
+
+    fn retransmit_sizes(&self) -> Option<BTreeMap<(IpAddr, RetransmitCause), Sizes>> {
+        let mut map = self.size_window.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = map.get(&0, 0).ok()?;
+        let found = self.retransmits_by_key()?;
+        // What is sent again between the two belongs to no window: its size is lost, its count is not.
+        map.set(0, window.wrapping_add(1), 0).ok()?;
+        let sizes = found.into_iter().filter_map(|(key, counts)| Some((key, decode::sizes(&counts, window)?)));
+        Some(sizes.collect())
     }
 
     fn retransmit_failures_told(&self) -> bool {
@@ -77,6 +84,18 @@ impl ProbeMetrics for KernelMetrics {
             found.insert(self.reasons.name(reason), counts.iter().sum());
         }
         Some(found.into_iter().collect())
+    }
+
+    fn fragments(&self) -> Option<BTreeMap<(IpAddr, FragmentKind), FragmentCount>> {
+        self.fragments.by_remote()
+    }
+
+    fn fragment_total(&self, kind: FragmentKind) -> Option<u64> {
+        self.fragments.total(kind)
+    }
+
+    fn counts_ipv6(&self, kind: FragmentKind) -> bool {
+        self.fragments.ipv6.contains(&kind)
     }
 
     fn events_lost(&self) -> Option<u64> {
@@ -101,6 +120,16 @@ impl ProbeMetrics for KernelMetrics {
 
     fn sample(&self, cpu: u32) {
         self.cpus.sample(cpu);
+    }
+}
+
+impl KernelMetrics {
+    /// The counts of each CPU, by remote address and cause.
+    fn retransmits_by_key(&self) -> Option<BTreeMap<(IpAddr, RetransmitCause), Vec<[u64; RETRANSMIT_WORDS]>>> {
+        let map = self.retransmits.as_ref()?;
+        // An entry that makes room meanwhile lets the iteration begin again: hence the bound, and each key once.
+        let entries = map.iter().take(2 * RETRANSMIT_KEYS).flatten();
+        Some(entries.filter_map(|(key, counts)| Some((decode::retransmit_key(&key)?, counts.to_vec()))).collect())
     }
 }
 

@@ -5,21 +5,25 @@ mod cpus;
 mod decode;
 mod error;
 mod events;
+mod fragments;
 mod hooks;
 mod irq_hooks;
 mod kernel_types;
 mod landing;
 mod load;
 mod metrics;
+mod network_hooks;
 mod offsets;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use activity::{CpuActivity, Interrupt};
 use aya::Ebpf;
 pub use error::ProbeError;
+pub use fragments::{FragmentCount, FragmentKind};
 use lacuna_core::evidence::{Evidence, RetransmitCause};
 pub use landing::{LandingKind, RawLanding};
 use serde::Serialize;
@@ -32,7 +36,7 @@ use self::metrics::KernelMetrics;
 /// What became of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProbeStatus {
-    /// The family: `sched`, `timer`, `irq`, `softirq`, `watchdogs`, `tcp` or `drops`.
+    /// The family: `sched`, `timer`, `irq`, `softirq`, `watchdogs`, `tcp`, `drops`, `fragments` or `link`.
     pub probe: String,
     /// The hook, such as `raw_tp/sched_switch`.
     pub hook: String,
@@ -41,6 +45,26 @@ pub struct ProbeStatus {
     /// Why not, and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+    /// What tells the same, or most of it, where it is not attached; absent where nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
+}
+
+impl ProbeStatus {
+    /// It is not attached, and nothing takes its place.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        !self.attached && self.instead.is_none()
+    }
+}
+
+/// How large the TCP segments were that were sent again, in bytes of payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// The smallest one with data.
+    pub smallest: u64,
+    /// The largest one.
+    pub largest: u64,
 }
 
 /// A histogram of powers of two.
@@ -61,10 +85,27 @@ pub trait ProbeMetrics: Send + Sync {
     /// How long tasks were runnable before they ran, for each CPU.
     fn runqueue_delay(&self) -> Option<Vec<(u32, Log2Histogram)>>;
     /// TCP retransmits by remote address and cause: (address, cause, carried out, failed).
-    fn retransmits(&self) -> Option<Vec<(std::net::IpAddr, RetransmitCause, u64, u64)>>;
+    fn retransmits(&self) -> Option<Vec<(IpAddr, RetransmitCause, u64, u64)>>;
     /// Whether the running kernel tells failed retransmits apart (it hands over the error). Where it does not, the last
     /// figure of [`Self::retransmits`] is unknown, not 0.
     fn retransmit_failures_told(&self) -> bool {
+        false
+    }
+    /// The sizes of what was sent again with data since the last call, by remote address and cause: each call begins a new
+    /// window, so there is one caller.
+    fn retransmit_sizes(&self) -> Option<BTreeMap<(IpAddr, RetransmitCause), Sizes>> {
+        None
+    }
+    /// What is counted of fragments by remote address; of which kinds depends on the hooks that are attached.
+    fn fragments(&self) -> Option<BTreeMap<(IpAddr, FragmentKind), FragmentCount>> {
+        None
+    }
+    /// The same of all remotes; absent where IPv4 is not counted.
+    fn fragment_total(&self, _kind: FragmentKind) -> Option<u64> {
+        None
+    }
+    /// Whether [`Self::fragment_total`] counts IPv6 as well.
+    fn counts_ipv6(&self, _kind: FragmentKind) -> bool {
         false
     }
     /// Drops by the kernel's name of the reason, in the agent's network namespace.
@@ -103,7 +144,7 @@ pub trait ProbeEvents: Send {
 /// What the probes are told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Inode number of the network namespace that `tcp` and `drops` keep to; 0 for that of this process.
+    /// Inode number of the network namespace that `tcp`, `drops`, `fragments` and `link` keep to; 0 for that of this process.
     pub netns_inum: u32,
     /// A timer that is late by this or more is an event; a lesser lateness is only counted.
     pub timer_late: Duration,

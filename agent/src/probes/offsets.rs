@@ -1,7 +1,7 @@
 //! Which values the probes' globals get from the running kernel's types: Rust probes have no CO-RE relocations.
 
 use super::error::ProbeError;
-use super::hooks::{Global, Hook, Source};
+use super::hooks::{Global, Hook, Kind, Source};
 
 /// Where a field lies in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +20,19 @@ pub(super) trait Types {
     fn field(&self, path: &str) -> Option<Field>;
     /// How many values the tracepoint hands over; absent where the kernel does not have it.
     fn values(&self, tracepoint: &str) -> Option<usize>;
+    /// How many arguments the function takes; absent where the kernel does not have it, or inlined it everywhere.
+    fn arguments(&self, function: &str) -> Option<usize>;
 }
 
 /// The globals that `hook` needs, with their values on this kernel.
 ///
 /// # Errors
-/// Where the kernel lacks the tracepoint, a value that it hands over, or a field.
+/// Where the kernel lacks the tracepoint or function, a value that it hands over, or a field.
 pub(super) fn globals(types: &impl Types, hook: &Hook) -> Result<Vec<(&'static str, u32)>, ProbeError> {
-    let has = types.values(hook.tracepoint).ok_or(ProbeError::NoTracepoint(hook.tracepoint))?;
+    let has = match hook.kind {
+        Kind::Function => types.arguments(hook.tracepoint).ok_or(ProbeError::NoFunction(hook.tracepoint))?,
+        Kind::Btf | Kind::Raw => types.values(hook.tracepoint).ok_or(ProbeError::NoTracepoint(hook.tracepoint))?,
+    };
     if has < hook.values.at_least {
         return Err(ProbeError::TooFewValues {
             tracepoint: hook.tracepoint,

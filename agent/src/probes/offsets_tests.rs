@@ -20,6 +20,10 @@ impl Types for Fake {
     fn values(&self, _tracepoint: &str) -> Option<usize> {
         self.values
     }
+
+    fn arguments(&self, _function: &str) -> Option<usize> {
+        self.values.map(|values| values + 1)
+    }
 }
 
 fn at(byte: u32) -> Field {
@@ -42,6 +46,7 @@ static HOOK: Hook = Hook {
         Global { name: "MASK", source: Source::Mask("sock.ca") },
         Global { name: "HAS_ERROR", source: Source::Hands(3) },
     ],
+    instead: None,
 };
 
 const CA: Field = Field { byte: 7, shift: 2, bits: Some(5) };
@@ -71,6 +76,15 @@ fn a_missing_tracepoint_is_named() {
 }
 
 #[test]
+fn a_function_is_told_from_a_tracepoint() {
+    let values = Values { at_least: 2, since: "Linux 9.9" };
+    let hook = Hook { kind: Kind::Function, values, globals: &[], ..HOOK };
+    let error = globals(&fake(None, &[]), &hook).unwrap_err().to_string();
+    assert!(error.contains("no function made_up"), "{error}");
+    assert_eq!(globals(&fake(Some(1), &[]), &hook).unwrap(), [], "it has two arguments");
+}
+
+#[test]
 fn a_tracepoint_that_hands_over_too_little_is_refused_with_the_kernel_that_has_it() {
     let error = globals(&fake(Some(1), &[]), &HOOK).unwrap_err().to_string();
     assert!(error.contains("Linux 9.9"), "{error}");
@@ -90,10 +104,12 @@ fn the_running_kernel_has_the_fields_of_every_family() {
     let kernel = KernelTypes::read().unwrap();
     for hook in OBJECTS.iter().flat_map(|object| object.hooks) {
         match globals(&kernel, hook) {
-            Ok(_) | Err(ProbeError::NoTracepoint(_) | ProbeError::TooFewValues { .. }) => {}
+            Ok(_) | Err(ProbeError::NoTracepoint(_) | ProbeError::NoFunction(_) | ProbeError::TooFewValues { .. }) => {}
             Err(error) => panic!("{}: {error}", hook.name()),
         }
     }
+    assert_eq!(kernel.arguments("ip_do_fragment"), Some(4));
+    assert_eq!(kernel.arguments("no_such_function"), None);
     assert_eq!(kernel.field("hrtimer.no_such_field"), None);
     assert_eq!(kernel.field("no_such_struct.field"), None);
     let ca_state = kernel.field("inet_connection_sock.icsk_ca_state").unwrap();

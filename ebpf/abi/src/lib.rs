@@ -13,6 +13,9 @@ pub const COMM_LEN: usize = 16;
 /// Most remote addresses (by cause) that retransmits are counted for; the least recently used one makes room.
 pub const RETRANSMIT_KEYS: usize = 4096;
 
+/// Most remote addresses (by kind) that fragments are counted for; the least recently used one makes room.
+pub const FRAGMENT_KEYS: usize = 2048;
+
 /// Most reasons that drops are counted for; the kernel knows about 130.
 pub const DROP_REASONS: usize = 512;
 
@@ -66,6 +69,9 @@ pub const EVENT_RCU_STALL: u32 = 4;
 /// [`Event::kind`]: the kernel's detector of hung tasks names the task.
 pub const EVENT_TASK_HUNG: u32 = 5;
 
+/// [`Event::kind`]: a network device did not transmit for too long; `comm` is its name, `pid` the number of its queue.
+pub const EVENT_TRANSMIT_TIMEOUT: u32 = 6;
+
 /// What comes through the ring buffer when a threshold is crossed.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -78,11 +84,11 @@ pub struct Event {
     pub from: u64,
     /// End on `CLOCK_MONOTONIC`, in nanoseconds.
     pub to: u64,
-    /// The thread that waited, or the number of the softirq; 0 where none is concerned.
+    /// The thread that waited, or the number of the softirq or the queue; 0 where none is concerned.
     pub pid: u32,
     /// Always 0.
     pub reserved: u32,
-    /// Its name, or the message of RCU, padded with NUL.
+    /// Its name, the message of RCU, or the name of the network device, padded with NUL.
     pub comm: [u8; COMM_LEN],
 }
 
@@ -102,10 +108,12 @@ pub const CAUSE_SYN: u32 = 0;
 pub const CAUSE_TIMEOUT: u32 = 1;
 /// Duplicate acknowledgements or RACK showed the loss.
 pub const CAUSE_FAST: u32 = 2;
-/// Anything else, such as a tail loss probe.
+/// Anything else.
 pub const CAUSE_OTHER: u32 = 3;
+/// A tail loss probe (RFC 8985): sent to find out whether anything was lost.
+pub const CAUSE_PROBE: u32 = 4;
 
-/// How often it was.
+/// How often it was, and how large.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct RetransmitCount {
@@ -113,7 +121,52 @@ pub struct RetransmitCount {
     pub sent: u64,
     /// Attempts that this host's own stack could not carry out.
     pub failed: u64,
+    /// The window (`SIZE_WINDOW`) that the sizes are of.
+    pub window: u64,
+    /// The smallest segment with data that was sent again in that window, in bytes of payload.
+    pub smallest: u64,
+    /// The largest one; 0 where there was none.
+    pub largest: u64,
 }
+
+/// A [`RetransmitCount`] as the words that a map read gives, in the order of its fields.
+pub const RETRANSMIT_WORDS: usize = 5;
+
+/// Whose packets were fragmented, put together or too big.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FragmentKey {
+    /// The remote address; IPv4 as an IPv4-mapped IPv6 address.
+    pub remote: [u8; 16],
+    /// `FRAGMENT_*`.
+    pub kind: u32,
+}
+
+/// A datagram to the remote was fragmented by this host.
+pub const FRAGMENT_OUT: u32 = 0;
+/// A fragment from the remote came in.
+pub const FRAGMENT_IN: u32 = 1;
+/// A datagram from the remote was given up, since not all of its fragments came in time.
+pub const FRAGMENT_EXPIRED: u32 = 2;
+/// This host told the remote that its packet was too big for the way on.
+pub const FRAGMENT_NEEDED_OUT: u32 = 3;
+/// This host was told that its packet to the remote was too big for the way.
+pub const FRAGMENT_NEEDED_IN: u32 = 4;
+/// How many kinds there are, rounded up to a power of two.
+pub const FRAGMENT_KINDS: usize = 8;
+
+/// How often it was.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FragmentCount {
+    /// Datagrams, fragments or messages.
+    pub count: u64,
+    /// The MTU that the last message named; 0 where it named none, or it is about something else.
+    pub mtu: u64,
+}
+
+/// A [`FragmentCount`] as the words that a map read gives, in the order of its fields.
+pub const FRAGMENT_WORDS: usize = 2;
 
 /// When a CPU last expired timers; `CLOCK_MONOTONIC`, 0 where it has not yet.
 #[repr(C)]
@@ -236,7 +289,9 @@ const _: () = {
     assert!(size_of::<Histogram>() == 8 * HISTOGRAM_WORDS);
     assert!(size_of::<Event>() == 4 + 4 + 8 + 8 + 4 + 4 + COMM_LEN);
     assert!(size_of::<RetransmitKey>() == 20 && align_of::<RetransmitKey>() == 4);
-    assert!(size_of::<RetransmitCount>() == 16);
+    assert!(size_of::<RetransmitCount>() == 8 * RETRANSMIT_WORDS);
+    assert!(size_of::<FragmentKey>() == 20 && align_of::<FragmentKey>() == 4);
+    assert!(size_of::<FragmentCount>() == 8 * FRAGMENT_WORDS && FRAGMENT_KINDS.is_power_of_two());
     assert!(size_of::<TimerClock>() == 16);
     assert!(size_of::<CpuActivity>() == 6 * 8 + 2 * 4);
     assert!(size_of::<Landing>() == 3 * 8 + 2 * 4 + 8 * LANDING_FRAMES + CODE_BYTES * LANDING_CODE + 8);

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::network;
 use super::peers::peers;
 use super::report::{Check, Report, State};
 use crate::cli::client;
@@ -34,6 +35,8 @@ pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Re
     checks.extend(probes.iter().map(probe));
     let files = HostFiles::below(root);
     checks.extend([
+        network::fragments(&files, probes),
+        network::interfaces(config),
         cpus(&files),
         kernel_log(&files),
         clock_source(root),
@@ -117,7 +120,8 @@ fn probe(status: &ProbeStatus) -> Check {
         return Check::ok("probe", hook);
     }
     let because = status.because.as_deref().unwrap_or("no reason was given");
-    Check::degraded("probe", hook, format!("not attached: {because}"))
+    let instead = status.instead.as_ref().map(|instead| format!("; {instead}")).unwrap_or_default();
+    Check::degraded("probe", hook, format!("not attached: {because}{instead}"))
 }
 
 /// Isolated CPUs are left alone, so their stalls are not seen.
@@ -258,7 +262,7 @@ mod tests {
 
     fn attached(attached: bool) -> ProbeStatus {
         let because = (!attached).then(|| "EPERM".to_owned());
-        ProbeStatus { probe: "sched".into(), hook: "raw_tp/sched_switch".into(), attached, because }
+        ProbeStatus { probe: "sched".into(), hook: "raw_tp/sched_switch".into(), attached, because, instead: None }
     }
 
     fn with_peer(listen: SocketAddr) -> Config {

@@ -4,6 +4,7 @@
 
 mod families;
 mod histogram;
+mod network;
 pub mod process;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,7 @@ impl Collector for Scrape {
             kernel_times(&mut out, kernel.as_ref())?;
             kernel_network(&mut out, kernel.as_ref(), &peers)?;
         }
+        network::network(&mut out, &self.shared.network.read(), self.shared.probe_metrics.as_deref(), &peers)?;
         counters(&mut out, &self.shared.counters.read())?;
         discovery(&mut out, &self.shared.counters.read().discovery)?;
         process(&mut out, &self.process)
@@ -280,6 +282,7 @@ fn kind(cause: RetransmitCause) -> &'static str {
         RetransmitCause::Timeout => "timeout",
         RetransmitCause::Fast => "fast",
         RetransmitCause::Other => "other",
+        RetransmitCause::LossProbe => "loss-probe",
     }
 }
 
