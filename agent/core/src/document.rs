@@ -72,10 +72,11 @@ fn merge(known: &mut Evidence, more: &Evidence) -> bool {
 /// The same for what the kernel counts of its network.
 fn add_up(known: &mut Fact, more: &Fact) -> bool {
     match (known, more) {
-        (
-            Fact::Fragments { direction, result, count },
-            Fact::Fragments { direction: d, result: r, count: n },
-        ) if (&*direction, &*result) == (d, r) => *count += n,
+        (Fact::Fragments { direction, result, count }, Fact::Fragments { direction: d, result: r, count: n })
+            if (&*direction, &*result) == (d, r) =>
+        {
+            *count += n
+        }
         (Fact::FragNeeded { direction, mtu, count }, Fact::FragNeeded { direction: d, mtu: m, count: n })
             if (&*direction, &*mtu) == (d, m) =>
         {

@@ -45,8 +45,7 @@ impl OwnNetwork {
 
     /// Once a second: what was counted since.
     pub fn counters(&mut self, around: &Around<'_>, now: Nanos) -> Vec<Evidence> {
-        let reading =
-            Reading { at: now, protocols: self.files.protocol_counters(), softnet: self.files.softnet() };
+        let reading = Reading { at: now, protocols: self.files.protocol_counters(), softnet: self.files.softnet() };
         let mut seen = Vec::new();
         if let Some(before) = &self.before {
             let facts = counted(before, &reading);
@@ -162,7 +161,11 @@ mod tests {
         ];
         assert_eq!(facts(&mut network, 3), expected);
         write(root.path(), 0, (0, 0), 9, 0);
-        assert_eq!(facts(&mut network, 4), [Fact::ReceiveOverflow { count: 4 }], "counters that began anew tell nothing");
+        assert_eq!(
+            facts(&mut network, 4),
+            [Fact::ReceiveOverflow { count: 4 }],
+            "counters that began anew tell nothing"
+        );
         assert_eq!(network.status().protocols.receive_overflows, Some(9));
     }
 }

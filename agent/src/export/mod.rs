@@ -1,9 +1,9 @@
 //! From values to bytes: documents, metrics, pages and texts. Nothing here opens, waits or writes.
 
 mod cpu_words;
-mod network_words;
 pub mod html;
 pub mod json;
+mod network_words;
 pub mod prometheus;
 pub mod table;
 pub mod text;

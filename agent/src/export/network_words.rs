@@ -53,8 +53,12 @@ fn quoted(interface: &str) -> String {
 
 fn neighbour(who: &str, interface: &str, before: Option<&str>, now: Option<&str>) -> String {
     match (before, now) {
-        (Some(before), Some(now)) => format!("the link-layer address of {who} on {interface} changed from {before} to {now}"),
-        (Some(before), None) => format!("{who} does not answer on {interface} any more, its link-layer address was {before}"),
+        (Some(before), Some(now)) => {
+            format!("the link-layer address of {who} on {interface} changed from {before} to {now}")
+        }
+        (Some(before), None) => {
+            format!("{who} does not answer on {interface} any more, its link-layer address was {before}")
+        }
         (None, Some(now)) => format!("{who} answers on {interface} again, its link-layer address is {now}"),
         (None, None) => format!("{who} does not answer on {interface}"),
     }
@@ -74,7 +78,9 @@ fn frag_needed(host: &str, direction: Way, mtu: Option<u32>, count: u64) -> Stri
     let mtu = mtu.map(|mtu| format!(", no more than {mtu} bytes pass")).unwrap_or_default();
     match direction {
         Way::In => format!("ICMP said {count} times that packets were too big for the way ({host}){mtu}"),
-        Way::Out => format!("this host said by ICMP {count} times that packets were too big for the way on ({host}){mtu}"),
+        Way::Out => {
+            format!("this host said by ICMP {count} times that packets were too big for the way on ({host}){mtu}")
+        }
     }
 }
 

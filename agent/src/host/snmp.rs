@@ -161,7 +161,8 @@ mod tests {
     fn what_makes_no_sense_is_no_counter() {
         let odd = "Ip: FragOKs FragFails FragCreates\nUdp: RcvbufErrors\nUdp: 18446744073709551616\nrubbish\n\
             Ip: FragOKs\nIp: 3 4 5\nIp: FragFails";
-        let (_root, files) = fake(&[("proc/thread-self/net/snmp", odd), ("proc/thread-self/net/snmp6", "Ip6FragOKs\n")]);
+        let (_root, files) =
+            fake(&[("proc/thread-self/net/snmp", odd), ("proc/thread-self/net/snmp6", "Ip6FragOKs\n")]);
         let found = files.protocol_counters();
         assert_eq!(found, ProtocolCounters { fragmented: Some(3), ..ProtocolCounters::default() });
         assert_eq!(fake(&[]).1.protocol_counters(), ProtocolCounters::default());

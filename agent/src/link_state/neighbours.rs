@@ -95,7 +95,10 @@ mod tests {
         let mut told = |state, last| neighbours.is_there(&message(state, last));
         assert_eq!(told(NeighbourState::Reachable, Some(1)), None, "the first word");
         assert_eq!(told(NeighbourState::Stale, Some(1)), None);
-        assert_eq!(told(NeighbourState::Reachable, Some(0xab)), change(Some("02:00:00:00:00:01"), Some("02:00:00:00:00:ab")));
+        assert_eq!(
+            told(NeighbourState::Reachable, Some(0xab)),
+            change(Some("02:00:00:00:00:01"), Some("02:00:00:00:00:ab"))
+        );
         assert_eq!(told(NeighbourState::Incomplete, None), None, "it is only asked for");
         assert_eq!(told(NeighbourState::Failed, None), change(Some("02:00:00:00:00:ab"), None));
         assert_eq!(told(NeighbourState::Failed, None), None);

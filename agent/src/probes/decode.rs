@@ -87,9 +87,8 @@ pub(super) fn retransmit_key(bytes: &KeyBytes) -> Option<(IpAddr, RetransmitCaus
 /// The sizes of segments that were sent again in `window`, over all CPUs; absent where there were none with data.
 pub(super) fn sizes(counts: &[[u64; RETRANSMIT_WORDS]], window: u64) -> Option<Sizes> {
     let of_window = counts.iter().filter(|[_, _, when, _, largest]| *when == window && *largest > 0);
-    let (smallest, largest) = of_window.fold((u64::MAX, 0), |sum, [_, _, _, smallest, largest]| {
-        (sum.0.min(*smallest), sum.1.max(*largest))
-    });
+    let (smallest, largest) =
+        of_window.fold((u64::MAX, 0), |sum, [_, _, _, smallest, largest]| (sum.0.min(*smallest), sum.1.max(*largest)));
     (largest > 0).then_some(Sizes { smallest, largest })
 }
 

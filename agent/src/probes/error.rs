@@ -88,8 +88,16 @@ fn is_verdict(error: &(dyn StdError + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(ProgramError::LoadError { verifier_log, .. }) if !verifier_log.to_string().is_empty())
 }
 
+/// What the verifier did not like, else the first cause: what was called on the way there says nothing.
+pub(super) fn brief(error: &(dyn StdError + 'static)) -> String {
+    if causes(error).any(is_verdict) {
+        return summary(error);
+    }
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
 /// The causes in one line each. A verifier log has hundreds of lines: the last ones say what it did not like.
-pub(super) fn summary(error: &(dyn StdError + 'static)) -> String {
+fn summary(error: &(dyn StdError + 'static)) -> String {
     const LINES: usize = 4;
     let parts: Vec<String> = causes(error)
         .map(|cause| {
@@ -126,6 +134,16 @@ mod tests {
         let text = refused("R1 bitwise operator &= on pointer prohibited").to_string();
         assert!(text.contains("on pointer prohibited"), "{text}");
         assert!(matches!(refused(""), ProbeError::NotPermitted));
+    }
+
+    #[test]
+    fn a_refused_call_is_told_by_its_first_cause_and_a_refused_program_by_its_log() {
+        let refused = |log: &str| {
+            let io_error = io::Error::from(io::ErrorKind::PermissionDenied);
+            brief(&ProgramError::LoadError { io_error, verifier_log: VerifierLog::new(log.to_owned()) })
+        };
+        assert_eq!(refused(""), "permission denied");
+        assert!(refused("R1 bitwise operator").contains("R1 bitwise operator"));
     }
 
     #[test]

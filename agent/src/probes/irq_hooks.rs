@@ -3,8 +3,14 @@
 use super::hooks::{Hook, Kind, at_least, offset};
 
 /// The ones on interrupt vectors exist on x86 only.
-const VECTOR: Hook =
-    Hook { probe: "irq", kind: Kind::Raw, tracepoint: "", values: at_least(1, "x86 only"), globals: &[], instead: None };
+const VECTOR: Hook = Hook {
+    probe: "irq",
+    kind: Kind::Raw,
+    tracepoint: "",
+    values: at_least(1, "x86 only"),
+    globals: &[],
+    instead: None,
+};
 
 /// Begin of the interrupt of the CPU's own timer.
 pub(super) const LOCAL_TIMER_ENTRY: Hook = Hook { tracepoint: "local_timer_entry", ..VECTOR };

@@ -17,7 +17,7 @@ use crate::host::kallsyms::Function;
 use super::activity::Watched;
 use super::cpus::CpuMaps;
 use super::decode::ReasonNames;
-use super::error::{ProbeError, summary};
+use super::error::{ProbeError, brief};
 use super::fragments::{FragmentKind, FragmentMaps};
 use super::hooks::{Hook, KPROBE, Kind, Object, RETRANSMIT_HAS_ERROR, Told};
 use super::kernel_types::KernelTypes;
@@ -108,12 +108,11 @@ pub(super) fn load(object: &'static Object, kernel: &Kernel, options: &Options) 
     let globals: BTreeMap<&str, u32> =
         planned.iter().filter_map(|(_, globals)| globals.as_ref().ok()).flatten().copied().collect();
     let mut ebpf = load_object(object, &globals, kernel, options)?;
-    let attach = |(hook, plan): (&Hook, Result<_, ProbeError>)| {
-        match plan.and_then(|_| attach(&mut ebpf, hook, &kernel.btf)) {
+    let attach =
+        |(hook, plan): (&Hook, Result<_, ProbeError>)| match plan.and_then(|_| attach(&mut ebpf, hook, &kernel.btf)) {
             Ok(name) => ProbeStatus { hook: name, ..status(hook, None) },
             Err(error) => status(hook, Some(&error)),
-        }
-    };
+        };
     let status = planned.into_iter().map(attach).collect();
     Ok(Loaded { ebpf, status, failures_told: globals.get(RETRANSMIT_HAS_ERROR) == Some(&1) })
 }
@@ -192,9 +191,7 @@ fn attach_to_function(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<String,
     let Program::KProbe(kprobe) = program(ebpf, &name)? else { return Err(no_program(&name)) };
     match kprobe.load().and_then(|()| kprobe.attach(function, 0).map(drop)) {
         Ok(()) => Ok(format!("kprobe/{function}")),
-        Err(kprobe) => {
-            Err(ProbeError::Unhookable { function, fentry: summary(&fentry), kprobe: summary(&kprobe) })
-        }
+        Err(kprobe) => Err(ProbeError::Unhookable { function, fentry: brief(&fentry), kprobe: brief(&kprobe) }),
     }
 }
 

@@ -19,6 +19,8 @@ use super::{Log2Histogram, ProbeMetrics, Sizes};
 pub(super) type Histograms = PerCpuArray<MapData, [u64; HISTOGRAM_WORDS]>;
 /// Retransmits and their sizes, for each CPU.
 pub(super) type Retransmits = PerCpuHashMap<MapData, KeyBytes, [u64; RETRANSMIT_WORDS]>;
+/// What each CPU counted of one key, as words.
+type CountsOfCpus = Vec<[u64; RETRANSMIT_WORDS]>;
 /// Drops by reason, for each CPU.
 pub(super) type Drops = PerCpuHashMap<MapData, u32, u64>;
 /// What found no room, for each CPU.
@@ -56,7 +58,7 @@ impl ProbeMetrics for KernelMetrics {
     }
 
     fn retransmits(&self) -> Option<Vec<(IpAddr, RetransmitCause, u64, u64)>> {
-        let row = |((address, cause), counts): (_, Vec<[u64; RETRANSMIT_WORDS]>)| {
+        let row = |((address, cause), counts): (_, CountsOfCpus)| {
             let sum = |field: usize| counts.iter().map(|of_cpu| of_cpu[field]).sum();
             (address, cause, sum(0), sum(1))
         };
@@ -125,7 +127,7 @@ impl ProbeMetrics for KernelMetrics {
 
 impl KernelMetrics {
     /// The counts of each CPU, by remote address and cause.
-    fn retransmits_by_key(&self) -> Option<BTreeMap<(IpAddr, RetransmitCause), Vec<[u64; RETRANSMIT_WORDS]>>> {
+    fn retransmits_by_key(&self) -> Option<BTreeMap<(IpAddr, RetransmitCause), CountsOfCpus>> {
         let map = self.retransmits.as_ref()?;
         // An entry that makes room meanwhile lets the iteration begin again: hence the bound, and each key once.
         let entries = map.iter().take(2 * RETRANSMIT_KEYS).flatten();

@@ -37,8 +37,7 @@ pub(super) const IP_DO_FRAGMENT: Hook = Hook {
 pub(super) const IP6_FRAGMENT: Hook = Hook { tracepoint: "ip6_fragment", instead: Some(SNMP6), ..IP_DO_FRAGMENT };
 
 /// A fragment came in.
-pub(super) const IP_DEFRAG: Hook =
-    Hook { tracepoint: "ip_defrag", values: at_least(2, "Linux 5.8"), ..IP_DO_FRAGMENT };
+pub(super) const IP_DEFRAG: Hook = Hook { tracepoint: "ip_defrag", values: at_least(2, "Linux 5.8"), ..IP_DO_FRAGMENT };
 /// The same for IPv6.
 pub(super) const IPV6_FRAG_RCV: Hook = Hook {
     tracepoint: "ipv6_frag_rcv",

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub(crate) mod island;
+
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -63,6 +65,35 @@ impl Switch {
     }
 }
 
+/// Three namespaces: [`NEAR`] and [`Routed::FAR`], and a router between them.
+pub(crate) struct Routed {
+    pub(crate) near: Namespace,
+    pub(crate) router: Namespace,
+    _far: Namespace,
+}
+
+impl Routed {
+    /// The address of the far end.
+    pub(crate) const FAR: &str = "10.99.8.2";
+
+    /// A router that has a smaller MTU on the side of the far end.
+    pub(crate) fn new(mtu: u32) -> Self {
+        let (near, router, far) = (Namespace::new("near"), Namespace::new("router"), Namespace::new("far"));
+        for (side, end, network, host) in [("eth0", &near, 7, 1), ("eth1", &far, 8, 2)] {
+            run(&format!("ip -n {} link add eth0 type veth peer name {side} netns {}", end.0, router.0));
+            end.ip(&format!("addr add 10.99.{network}.{host}/24 dev eth0"));
+            router.ip(&format!("addr add 10.99.{network}.254/24 dev {side}"));
+            router.ip(&format!("link set {side} up"));
+            end.ip("link set eth0 up");
+            end.ip(&format!("route add default via 10.99.{network}.254"));
+        }
+        router.ip(&format!("link set eth1 mtu {mtu}"));
+        far.ip(&format!("link set eth0 mtu {mtu}"));
+        router.within(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+        Self { near, router, _far: far }
+    }
+}
+
 /// A network namespace.
 pub(crate) struct Namespace(String);
 
@@ -85,21 +116,31 @@ impl Namespace {
         u32::try_from(inode).unwrap()
     }
 
+    /// Runs the program `ip` for it.
+    pub(crate) fn ip(&self, arguments: &str) {
+        run(&format!("ip -n {} {arguments}", self.0));
+    }
+
+    /// Drops what comes in for this TCP port in packets of more than so many bytes.
+    pub(crate) fn drop_large(&self, port: u16, bytes: u16) {
+        self.drop_at("input", &format!("tcp dport {port} ip length > {bytes}"));
+    }
+
     /// Drops what comes in for this TCP port.
     pub(crate) fn drop_incoming(&self, port: u16) {
-        self.drop_at("input", port);
+        self.drop_at("input", &format!("tcp dport {port}"));
     }
 
     /// Refuses to send to this TCP port.
     pub(crate) fn drop_outgoing(&self, port: u16) {
-        self.drop_at("output", port);
+        self.drop_at("output", &format!("tcp dport {port}"));
     }
 
-    fn drop_at(&self, hook: &str, port: u16) {
+    fn drop_at(&self, hook: &str, packets: &str) {
         let nft = |command: &str| run(&format!("ip netns exec {} nft {command}", self.0));
         nft("add table inet fault");
         nft(&format!("add chain inet fault at {{ type filter hook {hook} priority 0 ; }}"));
-        nft(&format!("add rule inet fault at tcp dport {port} drop"));
+        nft(&format!("add rule inet fault at {packets} drop"));
     }
 
     /// Runs `what` on a thread of its own inside.
@@ -115,11 +156,6 @@ impl Namespace {
             what()
         };
         thread::spawn(inside)
-    }
-
-    /// Runs `ip` inside.
-    pub(crate) fn ip(&self, words: &str) {
-        run(&format!("ip -n {} {words}", self.0));
     }
 }
 

@@ -104,11 +104,7 @@ fn frag_needed(kernel: Option<&dyn ProbeMetrics>, kind: FragmentKind, ipv6: Opti
     Some(if kernel.counts_ipv6(kind) { total } else { total.saturating_add(ipv6.unwrap_or(0)) })
 }
 
-fn fragments_of_peers(
-    out: &mut Families<'_>,
-    kernel: Option<&dyn ProbeMetrics>,
-    peers: &[PeerStatus],
-) -> fmt::Result {
+fn fragments_of_peers(out: &mut Families<'_>, kernel: Option<&dyn ProbeMetrics>, peers: &[PeerStatus]) -> fmt::Result {
     let found = kernel.and_then(ProbeMetrics::fragments).unwrap_or_default();
     let mut sums = BTreeMap::<_, u64>::new();
     for ((address, kind), found) in found {
