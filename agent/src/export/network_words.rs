@@ -5,7 +5,7 @@ use lacuna_core::evidence::{Fact, FragmentLoss, InterfaceTrouble, Way};
 /// What a piece of evidence about the host's network says; absent where it is of another kind.
 pub(super) fn of_network(host: &str, fact: &Fact) -> Option<String> {
     Some(match fact {
-        Fact::Carrier { interface, up: true } => format!("{} of {host} has a carrier again", quoted(interface)),
+        Fact::Carrier { interface, up: true } => format!("{} of {host} has a carrier", quoted(interface)),
         Fact::Carrier { interface, up: false } => format!("{} of {host} lost its carrier", quoted(interface)),
         Fact::MtuChanged { interface, before, now } => {
             format!("the MTU of {} of {host} changed from {before} to {now} bytes", quoted(interface))
@@ -112,6 +112,7 @@ mod tests {
     #[test]
     fn every_kind_is_a_sentence_with_its_figures() {
         let interface = || "eth0".to_owned();
+        check(&Fact::Carrier { interface: interface(), up: true }, "interface eth0 of lb1 has a carrier");
         check(&Fact::Carrier { interface: interface(), up: false }, "interface eth0 of lb1 lost its carrier");
         check(
             &Fact::MtuChanged { interface: interface(), before: 1500, now: 1280 },

@@ -37,11 +37,14 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    /// Takes other names; those that are not wanted any more are forgotten.
-    pub(super) fn want(&mut self, names: &[String]) {
+    /// Takes other names; those that are not wanted any more are forgotten. Whether they are others: then everything has to
+    /// be looked at again.
+    pub(super) fn want(&mut self, names: &[String]) -> bool {
+        let others = self.wanted != names;
         self.wanted = names.to_vec();
         let wanted = &self.wanted;
         self.watched.retain(|_, interface| wanted.is_empty() || wanted.contains(&interface.name));
+        others
     }
 
     pub(super) fn watched(&self) -> impl Iterator<Item = &Interface> {

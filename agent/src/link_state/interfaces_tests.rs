@@ -69,11 +69,11 @@ fn the_loopback_and_what_is_down_are_left_alone_until_it_is_up() {
 #[test]
 fn only_the_configured_ones_are_watched_also_when_they_are_down() {
     let mut interfaces = Interfaces::default();
-    interfaces.want(&["eth0".into()]);
+    assert!(interfaces.want(&["eth0".into()]) && !interfaces.want(&["eth0".into()]));
     let all = [link(2, "eth0", LinkFlags::empty(), 1500), link(3, "eth1", UP, 1500)];
     assert_eq!(told(&mut interfaces, &all), []);
     assert_eq!(interfaces.watched().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["eth0"]);
-    interfaces.want(&["eth1".into()]);
+    assert!(interfaces.want(&["eth1".into()]));
     assert_eq!(interfaces.watched().count(), 0);
 }
 

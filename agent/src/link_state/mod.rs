@@ -99,8 +99,9 @@ impl LinkWatch {
 
     /// Takes other interfaces while it runs.
     pub fn want(&mut self, interfaces: &[String]) {
-        self.interfaces.want(interfaces);
-        self.stale = true;
+        if self.interfaces.want(interfaces) {
+            (self.stale, self.begun) = (true, false);
+        }
     }
 
     /// The interfaces that are watched, at most [`MAX_WATCHED`].

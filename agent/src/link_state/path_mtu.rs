@@ -26,6 +26,8 @@ pub(super) struct Change {
 #[derive(Debug, Default)]
 pub(super) struct PathMtus {
     known: BTreeMap<IpAddr, Option<u32>>,
+    /// Whom it was last asked for.
+    peers: Vec<IpAddr>,
     /// How many are still to be asked in a hurry.
     pending: usize,
     /// Who is next.
@@ -38,14 +40,15 @@ impl PathMtus {
         self.pending = peers;
     }
 
-    /// Asks for those whose turn it is. Those that are no peers any more are forgotten.
+    /// Asks for those whose turn it is. Those that are no peers any more are forgotten, and of other peers all are asked:
+    /// what they have is what changes are measured from.
     ///
     /// # Errors
     /// What the kernel says.
     pub(super) fn ask(&mut self, netlink: &mut Netlink, peers: &[IpAddr]) -> io::Result<()> {
-        self.known.retain(|address, _| peers.contains(address));
-        // The first time all are asked as well: what they have is what changes are measured from.
-        if self.known.len() < peers.len() && self.pending == 0 {
+        if self.peers != peers {
+            self.known.retain(|address, _| peers.contains(address));
+            self.peers = peers.to_vec();
             self.pending = peers.len();
         }
         let count = self.pending.clamp(1, AT_ONCE).min(peers.len());

@@ -142,7 +142,7 @@ pub struct FragmentKey {
     pub kind: u32,
 }
 
-/// A datagram to the remote was fragmented by this host.
+/// A datagram to the remote was to be fragmented by this host; one of IPv6 that is passed on is refused at that.
 pub const FRAGMENT_OUT: u32 = 0;
 /// A fragment from the remote came in.
 pub const FRAGMENT_IN: u32 = 1;

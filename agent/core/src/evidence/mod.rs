@@ -222,7 +222,7 @@ pub enum Fact {
     },
     /// Somebody claims a watched virtual address, as `host` sees it.
     VipClaim(VipClaim),
-    /// An interface of this host has its carrier again, or lost it.
+    /// An interface of this host got a carrier, or lost it.
     Carrier {
         /// Its name.
         interface: String,
