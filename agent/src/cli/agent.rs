@@ -136,13 +136,13 @@ fn attach(config: &Config) -> Probes {
     let options =
         probes::Options { timer_late: shortest / 2, runqueue_delay: shortest / 2, ..probes::Options::default() };
     let probes = probes::attach(&options);
-    for probe in probes.status.iter().filter(|probe| !probe.attached) {
-        let (name, hook) = (&probe.probe, &probe.hook);
+    for probe in probes.status.iter().filter(|probe| probe.is_missing()) {
         let because = probe.because.as_deref().unwrap_or("no reason given");
-        match &probe.instead {
-            Some(instead) => tracing::info!(probe = name, hook, "not attached: {because}; {instead}"),
-            None => tracing::warn!(probe = name, hook, "not attached: {because}"),
-        }
+        tracing::warn!(probe = probe.probe, hook = probe.hook, "not attached: {because}");
+    }
+    let replaced = probes.status.iter().filter(|probe| !probe.attached && !probe.is_missing()).count();
+    if replaced > 0 {
+        tracing::info!("{replaced} hooks are not attached, other sources take their place; see `lacuna doctor`");
     }
     probes
 }

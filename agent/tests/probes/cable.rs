@@ -6,11 +6,13 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
+use lacuna::host::HostFiles;
+use lacuna::host::snmp::ProtocolCounters;
 use lacuna::link_state::{Around, LinkWatch};
 use lacuna::probes::{FragmentKind, Probes, Sizes};
 use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
 
-use super::support::{Cable, FAR, NEAR, Routed};
+use super::support::{Cable, FAR, NEAR, Namespace, Routed};
 use super::{boot_clock, connect, metrics, to_far, wait_for, within};
 
 /// The sizes of what was lost on the way to the far end, as the driver takes them.
@@ -158,6 +160,41 @@ fn an_interface_that_is_not_configured_is_left_alone() {
     assert_eq!(watch.changes(&around, boot_clock()), []);
 }
 
+fn counters(namespace: &Namespace) -> ProtocolCounters {
+    namespace.within(|| HostFiles::default().protocol_counters())
+}
+
+#[test]
+fn a_large_ping_is_fragmented_and_expires_at_the_far_end_where_a_fragment_is_lost() {
+    let cable = Cable::new();
+    let (near, far) = (within(cable.near.inum()), within(cable.far.inum()));
+    let count = |probes: &Probes, remote: &str, kind| {
+        let found = metrics(probes).fragments().unwrap_or_default();
+        found.get(&(remote.parse().unwrap(), kind)).map_or(0, |found| found.count)
+    };
+    let by = |probes: &Probes, hook: &str, count| if has(probes, hook) { count } else { 0 };
+
+    assert!(cable.near.ping(FAR, 4000), "fragments pass");
+    let (here, there) = (counters(&cable.near), counters(&cable.far));
+    assert_eq!((here.fragmented, here.fragments_made), (Some(1), Some(3)), "the question");
+    assert_eq!((here.fragments_received, here.reassembled), (Some(3), Some(1)), "the answer");
+    assert_eq!((there.fragments_received, there.reassembly_timeouts), (Some(3), Some(0)));
+    assert_eq!(count(&near, FAR, FragmentKind::Out), by(&near, "ip_do_fragment", 1));
+    assert_eq!(count(&far, NEAR, FragmentKind::In), by(&far, "ip_defrag", 3));
+
+    cable.far.within(|| std::fs::write("/proc/sys/net/ipv4/ipfrag_time", "1").unwrap());
+    cable.far.drop_later_fragments();
+    assert!(!cable.near.ping(FAR, 4000), "only the first fragment passes");
+    wait_for("a reassembly that expires", || counters(&cable.far).reassembly_timeouts == Some(1));
+    assert_eq!(counters(&cable.near).reassembly_timeouts, Some(0));
+    assert_eq!(count(&far, NEAR, FragmentKind::Expired), by(&far, "ip_expire", 1));
+}
+
+/// Whether the hook is attached, in either form.
+fn has(probes: &Probes, hook: &str) -> bool {
+    probes.status.iter().any(|status| status.attached && status.hook.ends_with(&format!("/{hook}")))
+}
+
 #[test]
 fn a_router_with_a_smaller_mtu_says_so_and_the_kernel_takes_it_for_the_path() {
     let routed = Routed::new(1300);
@@ -186,9 +223,6 @@ fn a_router_with_a_smaller_mtu_says_so_and_the_kernel_takes_it_for_the_path() {
         let remote: IpAddr = remote.parse().unwrap();
         let found = metrics(probes).fragments().unwrap_or_default();
         found.get(&(remote, kind)).map(|found| (found.count, found.mtu))
-    };
-    let has = |probes: &Probes, hook: &str| {
-        probes.status.iter().any(|status| status.attached && status.hook.ends_with(&format!("/{hook}")))
     };
     let told = has(&router, "icmp_send").then_some((1, None));
     assert_eq!(count(&router, NEAR, FragmentKind::NeededOut), told, "whom the router told");

@@ -136,10 +136,21 @@ impl Namespace {
         self.drop_at("output", &format!("tcp dport {port}"));
     }
 
+    /// Drops what comes in as a fragment and is not the first one, before it is looked at.
+    pub(crate) fn drop_later_fragments(&self) {
+        self.drop_at("prerouting", "ip frag-off & 0x1fff != 0");
+    }
+
+    /// Whether the address answers one echo request with so many bytes of payload within a second.
+    pub(crate) fn ping(&self, address: &str, bytes: usize) -> bool {
+        let arguments = format!("netns exec {} ping -n -q -c 1 -W 1 -s {bytes} {address}", self.0);
+        Command::new("ip").args(arguments.split(' ')).output().unwrap().status.success()
+    }
+
     fn drop_at(&self, hook: &str, packets: &str) {
         let nft = |command: &str| run(&format!("ip netns exec {} nft {command}", self.0));
         nft("add table inet fault");
-        nft(&format!("add chain inet fault at {{ type filter hook {hook} priority 0 ; }}"));
+        nft(&format!("add chain inet fault at {{ type filter hook {hook} priority -450 ; }}"));
         nft(&format!("add rule inet fault at {packets} drop"));
     }
 
