@@ -38,6 +38,7 @@ const QUIET: Options = Options {
     runqueue_delay: NEVER,
     softirq_delay: NEVER,
     landing_silence: Duration::from_millis(400),
+    fentry: true,
 };
 
 /// At least one jiffy of any kernel (100 Hz).

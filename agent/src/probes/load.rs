@@ -108,11 +108,12 @@ pub(super) fn load(object: &'static Object, kernel: &Kernel, options: &Options) 
     let globals: BTreeMap<&str, u32> =
         planned.iter().filter_map(|(_, globals)| globals.as_ref().ok()).flatten().copied().collect();
     let mut ebpf = load_object(object, &globals, kernel, options)?;
-    let attach =
-        |(hook, plan): (&Hook, Result<_, ProbeError>)| match plan.and_then(|_| attach(&mut ebpf, hook, &kernel.btf)) {
-            Ok(name) => ProbeStatus { hook: name, ..status(hook, None) },
-            Err(error) => status(hook, Some(&error)),
-        };
+    let attach = |(hook, plan): (&Hook, Result<_, ProbeError>)| match plan
+        .and_then(|_| attach(&mut ebpf, hook, &kernel.btf, options))
+    {
+        Ok(name) => ProbeStatus { hook: name, ..status(hook, None) },
+        Err(error) => status(hook, Some(&error)),
+    };
     let status = planned.into_iter().map(attach).collect();
     Ok(Loaded { ebpf, status, failures_told: globals.get(RETRANSMIT_HAS_ERROR) == Some(&1) })
 }
@@ -164,9 +165,9 @@ fn duration(told: Told, options: &Options) -> (&'static str, u64) {
 }
 
 /// Attaches the hook's program; what it hangs on, as status and metrics name it.
-fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<String, ProbeError> {
+fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf, options: &Options) -> Result<String, ProbeError> {
     if hook.kind == Kind::Function {
-        return attach_to_function(ebpf, hook, btf);
+        return attach_to_function(ebpf, hook, btf, options);
     }
     let result = match (hook.kind, program(ebpf, hook.tracepoint)?) {
         (Kind::Btf, Program::BtfTracePoint(program)) => {
@@ -181,17 +182,19 @@ fn attach(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<String, ProbeError>
 }
 
 /// By fentry, which costs least, else by a kprobe: kernels without trampolines for it have those (arm64 before Linux 6.0).
-fn attach_to_function(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Result<String, ProbeError> {
+fn attach_to_function(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf, options: &Options) -> Result<String, ProbeError> {
     let function = hook.tracepoint;
     let Program::FEntry(fentry) = program(ebpf, function)? else { return Err(no_program(function)) };
-    let Err(fentry) = fentry.load(function, btf).and_then(|()| fentry.attach().map(drop)) else {
-        return Ok(hook.name());
+    let fentry = match options.fentry {
+        true => fentry.load(function, btf).and_then(|()| fentry.attach().map(drop)).map_err(|error| brief(&error)),
+        false => Err("not wanted".to_owned()),
     };
+    let Err(fentry) = fentry else { return Ok(hook.name()) };
     let name = format!("{KPROBE}{function}");
     let Program::KProbe(kprobe) = program(ebpf, &name)? else { return Err(no_program(&name)) };
     match kprobe.load().and_then(|()| kprobe.attach(function, 0).map(drop)) {
         Ok(()) => Ok(format!("kprobe/{function}")),
-        Err(kprobe) => Err(ProbeError::Unhookable { function, fentry: brief(&fentry), kprobe: brief(&kprobe) }),
+        Err(kprobe) => Err(ProbeError::Unhookable { function, fentry, kprobe: brief(&kprobe) }),
     }
 }
 

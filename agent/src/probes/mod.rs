@@ -154,6 +154,8 @@ pub struct Options {
     pub softirq_delay: Duration,
     /// What ends a silence of this length or longer, in which a CPU took no interrupt, leaves a landing.
     pub landing_silence: Duration,
+    /// Functions of the kernel are hooked by fentry where it can be had; otherwise by kprobes, as on kernels without it.
+    pub fentry: bool,
 }
 
 impl Default for Options {
@@ -161,7 +163,14 @@ impl Default for Options {
     /// with which the agent itself wakes a CPU, so that a landing tells more than that the CPU was idle.
     fn default() -> Self {
         const LATE: Duration = Duration::from_millis(200);
-        Self { netns_inum: 0, timer_late: LATE, runqueue_delay: LATE, softirq_delay: LATE, landing_silence: 2 * LATE }
+        Self {
+            netns_inum: 0,
+            timer_late: LATE,
+            runqueue_delay: LATE,
+            softirq_delay: LATE,
+            landing_silence: 2 * LATE,
+            fentry: true,
+        }
     }
 }
 

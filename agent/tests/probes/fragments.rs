@@ -6,14 +6,14 @@ use lacuna::driver::OwnNetwork;
 use lacuna::host::HostFiles;
 use lacuna::host::snmp::ProtocolCounters;
 use lacuna::link_state::Around;
-use lacuna::probes::{FragmentKind, Probes};
+use lacuna::probes::{FragmentKind, Options, Probes};
 use lacuna_core::evidence::{Fact, FragmentLoss, Way};
 use lacuna_core::time::Nanos;
 use pnet_packet::icmp::{IcmpPacket, checksum};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::support::island::Island;
-use super::{metrics, wait_for, within};
+use super::{QUIET, metrics, probes, wait_for, within};
 
 const HERE: &str = "127.0.0.1";
 const HERE6: &str = "::1";
@@ -44,18 +44,22 @@ fn of_remote(probes: &Probes, remote: &str, kind: FragmentKind) -> u64 {
 fn check_large(address: &'static str, out: &str, come_in: &str) {
     let island = Island::new(MTU);
     let probes = within(island.inum());
-    let before = counters(&island);
+    check_counts(&island, &probes, address, out, come_in);
+}
+
+fn check_counts(island: &Island, probes: &Probes, address: &'static str, out: &str, come_in: &str) {
+    let before = counters(island);
     island.talk_to_itself(address, 100);
-    assert_eq!(counters(&island).fragments_made, before.fragments_made, "a small one is not fragmented");
+    assert_eq!(counters(island).fragments_made, before.fragments_made, "a small one is not fragmented");
     island.talk_to_itself(address, 4000);
-    let now = counters(&island);
+    let now = counters(island);
     let grown = |of: fn(&ProtocolCounters) -> Option<u64>| of(&now).unwrap() - of(&before).unwrap();
     assert_eq!((grown(|it| it.fragmented), grown(|it| it.reassembled)), (1, 1), "{now:?}");
     assert_eq!((grown(|it| it.fragments_made), grown(|it| it.fragments_received)), (4, 4), "{now:?}");
     assert_eq!((grown(|it| it.fragment_fails), grown(|it| it.reassembly_fails)), (0, 0), "{now:?}");
     for (hook, kind, count) in [(out, FragmentKind::Out, 1), (come_in, FragmentKind::In, 4)] {
-        let expected = if has(&probes, hook) { count } else { 0 };
-        assert_eq!(of_remote(&probes, address, kind), expected, "{hook}");
+        let expected = if has(probes, hook) { count } else { 0 };
+        assert_eq!(of_remote(probes, address, kind), expected, "{hook}");
     }
 }
 
@@ -67,6 +71,23 @@ fn a_large_datagram_is_fragmented_and_put_together() {
 #[test]
 fn a_large_datagram_of_ipv6_is_fragmented_and_put_together() {
     check_large(HERE6, "ip6_fragment", "ipv6_frag_rcv");
+}
+
+#[test]
+fn kprobes_count_the_same_where_there_is_no_fentry() {
+    let island = Island::new(MTU);
+    let probes = probes(&Options { netns_inum: island.inum(), fentry: false, ..QUIET });
+    assert!(probes.status.iter().all(|status| !status.attached || !status.hook.starts_with("fentry/")));
+    let functions = probes.status.iter().filter(|status| status.hook.starts_with("kprobe/")).count();
+    let perf = std::path::Path::new("/sys/bus/event_source/devices/kprobe/type");
+    assert_eq!(functions, if perf.exists() { 9 } else { 0 }, "{:#?}", probes.status);
+    check_counts(&island, &probes, HERE, "ip_do_fragment", "ip_defrag");
+    check_counts(&island, &probes, HERE6, "ip6_fragment", "ipv6_frag_rcv");
+    island.set("net/ipv4/ipfrag_time", "1");
+    let first = [header(MORE_FRAGMENTS, UDP), vec![7; 64]].concat();
+    raw(&island, Domain::IPV4, WITH_HEADER).send_to(&first, &here()).unwrap();
+    wait_for("a reassembly that expires", || counters(&island).reassembly_timeouts == Some(1));
+    assert_eq!(of_remote(&probes, HERE, FragmentKind::Expired), u64::from(has(&probes, "ip_expire")));
 }
 
 #[test]
