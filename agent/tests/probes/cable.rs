@@ -51,6 +51,21 @@ fn only_large_segments_are_sent_again_where_only_large_packets_are_lost() {
 }
 
 #[test]
+fn a_size_is_that_of_a_segment_although_many_are_sent_again_at_once() {
+    let cable = Cable::new();
+    let near = within(cable.near.inum());
+    let (mut stream, mut peer, port) = connect(&cable);
+    // A virtual cable carries segments by the dozen: one that is dropped is sent again as such in fast recovery.
+    cable.far.drop_some(port, 5);
+    let reader = thread::spawn(move || std::io::copy(&mut peer, &mut std::io::sink()).unwrap());
+    stream.write_all(&vec![7; 8 << 20]).unwrap();
+    drop(stream);
+    assert_eq!(reader.join().unwrap(), 8 << 20);
+    assert!(to_far(&near, |cause| cause == RetransmitCause::Fast).0 > 0);
+    assert_eq!(lost_sizes(&near).map(|sizes| sizes.largest), Some(1448));
+}
+
+#[test]
 fn small_segments_are_sent_again_where_all_packets_are_lost_and_a_window_forgets_the_one_before() {
     let cable = Cable::new();
     let near = within(cable.near.inum());

@@ -126,6 +126,11 @@ impl Namespace {
         self.drop_at("input", &format!("tcp dport {port} ip length > {bytes}"));
     }
 
+    /// Drops so many packets of a hundred that come in for this TCP port, at random.
+    pub(crate) fn drop_some(&self, port: u16, percent: u8) {
+        self.drop_at("input", &format!("tcp dport {port} numgen random mod 100 < {percent}"));
+    }
+
     /// Drops what comes in for this TCP port.
     pub(crate) fn drop_incoming(&self, port: u16) {
         self.drop_at("input", &format!("tcp dport {port}"));
