@@ -42,6 +42,21 @@ fn softirqs_and_watchdogs_have_their_names() {
 }
 
 #[test]
+fn a_device_that_does_not_transmit_has_its_name_and_its_queue() {
+    let fact = Fact::TransmitTimeout { interface: "eth0".into(), queue: 4711 };
+    assert_eq!(event(&bytes(EVENT_TRANSMIT_TIMEOUT, b"eth0\0"), "db1", 0).unwrap().fact, fact);
+}
+
+#[test]
+fn sizes_are_of_the_present_window_over_all_cpus() {
+    let of = |window, smallest, largest| [9, 0, window, smallest, largest];
+    let counts = [of(7, 1300, 1400), of(6, 1, 9000), of(7, 1200, 1300), of(7, 0, 0)];
+    assert_eq!(sizes(&counts, 7), Some(Sizes { smallest: 1200, largest: 1400 }));
+    assert_eq!(sizes(&counts, 8), None);
+    assert_eq!(sizes(&counts[3..], 7), None, "only segments without data");
+}
+
+#[test]
 fn a_name_without_nul_or_not_utf8_is_still_one() {
     assert_eq!(name(b"sixteen_bytes_xx"), "sixteen_bytes_xx");
     assert_eq!(name(b"a\xffb\0"), "a\u{fffd}b");
