@@ -1,7 +1,7 @@
 //! Who answers for a virtual address, seen by a third host: real kernels' ARP and neighbour discovery in namespaces on a
 //! switch. They need root.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
