@@ -10,11 +10,15 @@ use crate::account::{ACCOUNT_SLACK, Account};
 use crate::document::Citations;
 use crate::evidence::{Evidence, Fact, StallReport};
 use crate::incident::Direction;
+use crate::loss::CUT;
 use crate::peer::{Arrival, Baseline, Kernel, Peer, lost_between};
 use crate::time::{Nanos, nanos};
 
 /// Losses below this may be a packet in flight at the moment of the count.
 const LOSS_FLOOR: u64 = 2;
+
+/// Hosts that lost a peer together hear it again within this time.
+const HEARD_FOR_LONG: Duration = Duration::from_millis(500);
 
 /// What another host says of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,25 @@ pub struct Witness {
     pub hears: bool,
     /// Whether the peer's kernel answers it.
     pub kernel_answers: Option<bool>,
+}
+
+/// How far a gap reaches: a path, a host, or more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Other peers that fell silent together with this one, and are not told of on their own.
+    pub together: Vec<String>,
+    /// All peers of this host, two at least, are silent.
+    pub hears_none: bool,
+    /// All peers of this host, two at least, say that they do not hear it.
+    pub heard_by_none: bool,
+    /// The peer says of all others that it does not hear them.
+    pub hears_nobody: bool,
+    /// The gateway answered before, and does not since the silence began.
+    pub gateway_gone: bool,
+    /// The groups of hosts that heard each other throughout, that of this host first; absent until all have said so.
+    pub groups: Option<Vec<Vec<String>>>,
+    /// There are others that can say whom they heard.
+    pub others_may_tell: bool,
 }
 
 /// The facts of one gap, as the rules see them.
@@ -52,6 +75,8 @@ pub struct Gap {
     pub lost_from: u64,
     /// Heartbeats of the peer that did not arrive while this host itself stood still.
     pub missed: u64,
+    /// The most that were missing in a row, either way.
+    pub longest_run: u64,
     /// Heartbeats to the peer that did not arrive, by its account; absent while it has given none.
     pub lost_to: Option<u64>,
     /// For how long the peer sent nothing, beyond its interval.
@@ -82,6 +107,14 @@ pub struct Gap {
     pub new_incarnation: bool,
     /// The peer came back with numbers that went back.
     pub rewound: bool,
+    /// How far it reaches.
+    pub scope: Scope,
+    /// Since when another host has said that it hears the peer, while this one does not.
+    others_hear: Option<Nanos>,
+    /// Another host heard the peer for long, while this one did not: it is not the peer alone.
+    pub heard_by_others: bool,
+    /// Single heartbeats were lost before or after it: a short one may be a part of a steady loss.
+    pub suspicious: bool,
     /// Time in the gap that this host itself slept through.
     pub own_stall: Duration,
     /// What the incident cites.
@@ -111,6 +144,7 @@ impl Gap {
             heard_again: false,
             lost_from: 0,
             missed: 0,
+            longest_run: 0,
             lost_to: None,
             unsent: Duration::ZERO,
             quiet: Duration::ZERO,
@@ -125,6 +159,10 @@ impl Gap {
             new_boot: None,
             new_incarnation: false,
             rewound: false,
+            scope: Scope::default(),
+            others_hear: None,
+            heard_by_others: false,
+            suspicious: false,
             own_stall: Duration::ZERO,
             citations: Citations::default(),
             before,
@@ -155,6 +193,9 @@ impl Gap {
         self.kernel = Kernel::Unknown;
         self.port_unreachable = false;
         self.witnesses.clear();
+        self.others_hear = None;
+        self.heard_by_others = false;
+        self.scope = Scope::default();
     }
 
     /// A heartbeat of the peer came in during the gap. This host itself slept for `slept` of the time since the one
@@ -168,6 +209,8 @@ impl Gap {
         let missed = arrival.missing.min(intervals(slept.saturating_add(clock_stood(arrival, interval)), interval));
         self.missed = self.missed.saturating_add(missed);
         self.lost_from = self.lost_from.saturating_add(arrival.missing - missed);
+        let lost_to = arrival.heard_step.map_or(0, |(missing, _)| missing);
+        self.longest_run = self.longest_run.max(arrival.missing - missed).max(lost_to);
         self.new_boot = self.new_boot.or(arrival.new_boot);
         self.new_incarnation |= arrival.new_incarnation;
         self.rewound |= arrival.rewound;
@@ -230,6 +273,14 @@ impl Gap {
         self.citations.add(Evidence::during(&self.peer, from, at, Fact::Silence { lost, unsent_ns }));
     }
 
+    /// Takes how far it reaches by now. What all have said of who heard whom stays; so does that everything was lost, as long
+    /// as it goes on.
+    pub fn set_scope(&mut self, scope: Scope) {
+        let groups = self.scope.groups.take().or(scope.groups);
+        let heard_by_none = scope.heard_by_none || self.scope.heard_by_none && self.unheard;
+        self.scope = Scope { groups, heard_by_none, ..scope };
+    }
+
     /// Looks again at what changes without the peer's doing: echoes, and the word of others.
     pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos) {
         if self.silent {
@@ -237,6 +288,8 @@ impl Gap {
             self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
             self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
         }
+        self.note_hearers(&witnesses, now);
+        self.suspicious = peer.loss_from.is_suspicious() || peer.loss_to.is_suspicious();
         for witness in witnesses {
             match self.witnesses.iter_mut().find(|known| known.name == witness.name) {
                 Some(known) => {
@@ -246,6 +299,13 @@ impl Gap {
                 None => self.witnesses.push(witness),
             }
         }
+    }
+
+    /// Where everybody lost the peer, one hears it again a moment before the others.
+    fn note_hearers(&mut self, witnesses: &[Witness], now: Nanos) {
+        let hear = self.silent && witnesses.iter().any(|witness| witness.hears);
+        self.others_hear = self.others_hear.filter(|_| hear).or(hear.then_some(now));
+        self.heard_by_others |= self.others_hear.is_some_and(|since| now.since(since) >= HEARD_FOR_LONG);
     }
 
     /// What the incident cites beyond what was collected on the way: the state of things at `now`.
@@ -316,6 +376,30 @@ impl Gap {
             (false, true) => Some(Direction::ToPeer),
             (false, false) => None,
         }
+    }
+
+    /// Whether the numbers say that packets were lost, and nothing says that the peer stood still.
+    #[must_use]
+    pub fn is_loss_only(&self) -> bool {
+        let stood =
+            !self.quiet.is_zero() || self.counted_anew() || self.account.is_some_and(|told| told.is_of_the_host());
+        self.direction().is_some() && !stood
+    }
+
+    fn counted_anew(&self) -> bool {
+        self.new_boot.is_some() || self.new_incarnation || self.rewound
+    }
+
+    /// Whether nowhere so many are missing in a row that it is a cut.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.longest_run < CUT && !self.unheard
+    }
+
+    /// Whether what is missing is so little that it may be the longest run of a steady loss.
+    #[must_use]
+    pub fn may_be_steady_loss(&self) -> bool {
+        self.suspicious && self.is_short() && !self.silent && self.direction().is_some()
     }
 
     /// What the peer says of its own stall, if it was heard since.

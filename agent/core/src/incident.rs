@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::Fact;
+use crate::evidence::{Fact, HoleReason};
+use crate::loss::LossRate;
 
 /// Every verdict class of the contract. The text form is the kebab-case name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,6 +113,9 @@ pub struct Subject {
     /// The virtual address that several hosts claim.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub vip: Option<String>,
+    /// `mtu-blackhole`: the largest IP packet that passes, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mtu: Option<u16>,
 }
 
 /// Which way packets were lost, as seen by the host that says so.
@@ -151,9 +155,21 @@ pub enum ClockState {
 /// What a verdict says beyond its class; only the members that apply and were measured are there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
-    /// `path-drop`: which way packets were lost.
+    /// `path-drop`, `packet-loss`, `mtu-blackhole`, `host-isolated`: which way packets were lost.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub direction: Option<Direction>,
+    /// `mtu-blackhole`: why large packets vanish.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<HoleReason>,
+    /// `packet-loss`: the part of the small heartbeats from the peer that is lost.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub loss_from_peer: Option<LossRate>,
+    /// `packet-loss`: the part of the small heartbeats to the peer that is lost.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub loss_to_peer: Option<LossRate>,
+    /// `partition`: the groups that the hosts fell apart into, each sorted, that of the host that says so first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub groups: Vec<Vec<String>>,
     /// `agent-stall`: in which way the agent did not run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<AgentState>,

@@ -9,7 +9,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock_track::ClockTrack;
-use crate::evidence::{Heard, Heartbeat, PeerView, StallReport};
+use crate::evidence::{
+    Heard, Heartbeat, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe, StallReport,
+};
+use crate::loss::LossTrack;
+use crate::sizes::Sizes;
 use crate::time::Nanos;
 
 /// Send times that are kept, to tell what a peer should have heard: a minute at ten a second.
@@ -34,6 +38,9 @@ pub struct LastHeard {
 /// milliseconds): the peer counts anew. Below the shortest default gap, so that nobody is blamed in the meantime.
 const OVERTAKEN: Duration = Duration::from_millis(250);
 
+/// Where so many small heartbeats in a row were lost, a large one that is missing says nothing of sizes.
+const SMALL_LOST_TOO: u64 = 3;
+
 /// What a heartbeat changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
@@ -53,6 +60,8 @@ pub struct Arrival {
     pub reordered: bool,
     /// The heartbeat was received before, or it is too old to know.
     pub duplicate: bool,
+    /// What the peer heard of this host since its last word: (missing, heard).
+    pub heard_step: Option<(u64, u64)>,
 }
 
 impl Arrival {
@@ -229,6 +238,26 @@ pub struct Peer {
     pub hypervisor: Option<u64>,
     /// How its boot clock moves against this host's.
     pub clock: ClockTrack,
+    /// What is lost of its small heartbeats.
+    pub loss_from: LossTrack,
+    /// What is lost of the small heartbeats to it, by its account.
+    pub loss_to: LossTrack,
+    /// Which sizes reach it.
+    pub sizes: Sizes,
+    /// What it last said of the way from it: where large packets vanish, why.
+    pub hole: Option<HoleReport>,
+    /// Since when it has been heard without a gap.
+    pub heard_since: Option<Nanos>,
+    /// Duplicates of its heartbeats that came in.
+    pub duplicates: u64,
+    /// Heartbeats of it that were overtaken by later ones.
+    pub reordered: u64,
+    /// What was heard of its large heartbeats: of the MTU, and fragmented.
+    large: [Option<LargeHeard>; 2],
+    /// The first numbers of these that came in.
+    first_large: [u64; 2],
+    /// Its newest size probe.
+    probe: Option<SizeProbe>,
     /// Which of its newest numbers came in.
     numbers: Received,
     /// When the newest heartbeats left for it: (number, time).
@@ -253,14 +282,17 @@ impl Peer {
 
     /// A heartbeat came in; says what it changed.
     pub fn on_heartbeat(&mut self, beat: &Heartbeat, at: Nanos, my_incarnation: u64) -> Arrival {
-        let arrival = self.compare(beat, at);
+        let mut arrival = self.compare(beat, at);
         if arrival.duplicate {
+            self.duplicates += 1;
             return arrival;
         }
         self.received_total += 1;
         if arrival.reordered {
             self.received += 1;
+            self.reordered += 1;
             self.lost_from = self.lost_from.saturating_sub(1);
+            self.loss_from.fill();
             return arrival;
         }
         if arrival.counts_anew() || self.last.is_none() {
@@ -269,6 +301,12 @@ impl Peer {
             self.first_heard = None;
             self.numbers = Received::default();
             self.clock = ClockTrack::default();
+            self.large = [None; 2];
+            self.probe = None;
+            self.sizes.begin_anew();
+            self.forget_losses();
+        } else {
+            self.loss_from.record(arrival.missing, 1, at);
         }
         self.received += 1;
         self.lost_from = self.lost_from.saturating_add(arrival.missing);
@@ -280,6 +318,8 @@ impl Peer {
         // A peer that was told to forget this host and then to watch it again counts anew.
         let goes_on = before.zip(self.heard).is_some_and(|(before, now)| before.count <= now.count);
         self.first_heard = self.first_heard.filter(|_| goes_on).or(self.heard);
+        arrival.heard_step = before.zip(self.heard).filter(|_| goes_on).map(|(before, now)| step(&before, &now));
+        self.note_heard(&arrival, beat, at);
         self.stalls.clone_from(&beat.stalls);
         self.views.clone_from(&beat.views);
         self.hypervisor = beat.hypervisor;
@@ -287,6 +327,70 @@ impl Peer {
         let (seq, sent_at) = (beat.seq, beat.sent_at);
         self.last = Some(LastHeard { at, seq, sent_at, boot_id: beat.boot_id, incarnation: beat.incarnation });
         arrival
+    }
+
+    /// What the peer says that it heard of this host, small and large.
+    fn note_heard(&mut self, arrival: &Arrival, beat: &Heartbeat, at: Nanos) {
+        self.hole = beat.hole;
+        // What left before its first word may have found nobody.
+        let lost_too = arrival.heard_step.is_none_or(|(missing, heard)| {
+            self.loss_to.record(missing, heard, at);
+            missing >= u64::from(self.loss_to.misses_of_a_gap()).max(SMALL_LOST_TOO)
+        });
+        if lost_too {
+            self.sizes.forgive();
+        }
+        if self.heard.is_some() {
+            self.sizes.on_heard(&beat.large, beat.probe);
+        }
+    }
+
+    /// A large heartbeat of the peer came in; one of another start of its agent than the last small one counts for nothing.
+    pub fn on_large(&mut self, large: &LargeHeartbeat) {
+        let known = self
+            .last
+            .as_ref()
+            .is_some_and(|last| (last.boot_id, last.incarnation) == (large.boot_id, large.incarnation));
+        let Some(slot) = self.large.get_mut(usize::from(large.size == Size::Fragmented)).filter(|_| known) else {
+            return;
+        };
+        if slot.is_none() {
+            self.first_large[usize::from(large.size == Size::Fragmented)] = large.seq;
+        }
+        let heard = slot.get_or_insert(LargeHeard { size: large.size, seq: 0, count: 0 });
+        heard.seq = heard.seq.max(large.seq);
+        heard.count += 1;
+    }
+
+    /// Large heartbeats of that size from the peer since the first that came in: (sent, received).
+    #[must_use]
+    pub fn large_from(&self, size: Size) -> Option<(u64, u64)> {
+        let place = usize::from(size == Size::Fragmented);
+        let (heard, first) = (self.large.get(place).copied().flatten()?, self.first_large[place]);
+        Some((heard.seq.saturating_sub(first).saturating_add(1), heard.count))
+    }
+
+    /// A size probe of the peer came in.
+    pub fn on_probe(&mut self, probe: SizeProbe) {
+        self.probe = Some(probe);
+    }
+
+    /// What this host heard of the peer's large heartbeats, and its newest size probe, as it tells the peer.
+    #[must_use]
+    pub fn large_for(&self) -> (Vec<LargeHeard>, Option<SizeProbe>) {
+        (self.large.iter().flatten().copied().collect(), self.probe)
+    }
+
+    /// When the newest small heartbeat left that the peer says it heard.
+    #[must_use]
+    pub fn heard_up_to(&self) -> Option<Nanos> {
+        let heard = self.heard?;
+        self.sent.iter().rev().find(|(seq, _)| *seq <= heard.seq).map(|(_, at)| *at)
+    }
+
+    /// What was lost is told, and does not count again.
+    pub fn forget_losses(&mut self) {
+        (self.loss_from, self.loss_to) = (LossTrack::default(), LossTrack::default());
     }
 
     fn compare(&mut self, beat: &Heartbeat, at: Nanos) -> Arrival {
@@ -374,6 +478,12 @@ impl Peer {
 fn started_after(beat: &Heartbeat, last: &LastHeard) -> bool {
     let set_back = beat.incarnation < last.incarnation && beat.sent_at > last.sent_at;
     beat.incarnation > last.incarnation || set_back
+}
+
+/// What was missing and what was heard between two reports. What came in late makes up for what was missing.
+fn step(before: &Heard, now: &Heard) -> (u64, u64) {
+    let (numbers, heard) = (now.seq.saturating_sub(before.seq), now.count.saturating_sub(before.count));
+    (numbers.saturating_sub(heard), heard.min(numbers))
 }
 
 /// Numbers that the peer did not receive between two of its reports: the numbers went on by more than the count.

@@ -9,15 +9,18 @@ use crate::account::Account;
 use crate::cpu::NAMES_AT_MOST;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
-use crate::gap::{Gap, Witness, quiet};
-use crate::incident::{Class, Incident, State};
-use crate::peer::{Arrival, Baseline, Peer};
+use crate::gap::{Gap, Scope, Witness, quiet};
+use crate::incident::{Class, Direction, Incident, State};
+use crate::peer::{Arrival, Baseline, Kernel, Peer};
 use crate::rules::{Case, Context, judge};
 use crate::time::{Nanos, covered};
 
 /// A gap closes after this many quiet intervals: time for the peer's account to arrive, and for a path that flaps
 /// to stay one incident.
 const SETTLE_INTERVALS: u32 = 10;
+
+/// A steady loss of 5 % has shown by then.
+const SHOWS_STEADY: Duration = Duration::from_secs(10);
 
 /// For how long the last word of a peer about its own stall may be on its way.
 const TELL: Duration = Duration::from_millis(500);
@@ -40,12 +43,17 @@ impl Engine {
         if first || !quiet(&arrival, self.settings.interval).is_zero() {
             peer.resumed = at;
         }
+        if first || arrival.counts_anew() || arrival.silence >= self.patience(name, &peer, Direction::FromPeer) {
+            peer.heard_since = Some(at);
+        }
         if !arrival.duplicate {
             self.release_adopted(name, at);
             if arrival.new_boot.is_some() {
                 self.told.remove(name);
             }
             self.follow_silence(name, before, &peer, &arrival, at);
+            self.follow_loss(name, &mut peer, &arrival, at);
+            self.follow_hole(name, &mut peer, &arrival, at);
             if !arrival.reordered {
                 self.follow_unheard(name, before, &peer, beat, at);
                 self.follow_account(name, before, &peer, at);
@@ -61,7 +69,8 @@ impl Engine {
         let slept = self.own_overlap(since, at);
         // Neighbours that sleep together do not wake at the same moment.
         let together = self.is_neighbour(peer) && slept * 2 > arrival.silence;
-        let least = if together { self.settings.gap + TOGETHER } else { self.settings.gap };
+        let gap = self.patience(name, peer, Direction::FromPeer);
+        let least = if together { gap + TOGETHER } else { gap };
         let long = arrival.silence.saturating_sub(slept) >= least;
         let unexplained = arrival.new_boot.is_some() || long && !before.left;
         if unexplained && !arrival.reordered && !self.gaps.contains_key(name) {
@@ -88,7 +97,9 @@ impl Engine {
         let interval = self.settings.interval;
         let sent = peer.sent_beyond(seq, since.plus(interval / 10), at.minus(interval));
         let overflow = peer.overflow.saturating_sub(before.overflow);
-        let old = !beat.goodbye && at.since(since) >= self.settings.gap && sent.saturating_sub(overflow) >= 2;
+        let old = !beat.goodbye
+            && at.since(since) >= self.patience(name, peer, Direction::ToPeer)
+            && sent.saturating_sub(overflow) >= 2;
         if old && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since.max(peer.first_sent().unwrap_or(since)), at, |gap| gap.unheard = true);
         }
@@ -158,15 +169,22 @@ impl Engine {
 
     /// When the silence of a peer becomes a gap. Time that this host slept through does not count, and after it a
     /// heartbeat gets an interval to come in; one in all, or a host that is late at every tick would see nothing.
-    pub(super) fn deadline(&self, peer: &Peer) -> Option<Nanos> {
+    pub(super) fn deadline(&self, name: &str, peer: &Peer) -> Option<Nanos> {
         let last = peer.last.as_ref().filter(|_| !peer.left)?;
-        let due = last.at.plus(self.settings.gap);
+        let due = last.at.plus(self.patience(name, peer, Direction::FromPeer));
         let slept = self.own_overlap(last.at, self.now);
         let due = due.plus(slept);
         let Some((_, woke)) = self.own_stalls.back().filter(|(_, to)| *to > last.at) else { return Some(due) };
         // A host of the same hypervisor may have slept with this one, and wakes when it is its turn.
         let patience = if self.is_neighbour(peer) { TOGETHER } else { self.settings.interval };
         Some(due.max(woke.plus(patience.max(self.settings.interval))).min(due.plus(patience)))
+    }
+
+    /// How long a silence must be: single losses in a row are none.
+    fn patience(&self, name: &str, peer: &Peer, direction: Direction) -> Duration {
+        let track = if direction == Direction::FromPeer { &peer.loss_from } else { &peer.loss_to };
+        let stated = self.losses.get(name).map_or(0, |tracked| tracked.loss.misses_of_a_gap(direction));
+        self.settings.gap.max(self.settings.interval * stated.max(track.misses_of_a_gap()))
     }
 
     /// Whether the peer runs on the same hypervisor.
@@ -178,7 +196,7 @@ impl Engine {
         let names: Vec<String> = self.peers.keys().cloned().collect();
         for name in names {
             let Some(peer) = self.peers.get(&name) else { continue };
-            let overdue = self.deadline(peer).is_some_and(|deadline| deadline <= now) && !self.is_silent(&name);
+            let overdue = self.deadline(&name, peer).is_some_and(|deadline| deadline <= now) && !self.is_silent(&name);
             if overdue {
                 self.fall_silent(&name, now);
             }
@@ -206,12 +224,36 @@ impl Engine {
         let witnesses = self.witnesses(name, &open.gap);
         let neighbours = self.neighbours_in(name, &open.gap);
         let slept = self.own_overlap(open.gap.since, open.gap.back.unwrap_or(now));
+        let scope = self.scope(name, &open.gap, now);
         if let (Some(open), Some(peer)) = (self.gaps.get_mut(name), self.peers.get(name)) {
             open.gap.own_stall = open.gap.own_stall.max(slept);
             open.gap.neighbours = neighbours;
+            open.gap.set_scope(scope);
             open.gap.refresh(peer, witnesses, now);
         }
         self.say(name, now, false);
+    }
+
+    /// How far it reaches: a path, a host, or more.
+    fn scope(&self, name: &str, gap: &Gap, now: Nanos) -> Scope {
+        let others = self.settings.peers.iter().filter(|peer| *peer != name);
+        let told = |other: &String| {
+            self.gaps.get(other).is_some_and(|open| {
+                open.joined || open.said.is_none() && open.gap.silent && open.gap.since.is_near(gap.since, TOGETHER)
+            })
+        };
+        let gone = |anchor: &String| {
+            self.peers.get(anchor).is_some_and(|anchor| anchor.echo.kernel(gap.silent_since, now) == Kernel::Silent)
+        };
+        Scope {
+            together: others.clone().filter(|other| told(other)).cloned().collect(),
+            hears_none: self.of_all_peers(|gap| gap.silent),
+            heard_by_none: self.of_all_peers(|gap| gap.unheard && !gap.silent),
+            hears_nobody: self.peers.get(name).is_some_and(|peer| self.hears_nobody(peer)),
+            gateway_gone: self.settings.anchors.iter().any(gone),
+            groups: self.groups(gap),
+            others_may_tell: others.count() > 0,
+        }
     }
 
     /// When a gap that is back will be closed.
@@ -222,6 +264,7 @@ impl Engine {
             // It may still find names for what its CPUs went on with, and then say more.
             Some(told) if told.report.class == Class::Unknown => NAMES_AT_MOST + TELL,
             Some(told) if told.is_of_the_host() => SETTLE + TELL,
+            _ if gap.may_be_steady_loss() => SHOWS_STEADY,
             _ => self.settings.interval * SETTLE_INTERVALS,
         }))
     }
@@ -236,7 +279,7 @@ impl Engine {
     pub(super) fn close_gap(&mut self, name: &str, now: Nanos) {
         self.say(name, now, true);
         let closed = self.gaps.remove(name);
-        self.join_neighbours(closed.as_ref().and_then(|closed| closed.said.as_ref()));
+        self.join_neighbours(closed.as_ref());
         let account = closed.and_then(|open| open.gap.account);
         let Some(peer) = self.peers.get_mut(name) else { return };
         // What was told up to now belongs to this gap, also what it did not take.
@@ -248,13 +291,17 @@ impl Engine {
         }
     }
 
-    /// What is not yet said of other hosts of a stalled hypervisor was said with that stall.
-    fn join_neighbours(&mut self, said: Option<&Incident>) {
-        let Some(said) = said.filter(|said| said.verdict.class == Class::HypervisorStall) else { return };
-        for name in &said.verdict.subject.hosts {
-            if let Some(open) = self.gaps.get_mut(name).filter(|open| open.said.is_none()) {
-                open.joined = true;
-            }
+    /// What is not yet said of other hosts was said with what is of several.
+    fn join_neighbours(&mut self, closed: Option<&Tracked>) {
+        let Some((gap, said)) = closed.and_then(|closed| Some((&closed.gap, closed.said.as_ref()?))) else { return };
+        if !is_of_several(said.verdict.class) {
+            return;
+        }
+        let named =
+            |name: &String| said.verdict.class != Class::HypervisorStall || said.verdict.subject.hosts.contains(name);
+        let unsaid = self.gaps.iter_mut().filter(|(name, open)| open.said.is_none() && named(name));
+        for (_, open) in unsaid.filter(|(_, open)| open.gap.since.is_near(gap.since, TOGETHER)) {
+            open.joined = true;
         }
     }
 
@@ -268,22 +315,24 @@ impl Engine {
         say_if_new(&mut open.said, document, &mut self.out);
     }
 
-    /// Hosts of one hypervisor that fall silent together are one incident, that of the first, as long as nothing tells
-    /// them apart. In the end only a stall of the hypervisor is.
+    /// Hosts that fall silent together are one incident, that of the first, as long as nothing tells them apart: it names
+    /// them. In the end only what is of several hosts is.
     fn is_told_of_another(&self, name: &str, document: &Incident) -> bool {
         let Some(Tracked { gap, said: None, joined, .. }) = self.gaps.get(name) else { return false };
         let open = document.state == State::Open;
         let may_become = |class: Class| matches!(class, Class::Unknown | Class::VmPause);
-        let alike = |class: Class| class == Class::HypervisorStall || may_become(class) && open;
+        let alike = |class: Class| is_of_several(class) || may_become(class) && open;
         if *joined || !alike(document.verdict.class) {
             return alike(document.verdict.class);
         }
-        let Some(hypervisor) = self.peers.get(name).and_then(|peer| peer.hypervisor) else { return false };
-        self.gaps.iter().filter(|(other, _)| *other != name).any(|(other, open)| {
-            let neighbour = self.peers.get(other).is_some_and(|peer| peer.hypervisor == Some(hypervisor));
-            neighbour
-                && open.gap.since.is_near(gap.since, TOGETHER)
-                && open.said.as_ref().is_some_and(|said| alike(said.verdict.class))
+        let hypervisor = self.peers.get(name).and_then(|peer| peer.hypervisor);
+        let may_belong = |other: &str| {
+            let theirs = self.peers.get(other).and_then(|peer| peer.hypervisor);
+            document.verdict.class != Class::VmPause || hypervisor.is_some() && theirs == hypervisor
+        };
+        self.gaps.iter().filter(|(other, _)| *other != name && may_belong(other)).any(|(_, open)| {
+            let together = open.gap.since.is_near(gap.since, TOGETHER);
+            together && open.said.as_ref().is_some_and(|said| alike(said.verdict.class))
         })
     }
 
@@ -333,6 +382,11 @@ impl Engine {
         let deaf = deaf.map(|tracked| (tracked.case.from, tracked.case.to.unwrap_or(self.now)));
         covered(self.own_stalls.iter().copied().chain(deaf).collect(), from, to)
     }
+}
+
+/// Classes of which the incident with one peer is that of several.
+fn is_of_several(class: Class) -> bool {
+    matches!(class, Class::HypervisorStall | Class::HostIsolated | Class::Partition)
 }
 
 /// Puts a document out where it says anything else than the last one.

@@ -18,7 +18,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Identity, Wall};
-use crate::evidence::{Evidence, Fact, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, StallReport, name_hash};
+use crate::evidence::{
+    Evidence, Fact, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, Size, SizeProbe, StallReport, name_hash,
+};
 use crate::gap::Gap;
 use crate::incident::{HostFacts, Incident};
 use crate::io::IoTrack;
@@ -28,12 +30,17 @@ use crate::peer::Peer;
 use crate::settings::Settings;
 use crate::time::Nanos;
 use cpus::TrackedCpu;
+use holes::TrackedHole;
+use losses::TrackedLoss;
 use own::TrackedOwn;
 use vips::TrackedVip;
 
 mod adopt;
 mod cpus;
 mod gaps;
+mod groups;
+mod holes;
+mod losses;
 mod own;
 #[cfg(test)]
 mod tests;
@@ -84,6 +91,8 @@ pub struct Engine {
     /// The last numbers that left for peers which are configured away.
     numbers: BTreeMap<String, u64>,
     gaps: BTreeMap<String, Tracked>,
+    losses: BTreeMap<String, TrackedLoss>,
+    holes: BTreeMap<String, TrackedHole>,
     /// Which of its own stalls each peer has told that a case was made of: all that began until then, on its clock.
     told: BTreeMap<String, Nanos>,
     /// Incidents of an earlier run of the agent whose peer was not heard yet.
@@ -123,6 +132,8 @@ impl Engine {
             hashes: BTreeMap::new(),
             numbers: BTreeMap::new(),
             gaps: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            holes: BTreeMap::new(),
             told: BTreeMap::new(),
             adopted: BTreeMap::new(),
             own_stalls: VecDeque::new(),
@@ -152,6 +163,13 @@ impl Engine {
         for name in gone {
             self.end_gap(&name, self.now);
             self.close_gap(&name, self.now);
+        }
+        for name in self.peers.keys().filter(|name| !known.contains(*name)).cloned().collect::<Vec<_>>() {
+            if let Some(mut peer) = self.peers.remove(&name) {
+                self.close_loss(&name, &mut peer, self.now);
+                self.close_hole(&name, &mut peer, self.now);
+                self.peers.insert(name, peer);
+            }
         }
         let adopted: Vec<String> = self.adopted.keys().filter(|name| !known.contains(*name)).cloned().collect();
         for name in adopted {
@@ -187,6 +205,16 @@ impl Engine {
             Fact::Clock { wall } => self.wall = Wall::new(to, *wall),
             Fact::Heartbeat(beat) => self.on_heartbeat(&evidence.host, beat, to),
             Fact::HeartbeatSent { seq, error } => self.on_sent(&evidence.host, *seq, error.as_deref(), to),
+            Fact::LargeHeartbeat(large) => self.with(&evidence.host, |peer| peer.on_large(large)),
+            Fact::LargeSent { size, bytes, seq } => {
+                self.with(&evidence.host, |peer| peer.sizes.on_sent(*size, *seq, *bytes, to));
+            }
+            Fact::SizeProbe(probe) => self.with(&evidence.host, |peer| peer.on_probe(*probe)),
+            Fact::SizeProbeSent(probe) => self.with(&evidence.host, |peer| peer.sizes.on_probe_sent(*probe, to)),
+            Fact::TooBig { mtu } => {
+                self.with(&evidence.host, |peer| peer.sizes.on_path_mtu(*mtu, to));
+                self.remember(evidence);
+            }
             Fact::EchoSent => self.with(&evidence.host, |peer| peer.echo.on_sent(to)),
             Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
             Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
@@ -224,15 +252,23 @@ impl Engine {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Nanos> {
         let silence = self.peers.iter().filter(|(name, _)| !self.is_silent(name));
-        let silence = silence.filter_map(|(_, peer)| self.deadline(peer));
+        let silence = silence.filter_map(|(name, peer)| self.deadline(name, peer));
         let settle = self.gaps.values().filter_map(|open| self.closes_at(&open.gap));
         silence.chain(settle).min()
     }
 
-    /// True while a gap is open, so that counters are worth reading more often.
+    /// True while packets are missing, so that counters are worth reading more often.
     #[must_use]
     pub fn is_curious(&self) -> bool {
-        !self.gaps.is_empty()
+        !self.gaps.is_empty() || !self.losses.is_empty() || !self.holes.is_empty()
+    }
+
+    /// The large heartbeats that are due to `peer` at `now`, each with its number, and the size probe that is.
+    #[must_use]
+    pub fn large_due(&self, peer: &str, now: Nanos) -> (Vec<(Size, u64)>, Option<SizeProbe>) {
+        let Some(to) = self.peers.get(peer) else { return (Vec::new(), None) };
+        let number = |size: Size| (size, to.sizes.track(size).map_or(0, |track| track.sent) + 1);
+        (to.sizes.due(now).map(number).collect(), to.sizes.probe(now, self.settings.interval))
     }
 
     /// What to send to `peer` at `now`; absent for a host that is not a peer.
@@ -242,6 +278,7 @@ impl Engine {
             return None;
         }
         let to = self.peers.get(peer)?;
+        let (large, probe) = to.large_for();
         Some(Heartbeat {
             seq: to.sent_seq + 1,
             sent_at: now,
@@ -254,6 +291,9 @@ impl Engine {
             stalls: self.stalls(now),
             views: self.views(peer, now),
             hypervisor: self.hypervisor(),
+            large,
+            probe,
+            hole: self.hole_to(peer),
         })
     }
 
@@ -274,7 +314,9 @@ impl Engine {
         let view = |name: &String| {
             let peer = self.peers.get(name)?;
             let heard_age = peer.last.as_ref().map(|last| now.since(last.at));
-            Some(PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers: peer.echo.lately(now) })
+            let heard_for = peer.heard_since.map(|since| now.since(since));
+            let kernel_answers = peer.echo.lately(now);
+            Some(PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers, heard_for })
         };
         others.filter_map(view).take(MAX_VIEWS).collect()
     }
@@ -322,9 +364,12 @@ impl Engine {
 
     /// Hands evidence to the incidents that are open and concerned.
     fn cite(&mut self, evidence: &Evidence) {
-        for open in self.gaps.values_mut() {
-            if concerns(evidence, &open.gap.peer, &self.settings.host) {
-                open.gap.citations.add(evidence.clone());
+        let gaps = self.gaps.values_mut().map(|open| (&open.gap.peer, &mut open.gap.citations));
+        let losses = self.losses.values_mut().map(|open| (&open.loss.peer, &mut open.loss.citations));
+        let holes = self.holes.values_mut().map(|open| (&open.hole.peer, &mut open.hole.citations));
+        for (peer, citations) in gaps.chain(losses).chain(holes) {
+            if concerns(evidence, peer, &self.settings.host) {
+                citations.add(evidence.clone());
             }
         }
     }
@@ -347,6 +392,7 @@ fn concerns(evidence: &Evidence, peer: &str, me: &str) -> bool {
         Fact::Retransmits { .. }
         | Fact::SendRefused { .. }
         | Fact::PathMtu { .. }
+        | Fact::TooBig { .. }
         | Fact::RetransmitSizes { .. }
         | Fact::ArpReply { .. } => evidence.host == peer,
         // Of a peer where it is known of which one.

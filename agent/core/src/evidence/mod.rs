@@ -7,11 +7,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::incident::{AgentState, Class, ClockState, Direction};
+use crate::loss::LossRate;
 use crate::time::{Nanos, WallNanos};
 
 mod cpu;
 mod link;
 mod network;
+mod size;
+pub use size::{HoleReason, HoleReport, LargeHeard, LargeHeartbeat, Size, SizeProbe};
+
 pub use cpu::{CpuStall, Handler, Landed, Place, Poke, Running};
 pub use link::{ClaimKind, LinkAddress, NoLinkAddress, VipClaim};
 pub use network::{FragmentLoss, InterfaceTrouble, Way};
@@ -57,6 +61,47 @@ pub enum Fact {
         /// The error, where this host's own kernel refused it (the number is used up all the same).
         #[serde(skip_serializing_if = "Option::is_none", default)]
         error: Option<String>,
+    },
+    /// A large heartbeat of the peer `host` came in.
+    LargeHeartbeat(LargeHeartbeat),
+    /// A large heartbeat left for the peer `host`.
+    LargeSent {
+        /// Which size.
+        size: Size,
+        /// Length as an IP packet.
+        bytes: u16,
+        /// Its number.
+        seq: u64,
+    },
+    /// A size probe of the peer `host` came in.
+    SizeProbe(SizeProbe),
+    /// A size probe left for the peer `host`.
+    SizeProbeSent(SizeProbe),
+    /// A router on the way to `host`, or this host's own kernel, said that no larger packet passes (ICMP "fragmentation
+    /// needed", RFC 1191; "packet too big", RFC 8201).
+    TooBig {
+        /// The largest IP packet that passes, in bytes.
+        mtu: u16,
+    },
+    /// Derived: what became of the large heartbeats to `host`.
+    Sizes {
+        /// Which size.
+        size: Size,
+        /// Length as an IP packet.
+        bytes: u16,
+        /// How many left.
+        sent: u64,
+        /// How many of these `host` says that it heard.
+        heard: u64,
+    },
+    /// What `host` says of the way from it to this host.
+    Hole(HoleReport),
+    /// Derived: a part of the small heartbeats between this host and `host` is lost all the time.
+    Loss {
+        /// Which way.
+        direction: Direction,
+        /// The part.
+        rate: LossRate,
     },
     /// This host's own kernel refused to send heartbeats to `host`.
     SendRefused {
@@ -362,6 +407,15 @@ pub struct Heartbeat {
     pub stalls: Vec<StallReport>,
     /// What the sender sees of the others, at most [`MAX_VIEWS`].
     pub views: Vec<PeerView>,
+    /// What the sender heard of this host's large heartbeats.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub large: Vec<LargeHeard>,
+    /// The newest size probe of this host that the sender received.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub probe: Option<SizeProbe>,
+    /// Where large packets of the sender do not reach this host: why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hole: Option<HoleReport>,
     /// [`name_hash`] of the sender's label `hypervisor`; absent where it has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hypervisor: Option<u64>,
@@ -420,6 +474,9 @@ pub struct PeerView {
     pub heard_age: Option<Duration>,
     /// Whether its kernel answers echo requests; absent where that is not known.
     pub kernel_answers: Option<bool>,
+    /// For how long it has been heard without a gap; absent where it was never heard.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub heard_for: Option<Duration>,
 }
 
 /// A host's name in 8 bytes: the first ones of its BLAKE3 hash.

@@ -27,7 +27,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         Case::Gap(gap) => during(context, gap),
         Case::Own(stall) => own(context, stall),
         Case::Cpu(case) => one_cpu(context, case),
-        Case::Load(_) | Case::Io(_) | Case::Vip(_) => Opinion::NotConcerned,
+        _ => Opinion::NotConcerned,
     }
 }
 

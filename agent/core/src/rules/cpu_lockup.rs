@@ -28,7 +28,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
             cpu(context, &stall.cpus[0])
         }
         Case::Gap(gap) => by_account(context, gap, Class::CpuLockup, "ran kernel code that let nothing else run"),
-        Case::Own(_) | Case::Load(_) | Case::Io(_) | Case::Vip(_) => Opinion::NotConcerned,
+        _ => Opinion::NotConcerned,
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         Case::Gap(gap) => peer(gap),
         Case::Cpu(case) => Opinion::RuledOut(format!("CPU {} did not go from task to task", case.cpu)),
         Case::Io(_) => Opinion::RuledOut("a task that waits for storage wants no CPU".into()),
-        Case::Vip(_) => Opinion::NotConcerned,
+        Case::Vip(_) | Case::Loss(_) | Case::Hole(_) => Opinion::NotConcerned,
     }
 }
 

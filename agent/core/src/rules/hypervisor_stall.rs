@@ -33,9 +33,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
             };
             several(alone, &gap.peer, &gap.neighbours)
         }
-        Case::Own(_) | Case::Gap(_) | Case::Cpu(_) | Case::Load(_) | Case::Io(_) | Case::Vip(_) => {
-            Opinion::NotConcerned
-        }
+        _ => Opinion::NotConcerned,
     }
 }
 

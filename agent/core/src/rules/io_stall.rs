@@ -14,7 +14,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         Case::Gap(gap) if gap.told().is_some_and(|report| report.class == Class::IoStall) => {
             by_account(context, gap, Class::IoStall, "had tasks that waited for storage")
         }
-        Case::Gap(_) | Case::Own(_) | Case::Cpu(_) | Case::Load(_) | Case::Vip(_) => Opinion::NotConcerned,
+        _ => Opinion::NotConcerned,
     }
 }
 

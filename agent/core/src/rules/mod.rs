@@ -11,9 +11,11 @@ use std::time::Duration;
 use crate::cpu::CpuCase;
 use crate::evidence::StallReport;
 use crate::gap::Gap;
+use crate::hole::Hole;
 use crate::incident::{Class, Detail, RuledOut, Subject, Verdict};
 use crate::io::IoWait;
 use crate::load::Saturation;
+use crate::loss::Loss;
 use crate::own::OwnStall;
 use crate::settings::Settings;
 use crate::time::Nanos;
@@ -23,8 +25,12 @@ mod agent_stall;
 mod cpu_lockup;
 mod cpu_saturation;
 mod host_down;
+mod host_isolated;
 mod hypervisor_stall;
 mod io_stall;
+mod mtu_blackhole;
+mod packet_loss;
+mod partition;
 mod path_drop;
 mod restart;
 mod scheduler_stall;
@@ -51,6 +57,10 @@ pub enum Case<'a> {
     Load(&'a Saturation),
     /// A virtual address that more than one host answers for.
     Vip(&'a VipCase),
+    /// A steady loss between this host and a peer.
+    Loss(&'a Loss),
+    /// A black hole for large packets between this host and a peer.
+    Hole(&'a Hole),
 }
 
 /// Where and when it is judged.
@@ -112,7 +122,7 @@ pub struct Judgement {
 type Rule = fn(&Context<'_>, Case<'_>) -> Opinion;
 
 /// Every rule; the order decides between equals.
-const RULES: [(Class, Rule); 13] = [
+const RULES: [(Class, Rule); 17] = [
     (Class::Restart, restart::judge),
     (Class::AgentStall, agent_stall::judge),
     (Class::TimerLockup, timer_lockup::judge),
@@ -124,6 +134,10 @@ const RULES: [(Class, Rule); 13] = [
     (Class::IoStall, io_stall::judge),
     (Class::CpuSaturation, cpu_saturation::judge),
     (Class::HostDown, host_down::judge),
+    (Class::HostIsolated, host_isolated::judge),
+    (Class::Partition, partition::judge),
+    (Class::MtuBlackhole, mtu_blackhole::judge),
+    (Class::PacketLoss, packet_loss::judge),
     (Class::PathDrop, path_drop::judge),
     (Class::SplitBrain, split_brain::judge),
 ];
@@ -152,7 +166,7 @@ pub fn judge(context: &Context<'_>, case: Case<'_>) -> Judgement {
     let Finding { confidence, subject, summary, detail } = finding;
     Judgement {
         verdict: Verdict { class, subject, confidence, summary, detail },
-        provisional: matches!(case, Case::Gap(_) | Case::Cpu(_) | Case::Own(_)),
+        provisional: !matches!(case, Case::Io(_) | Case::Load(_) | Case::Vip(_)),
         ruled_out,
         missing,
         witnesses: witnesses(case),
@@ -163,7 +177,7 @@ fn witnesses(case: Case<'_>) -> Vec<String> {
     match case {
         Case::Gap(gap) => gap.witnesses.iter().map(|witness| witness.name.clone()).collect(),
         Case::Own(stall) => stall.neighbours.clone(),
-        Case::Cpu(_) | Case::Io(_) | Case::Load(_) | Case::Vip(_) => Vec::new(),
+        Case::Cpu(_) | Case::Io(_) | Case::Load(_) | Case::Vip(_) | Case::Loss(_) | Case::Hole(_) => Vec::new(),
     }
 }
 
@@ -177,6 +191,11 @@ fn holds_with(confidence: f64, subject: Subject, summary: String, detail: Detail
 
 fn host(name: &str) -> Subject {
     Subject { host: Some(name.to_owned()), ..Subject::default() }
+}
+
+/// The path between this host and a peer.
+fn path_to(context: &Context<'_>, peer: &str) -> Subject {
+    Subject { peer: Some(peer.to_owned()), ..host(context.me()) }
 }
 
 fn cpu_of(name: &str, cpu: u32) -> Subject {

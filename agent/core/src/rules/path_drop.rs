@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-use super::{Case, Context, Finding, Opinion, holds_with, time};
-use crate::gap::Gap;
-use crate::incident::{Detail, Direction, Subject};
+use super::{Case, Context, Finding, Opinion, holds_with, path_to, time};
+use crate::gap::{Gap, times};
+use crate::incident::{Detail, Direction};
+use crate::loss::CUT;
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
@@ -16,8 +17,10 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
             Opinion::RuledOut(format!("{} was booted anew, it did not run all along", gap.peer))
         }
         Case::Gap(gap) if gap.silent && !gap.heard_again => while_silent(context, gap),
-        Case::Gap(gap) => by_numbers(context, gap),
+        Case::Gap(gap) => one_path(context, gap),
         Case::Io(_) | Case::Vip(_) => Opinion::NotConcerned,
+        Case::Loss(_) => Opinion::RuledOut("heartbeats get through all the time".into()),
+        Case::Hole(_) => Opinion::RuledOut("small heartbeats get through all the time".into()),
         Case::Own(_) | Case::Cpu(_) | Case::Load(_) => {
             Opinion::RuledOut("it is this host itself that stood still, whatever it did not hear".into())
         }
@@ -25,15 +28,22 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
 }
 
 /// A host that sends and does not hear may have lost the CPU that its network card interrupts. It notices that within a
-/// second: half of one for the threshold, a few ticks to look.
-const ACCOUNT_PATIENCE: Duration = Duration::from_secs(1);
+/// second: half of one for the threshold, a few ticks to look. By then it also shows whether it hears others.
+const ACCOUNT_PATIENCE: Duration = Duration::from_millis(1200);
+
+/// At 30 % loss the chance that none of ten heartbeats is lost is 3 %.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Numbers prove what was lost before; that the present silence is the same is likely, not proven.
 const SILENT_AGAIN: f64 = 0.7;
 
 /// The peer is not back: only others can say that it runs.
 fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
-    if let Some(witness) = gap.witnesses.iter().find(|witness| witness.hears) {
+    let witness = gap.witnesses.iter().find(|witness| witness.hears && gap.heard_by_others);
+    if witness.is_some() && gap.silence(context.now) < times(context.settings.interval, CUT) {
+        return Opinion::CannotTell(format!("so short a silence of {} may be a part of a steady loss", gap.peer));
+    }
+    if let Some(witness) = witness {
         let summary = format!(
             "{} has not heard {} for {}, though {} hears it",
             context.me(),
@@ -41,7 +51,7 @@ fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
             time(gap.length(context.now)),
             witness.name
         );
-        return holds_with(0.8, path(context, gap), summary, Detail::default());
+        return holds_with(0.8, path_to(context, &gap.peer), summary, Detail::default());
     }
     if gap.port_unreachable {
         return Opinion::RuledOut(format!(
@@ -55,8 +65,23 @@ fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
     Opinion::CannotTell(format!("no other host hears {}, and it is not back to say what it sent", gap.peer))
 }
 
+/// The numbers prove a loss; whom the others heard, that it is of one path.
+fn one_path(context: &Context<'_>, gap: &Gap) -> Opinion {
+    let lost = by_numbers(context, gap);
+    let Opinion::Holds(_) = lost else { return lost };
+    match &gap.scope.groups {
+        Some(groups) if groups.len() > 1 => {
+            Opinion::RuledOut("others lost each other as well: it is more than one path".into())
+        }
+        None if gap.scope.others_may_tell && is_young(context, gap) && !gap.heard_by_others => {
+            Opinion::CannotTell("whom the other hosts heard is not known yet".into())
+        }
+        _ => lost,
+    }
+}
+
 /// The peer is heard: the numbers say what was sent and what arrived.
-fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
+pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
     let Some(direction) = gap.direction() else {
         let what = if gap.new_incarnation {
             return Opinion::CannotTell(format!("the agent of {} was started anew, its numbers too", gap.peer));
@@ -71,6 +96,9 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
         };
         return Opinion::RuledOut(what);
     };
+    if let Some(doubt) = may_be_steady(context, gap) {
+        return Opinion::CannotTell(doubt);
+    }
     let lost = context.settings.interval.saturating_mul(u32::try_from(gap.lost_from).unwrap_or(u32::MAX));
     if direction == Direction::FromPeer && gap.unsent > lost {
         return Opinion::RuledOut(format!(
@@ -99,7 +127,20 @@ fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
     let detail = Detail { direction: Some(direction), ..Detail::default() };
     // Where the peer stood still as well, the loss is the longer of the two.
     let confidence = if gap.quiet.is_zero() { 0.95 } else { 0.96 };
-    holds_with(confidence, path(context, gap), summary(context, gap, direction), detail)
+    holds_with(confidence, path_to(context, &gap.peer), summary(context, gap, direction), detail)
+}
+
+/// A few in a row may be the first sign of a steady loss, which shows in what follows.
+fn may_be_steady(context: &Context<'_>, gap: &Gap) -> Option<String> {
+    let just_silent = gap.silent && gap.silence(context.now) < times(context.settings.interval, CUT);
+    let doubt = gap.may_be_steady_loss() || gap.is_short() && (is_young(context, gap) || just_silent);
+    doubt.then(|| format!("so few heartbeats of {} in a row may be a part of a steady loss", gap.peer))
+}
+
+/// It is heard again for less than a second.
+pub(super) fn is_young(context: &Context<'_>, gap: &Gap) -> bool {
+    let resumed = Some(gap.resumed).filter(|resumed| *resumed > gap.since);
+    gap.back.or(resumed).is_some_and(|back| context.now.since(back) < FOLLOWS_WITHIN)
 }
 
 fn summary(context: &Context<'_>, gap: &Gap, direction: Direction) -> String {
@@ -123,8 +164,4 @@ fn summary(context: &Context<'_>, gap: &Gap, direction: Direction) -> String {
             )
         }
     }
-}
-
-fn path(context: &Context<'_>, gap: &Gap) -> Subject {
-    Subject { host: Some(context.me().to_owned()), peer: Some(gap.peer.clone()), ..Subject::default() }
 }

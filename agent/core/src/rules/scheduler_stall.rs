@@ -16,7 +16,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
         Case::Cpu(case) => cpu(context, case),
         Case::Gap(gap) => by_account(context, gap, Class::SchedulerStall, "did not run the tasks that waited for it"),
-        Case::Own(_) | Case::Load(_) | Case::Io(_) | Case::Vip(_) => Opinion::NotConcerned,
+        _ => Opinion::NotConcerned,
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
         Case::Cpu(case) => cpu(context, case),
         Case::Gap(gap) => by_account(context, gap, Class::TimerLockup, "took no timer interrupts while it still ran"),
-        Case::Own(_) | Case::Load(_) | Case::Io(_) | Case::Vip(_) => Opinion::NotConcerned,
+        _ => Opinion::NotConcerned,
     }
 }
 

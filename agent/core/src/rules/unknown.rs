@@ -1,8 +1,10 @@
 //! `unknown`: a stall that the evidence cannot tell. It says what can be known, and never guesses.
 
-use super::{Case, Context, Finding, cpu_of, host, of_cpu, time};
+use super::{Case, Context, Finding, cpu_of, host, of_cpu, path_to, time};
 use crate::gap::Gap;
+use crate::hole::Hole;
 use crate::incident::{Detail, Subject};
+use crate::loss::Loss;
 use crate::peer::Kernel;
 
 /// A cause counts when it explains at least this part of the stall.
@@ -12,7 +14,8 @@ pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
     let (subject, summary) = match case {
         Case::Gap(gap) => match gap.told().and_then(|report| report.cpu) {
             Some(cpu) => (cpu_of(&gap.peer, cpu), of_account(context, gap, cpu)),
-            None => (path(context, gap), of_gap(context, gap)),
+            None if gap.scope.together.is_empty() => (path_to(context, &gap.peer), of_gap(context, gap)),
+            None => together(context, gap),
         },
         Case::Own(stall) => {
             let (me, length) = (context.me(), time(stall.length()));
@@ -34,6 +37,9 @@ pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
             (cpu_of(context.me(), case.cpu), format!("{} {what} for {length}", of_cpu(context.me(), case.cpu)))
         }
         Case::Load(_) => (host(context.me()), format!("{} was busy", context.me())),
+        Case::Loss(Loss { peer, .. }) | Case::Hole(Hole { peer, .. }) => {
+            (path_to(context, peer), format!("packets between {} and {peer} are lost", context.me()))
+        }
         Case::Io(_) => (host(context.me()), format!("tasks of {} waited for storage", context.me())),
         Case::Vip(case) => {
             let vip = Subject { vip: Some(case.vip.to_string()), ..Subject::default() };
@@ -43,8 +49,15 @@ pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
     Finding { confidence: 0.0, subject, summary, detail: Detail::default() }
 }
 
-fn path(context: &Context<'_>, gap: &Gap) -> Subject {
-    Subject { host: Some(context.me().to_owned()), peer: Some(gap.peer.clone()), ..Subject::default() }
+/// Several fell silent at once.
+fn together(context: &Context<'_>, gap: &Gap) -> (Subject, String) {
+    let mut hosts: Vec<String> = gap.scope.together.iter().chain([&gap.peer]).cloned().collect();
+    hosts.sort();
+    let others = gap.scope.together.join(", ");
+    (
+        Subject { hosts, ..path_to(context, &gap.peer) },
+        format!("{}; so is {others}, since the same moment", of_gap(context, gap)),
+    )
 }
 
 /// The peer knows that a CPU of it stands still, and not why.
@@ -62,6 +75,11 @@ fn of_gap(context: &Context<'_>, gap: &Gap) -> String {
     if gap.rewound {
         return format!(
             "{peer} was not heard by {me} for {length}, then its numbers went back: a snapshot of it may have been restored"
+        );
+    }
+    if !gap.silent && gap.direction().is_some() {
+        return format!(
+            "heartbeats between {me} and {peer} were lost for {length}; what is behind it is not known yet"
         );
     }
     if !gap.silent && gap.heard_again {

@@ -20,7 +20,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         Case::Cpu(case) => cpu(context, case),
         Case::Own(stall) => own(context, stall),
         Case::Gap(gap) => by_account(context, gap, Class::VcpuStall, "was not run by the hypervisor"),
-        Case::Load(_) | Case::Io(_) | Case::Vip(_) => Opinion::NotConcerned,
+        _ => Opinion::NotConcerned,
     }
 }
 

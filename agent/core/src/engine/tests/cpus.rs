@@ -93,7 +93,11 @@ fn assert_all_say(fleet: &mut Fleet, class: Class, length_ms: u64) -> Incident {
         assert_eq!(incident.verdict.subject.host.as_deref(), Some("b"), "{name}");
         assert_eq!(incident.verdict.subject.cpu, Some(1), "{name}");
         assert_length(&incident, length_ms);
-        assert!(fleet.host(name).classes().is_subset(&BTreeSet::from([class.name(), "unknown"])), "{name}");
+        assert!(
+            fleet.host(name).classes().is_subset(&BTreeSet::from([class.name(), "unknown"])),
+            "{name}: {}",
+            fleet.host(name).history()
+        );
     }
     fleet.host("b").incident()
 }

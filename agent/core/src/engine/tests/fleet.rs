@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::{Engine, Me};
-use crate::evidence::{AgentLate, Evidence, Fact};
+use crate::evidence::{AgentLate, Evidence, Fact, LargeHeartbeat, Size};
 use crate::incident::Incident;
 use crate::settings::Settings;
 use crate::time::{Nanos, WallNanos};
@@ -12,7 +12,7 @@ use crate::time::{Nanos, WallNanos};
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How long a packet takes.
 const ON_THE_WAY: Duration = Duration::from_micros(200);
-const NAMES: [&str; 3] = ["a", "b", "c"];
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// One host of the fleet.
 pub(super) struct Host {
@@ -44,7 +44,22 @@ pub(super) struct Fleet {
     pub(super) cut: BTreeSet<(&'static str, &'static str)>,
     /// (from, to) pairs whose heartbeats vanish, while echoes pass.
     pub(super) filtered: BTreeSet<(&'static str, &'static str)>,
+    /// (from, to) pairs that lose a part of everything.
+    pub(super) lossy: BTreeMap<(&'static str, &'static str), f64>,
+    /// (from, to) pairs with the largest packet that passes whole, and whether fragments do.
+    pub(super) narrow: BTreeMap<(&'static str, &'static str), (u16, bool)>,
+    /// The state of a linear congruential generator (Knuth, MMIX): the same losses every time.
+    chance: u64,
+    /// Whether the gateway answers the hosts that have one.
+    pub(super) gateway_answers: bool,
+    gateway_of: BTreeSet<&'static str>,
 }
+
+const GATEWAY: &str = "gateway";
+
+/// The MTU of every interface, and the length of what is fragmented.
+const MTU: u16 = 1500;
+const FRAGMENTED: u16 = 2000;
 
 fn engine(name: &str, boot_id: [u8; 16], incarnation: u64, hosts: usize) -> Engine {
     let peers = NAMES[..hosts].iter().filter(|peer| **peer != name).map(|peer| (*peer).to_owned()).collect();
@@ -53,7 +68,7 @@ fn engine(name: &str, boot_id: [u8; 16], incarnation: u64, hosts: usize) -> Engi
 }
 
 impl Fleet {
-    /// `hosts` hosts, two or three, that have run for two seconds.
+    /// `hosts` hosts, two to five, that have run for two seconds.
     pub(super) fn new(hosts: usize) -> Self {
         let host = |name: &'static str| {
             let boot_id = [name.as_bytes()[0]; 16];
@@ -66,7 +81,19 @@ impl Fleet {
         };
         let now = Nanos(1_000_000_000_000);
         let hosts = NAMES[..hosts].iter().map(|name| host(name)).collect();
-        let mut fleet = Self { now, hosts, cut: BTreeSet::new(), filtered: BTreeSet::new() };
+        let (cut, filtered) = (BTreeSet::new(), BTreeSet::new());
+        let (lossy, narrow) = (BTreeMap::new(), BTreeMap::new());
+        let mut fleet = Self {
+            now,
+            hosts,
+            cut,
+            filtered,
+            lossy,
+            narrow,
+            chance: 1,
+            gateway_answers: true,
+            gateway_of: BTreeSet::new(),
+        };
         for name in fleet.names() {
             let wall = WallNanos(1_800_000_000_000_000_000);
             fleet.host(name).engine.handle(Evidence::at(name, now, Fact::Clock { wall }));
@@ -88,6 +115,14 @@ impl Fleet {
         fleet
     }
 
+    /// That host has a gateway that answers.
+    pub(super) fn with_gateway(&mut self, name: &'static str) {
+        let peers = self.names().into_iter().filter(|peer| *peer != name).map(str::to_owned).collect();
+        let anchors = vec![GATEWAY.to_owned()];
+        self.host(name).engine.configure(Settings { host: name.to_owned(), peers, anchors, ..Settings::default() });
+        self.gateway_of.insert(name);
+    }
+
     fn names(&self) -> Vec<&'static str> {
         self.hosts.keys().copied().collect()
     }
@@ -103,6 +138,8 @@ impl Fleet {
     pub(super) fn heal(&mut self) {
         self.cut.clear();
         self.filtered.clear();
+        self.lossy.clear();
+        self.narrow.clear();
     }
 
     pub(super) fn stop(&mut self, name: &str) {
@@ -207,6 +244,14 @@ impl Fleet {
                 self.exchange(from, to);
             }
         }
+        for name in self.gateway_of.clone() {
+            let (now, answers) = (self.clock(name), self.gateway_answers);
+            let engine = &mut self.host(name).engine;
+            engine.handle(Evidence::at(GATEWAY, now, Fact::EchoSent));
+            if answers {
+                engine.handle(Evidence::during(GATEWAY, now, now.plus(ON_THE_WAY), Fact::EchoReply));
+            }
+        }
         let now = self.now;
         for host in self.hosts.values_mut().filter(|host| host.runs()) {
             let now = now.minus(host.behind);
@@ -227,13 +272,12 @@ impl Fleet {
         sender.engine.handle(Evidence::at(to, now, Fact::HeartbeatSent { seq, error: None }));
         sender.engine.handle(Evidence::at(to, now, Fact::EchoSent));
         let (way, back) = ((from, to), (to, from));
-        let passes = !self.cut.contains(&way);
+        self.exchange_large(from, to, now);
+        let passes = !self.cut.contains(&way) && !self.is_lost(way);
         let answers = passes && !self.cut.contains(&back) && !self.host(to).gone && !self.host(to).paused;
         let arrived = now.plus(ON_THE_WAY);
         if passes && !self.filtered.contains(&way) {
-            let at = self.clock(to).plus(ON_THE_WAY);
-            let evidence = Evidence::at(from, at, Fact::Heartbeat(Box::new(beat)));
-            self.host(to).receive(evidence);
+            self.deliver(from, to, Fact::Heartbeat(Box::new(beat)));
         }
         let closed = self.host(to).ended;
         if answers {
@@ -243,6 +287,48 @@ impl Fleet {
                 sender.engine.handle(Evidence::at(to, arrived, Fact::PortUnreachable));
             }
         }
+    }
+}
+
+impl Fleet {
+    /// Another seed of what is lost by chance.
+    pub(super) fn seed(&mut self, seed: u64) {
+        self.chance = seed;
+    }
+
+    fn is_lost(&mut self, way: (&'static str, &'static str)) -> bool {
+        let Some(rate) = self.lossy.get(&way) else { return false };
+        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.chance >> 11) as f64 / (1_u64 << 53) as f64) < *rate
+    }
+
+    fn exchange_large(&mut self, from: &'static str, to: &'static str, now: Nanos) {
+        let (large, probe) = self.host(from).engine.large_due(to, now);
+        let (largest, fragments_pass) = self.narrow.get(&(from, to)).copied().unwrap_or((MTU, true));
+        let cut = self.cut.contains(&(from, to));
+        let (boot_id, incarnation) = (self.host(from).boot_id, self.host(from).incarnation);
+        for (size, seq) in large {
+            let bytes = if size == Size::Mtu { MTU } else { FRAGMENTED };
+            let passes = if size == Size::Mtu { bytes <= largest } else { fragments_pass };
+            self.host(from).engine.handle(Evidence::at(to, now, Fact::LargeSent { size, bytes, seq }));
+            // Two fragments must both get through.
+            let lost = self.is_lost((from, to)) || size == Size::Fragmented && self.is_lost((from, to));
+            if passes && !cut && !lost {
+                let large = LargeHeartbeat { size, bytes, seq, sent_at: now, boot_id, incarnation };
+                self.deliver(from, to, Fact::LargeHeartbeat(large));
+            }
+        }
+        if let Some(probe) = probe {
+            self.host(from).engine.handle(Evidence::at(to, now, Fact::SizeProbeSent(probe)));
+            if probe.bytes <= largest && !cut && !self.is_lost((from, to)) {
+                self.deliver(from, to, Fact::SizeProbe(probe));
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: &'static str, to: &'static str, fact: Fact) {
+        let at = self.clock(to).plus(ON_THE_WAY);
+        self.host(to).receive(Evidence::at(from, at, fact));
     }
 }
 
@@ -275,8 +361,25 @@ impl Host {
     /// The one incident there is.
     pub(super) fn incident(&self) -> Incident {
         let mut all = self.incidents();
-        assert_eq!(all.len(), 1, "{all:#?}");
+        assert_eq!(all.len(), 1, "{}", self.history());
         all.remove(0)
+    }
+
+    /// Everything that was said, a line each, for messages of tests.
+    pub(super) fn history(&self) -> String {
+        let line = |said: &Incident| {
+            format!(
+                "{} {:?} {} {:?} {}: {} | missing {:?}\n",
+                &said.id[..14],
+                said.state,
+                said.verdict.class.name(),
+                said.verdict.subject,
+                said.duration_ms,
+                said.verdict.summary,
+                said.missing
+            )
+        };
+        self.seen.iter().map(line).collect()
     }
 
     /// Every class that was ever said.

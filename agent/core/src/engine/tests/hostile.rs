@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::fleet::Fleet;
 use crate::engine::{Engine, Me};
-use crate::evidence::{AgentLate, Evidence, Fact, Heard, Heartbeat, PeerView, StallReport, name_hash};
+use crate::evidence::{
+    AgentLate, Evidence, Fact, Heard, Heartbeat, HoleReason, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size,
+    SizeProbe, StallReport, name_hash,
+};
 use crate::incident::{Class, State};
 use crate::settings::Settings;
 use crate::time::{Nanos, WallNanos};
@@ -25,15 +28,22 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
         let to = Nanos(from.saturating_add(length));
         StallReport { from: Nanos(from), to, class, open, deaf: open, cpu, ..StallReport::default() }
     });
-    let view = (any::<bool>(), proptest::option::of(number()), any::<Option<bool>>()).prop_map(
-        |(known, age, kernel_answers)| {
-            let peer = name_hash(if known { "b" } else { "c" });
-            PeerView { peer, heard_age: age.map(Duration::from_nanos), kernel_answers }
-        },
-    );
-    let lists = (proptest::collection::vec(stall, 0..3), proptest::collection::vec(view, 0..3));
+    let view = (any::<bool>(), proptest::option::of(number()), any::<Option<bool>>(), proptest::option::of(number()));
+    let view = view.prop_map(|(known, age, kernel_answers, heard_for)| {
+        let peer = name_hash(if known { "b" } else { "c" });
+        let [heard_age, heard_for] = [age, heard_for].map(|age| age.map(Duration::from_nanos));
+        PeerView { peer, heard_age, kernel_answers, heard_for }
+    });
+    let size = || prop_oneof![Just(Size::Small), Just(Size::Mtu), Just(Size::Fragmented)];
+    let large = (size(), number(), number()).prop_map(|(size, seq, count)| LargeHeard { size, seq, count });
+    let probe = (any::<u32>(), any::<u16>()).prop_map(|(id, bytes)| SizeProbe { id, bytes });
+    let reason =
+        prop_oneof![Just(HoleReason::DfDropped), Just(HoleReason::FragmentsLost), Just(HoleReason::FragNeededLost)];
+    let hole = (reason, any::<Option<u16>>()).prop_map(|(reason, passes)| HoleReport { reason, passes });
+    let sizes = (proptest::collection::vec(large, 0..3), proptest::option::of(probe), proptest::option::of(hole));
+    let lists = (proptest::collection::vec(stall, 0..3), proptest::collection::vec(view, 0..3), sizes);
     ((number(), number(), number(), 0..3_u8, number(), any::<bool>(), number()), heard, lists).prop_map(
-        |((seq, sent_at, wall, boot, incarnation, goodbye, overflow), heard, (stalls, views))| Heartbeat {
+        |((seq, sent_at, wall, boot, incarnation, goodbye, overflow), heard, (stalls, views, sizes))| Heartbeat {
             seq,
             sent_at: Nanos(sent_at),
             sent_wall: WallNanos(wall),
@@ -50,6 +60,9 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
             stalls,
             views,
             hypervisor: None,
+            large: sizes.0,
+            probe: sizes.1,
+            hole: sizes.2,
         },
     )
 }
@@ -61,6 +74,9 @@ enum Step {
     Echo(&'static str, bool),
     Late(u64),
     Turn(u64),
+    Large(&'static str, LargeHeartbeat),
+    Probe(&'static str, SizeProbe),
+    PathMtu(&'static str, u16),
     Configure(bool),
 }
 
@@ -72,6 +88,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (name(), any::<bool>()).prop_map(|(name, answered)| Step::Echo(name, answered)),
         1 => (0..2_000_u64).prop_map(Step::Late),
         4 => (1..1_000_u64).prop_map(Step::Turn),
+        1 => (name(), any::<bool>(), number(), any::<u16>()).prop_map(|(name, mtu, seq, bytes)| {
+            let size = if mtu { Size::Mtu } else { Size::Fragmented };
+            let (sent_at, boot_id, incarnation) = (Nanos(seq), [0; 16], seq);
+            Step::Large(name, LargeHeartbeat { size, bytes, seq, sent_at, boot_id, incarnation })
+        }),
+        1 => (name(), any::<u32>(), any::<u16>()).prop_map(|(name, id, bytes)| Step::Probe(name, SizeProbe { id, bytes })),
+        1 => (name(), any::<u16>()).prop_map(|(name, mtu)| Step::PathMtu(name, mtu)),
         1 => any::<bool>().prop_map(Step::Configure),
     ]
 }
@@ -84,7 +107,17 @@ fn settings(with_c: bool) -> Settings {
 fn take(engine: &mut Engine, step: Step, now: &mut Nanos) {
     match step {
         Step::Beat(name, beat) => engine.handle(Evidence::at(name, *now, Fact::Heartbeat(beat))),
+        Step::Large(name, large) => engine.handle(Evidence::at(name, *now, Fact::LargeHeartbeat(large))),
+        Step::Probe(name, probe) => engine.handle(Evidence::at(name, *now, Fact::SizeProbe(probe))),
+        Step::PathMtu(name, mtu) => engine.handle(Evidence::at(name, *now, Fact::TooBig { mtu })),
         Step::Sent(name) => {
+            let (large, probe) = engine.large_due(name, *now);
+            for (size, seq) in large {
+                engine.handle(Evidence::at(name, *now, Fact::LargeSent { size, bytes: 1500, seq }));
+            }
+            if let Some(probe) = probe {
+                engine.handle(Evidence::at(name, *now, Fact::SizeProbeSent(probe)));
+            }
             if let Some(seq) = engine.heartbeat(name, *now).map(|beat| beat.seq) {
                 engine.handle(Evidence::at(name, *now, Fact::HeartbeatSent { seq, error: None }));
             }

@@ -1,0 +1,110 @@
+//! Who heard whom while packets were lost: whether a path failed, one host, or the hosts fell apart.
+
+use std::collections::BTreeMap;
+
+use super::{Engine, Tracked};
+use crate::gap::Gap;
+use crate::peer::Peer;
+use crate::time::Nanos;
+
+impl Engine {
+    /// The groups of hosts that went on hearing each other while `gap` lasted, each sorted, that of this host first. Absent
+    /// until every peer was heard after it, and where there are no others or they do not say. Hosts that stood still meanwhile
+    /// are left out.
+    pub(super) fn groups(&self, gap: &Gap) -> Option<Vec<Vec<String>>> {
+        let back = gap.back?;
+        let stood_still = |name: &String| self.gaps.get(name).is_some_and(|open| !open.gap.is_loss_only());
+        let peers: Vec<(&String, &Peer)> = self
+            .peers
+            .iter()
+            .filter(|(name, peer)| self.settings.peers.contains(name) && !peer.left && !stood_still(name))
+            .collect();
+        let told = |peer: &Peer| peer.last.as_ref().is_some_and(|last| last.at > back.plus(self.settings.interval));
+        if peers.len() < 2 || !peers.iter().all(|(_, peer)| told(peer)) {
+            return None;
+        }
+        let mut together = Together::default();
+        together.add(&self.settings.host);
+        for (name, peer) in &peers {
+            together.add(name);
+            if self.heard_throughout(name, peer, gap.since) {
+                together.join(&self.settings.host, name);
+            }
+        }
+        for (place, (one, said)) in peers.iter().enumerate() {
+            for (other, also_said) in &peers[place + 1..] {
+                let hears = self.says_throughout(said, other, gap.since)?;
+                if hears && self.says_throughout(also_said, one, gap.since)? {
+                    together.join(one, other);
+                }
+            }
+        }
+        Some(together.groups(&self.settings.host))
+    }
+
+    fn heard_throughout(&self, name: &str, peer: &Peer, since: Nanos) -> bool {
+        let overlaps = |open: &Tracked| open.gap.direction().is_some() && open.gap.back.is_none_or(|back| back > since);
+        let lost = self.gaps.get(name).is_some_and(overlaps);
+        !lost && peer.heard_since.is_some_and(|heard| heard <= since)
+    }
+
+    /// Whether `peer` says that it has heard `other` since then without a gap; absent where it does not say.
+    fn says_throughout(&self, peer: &Peer, other: &str, since: Nanos) -> Option<bool> {
+        let hash = self.hashes.get(other)?;
+        let view = peer.views.iter().find(|view| view.peer == *hash)?;
+        let said_at = peer.last.as_ref()?.at;
+        match view.heard_for {
+            Some(heard_for) => Some(said_at.minus(heard_for) <= since),
+            None => view.heard_age.is_none().then_some(false),
+        }
+    }
+
+    /// Whether that holds of the gaps with all peers at the moment. There have to be two at least, or it is just a path.
+    pub(super) fn of_all_peers(&self, holds: impl Fn(&Gap) -> bool) -> bool {
+        let mut peers = self.settings.peers.iter().filter(|name| self.peers.get(*name).is_some_and(|peer| !peer.left));
+        peers.clone().count() >= 2 && peers.all(|name| self.gaps.get(name).is_some_and(|open| holds(&open.gap)))
+    }
+
+    /// Whether the peer itself says that it hears nobody: this host does not count, and there must be another.
+    pub(super) fn hears_nobody(&self, peer: &Peer) -> bool {
+        let others: Vec<_> =
+            peer.views.iter().filter(|view| self.hashes.values().any(|known| *known == view.peer)).collect();
+        let deaf = others.iter().all(|view| view.heard_age.is_none_or(|age| age >= self.settings.gap));
+        deaf && !others.is_empty()
+    }
+}
+
+/// Sets of hosts that are joined two by two (union-find, by the smallest name).
+#[derive(Default)]
+struct Together {
+    leader: BTreeMap<String, String>,
+}
+
+impl Together {
+    fn add(&mut self, name: &str) {
+        self.leader.entry(name.to_owned()).or_insert_with(|| name.to_owned());
+    }
+
+    fn leader(&self, name: &str) -> String {
+        self.leader.get(name).cloned().unwrap_or_else(|| name.to_owned())
+    }
+
+    fn join(&mut self, one: &str, other: &str) {
+        let (one, other) = (self.leader(one), self.leader(other));
+        let (first, second) = if one <= other { (one, other) } else { (other, one) };
+        for leader in self.leader.values_mut().filter(|leader| **leader == second) {
+            leader.clone_from(&first);
+        }
+    }
+
+    /// Every set, sorted; the one with `me` first.
+    fn groups(self, me: &str) -> Vec<Vec<String>> {
+        let mut by_leader: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, leader) in self.leader {
+            by_leader.entry(leader).or_default().push(name);
+        }
+        let mut groups: Vec<Vec<String>> = by_leader.into_values().collect();
+        groups.sort_by_key(|group| !group.iter().any(|name| name == me));
+        groups
+    }
+}

@@ -1,0 +1,86 @@
+//! Black holes between this host and its peers: opening, measuring, closing.
+
+use super::gaps::say_if_new;
+use super::{Engine, SETTLE};
+use crate::document::{Draft, Identity, incident};
+use crate::evidence::HoleReport;
+use crate::hole::Hole;
+use crate::incident::Incident;
+use crate::peer::{Arrival, Peer};
+use crate::rules::{Case, judge};
+use crate::time::Nanos;
+
+/// A black hole and the incident that it became.
+pub(super) struct TrackedHole {
+    pub(super) hole: Hole,
+    identity: Identity,
+    said: Option<Incident>,
+}
+
+impl Engine {
+    /// A heartbeat of the peer came in and said what it hears: a black hole begins, goes on or is over.
+    pub(super) fn follow_hole(&mut self, name: &str, peer: &mut Peer, arrival: &Arrival, at: Nanos) {
+        if arrival.counts_anew() {
+            return self.close_hole(name, peer, at);
+        }
+        let until = peer.heard_up_to().map(|left| left.minus(self.settings.interval));
+        if let Some(until) = until {
+            peer.sizes.conclude(until);
+        }
+        let seen = until.and_then(|until| peer.sizes.holes(until, peer.loss_to.misses_of_a_gap()));
+        let told = peer.hole.filter(|_| !peer.left);
+        if !self.holes.contains_key(name) {
+            let Some(since) = seen.map(|seen| seen.since).or_else(|| told.map(|_| at)) else { return };
+            let hole = Hole::new(name, since, &peer.sizes);
+            let identity = Identity::new(&format!("{name} sizes"), since, at, self.wall);
+            self.holes.insert(name.to_owned(), TrackedHole { hole, identity, said: None });
+        }
+        let Some(TrackedHole { hole, .. }) = self.holes.get_mut(name) else { return };
+        if let Some(seen) = seen {
+            peer.sizes.search();
+            hole.see(seen.reason, &peer.sizes);
+        } else if let Some(report) = hole.to_peer {
+            hole.see(report.reason, &peer.sizes);
+        }
+        hole.from_peer = told.or(hole.from_peer);
+        let passed = hole.to_peer.map(|report| peer.sizes.passed_since(report.reason, hole.since));
+        hole.to_peer_lasts = passed == Some(None);
+        let lasts = hole.to_peer_lasts || told.is_some();
+        // Where only the peer told of it, it ended when the peer stopped to say so.
+        let ended = passed.flatten().filter(|_| hole.from_peer.is_none()).unwrap_or(at);
+        hole.back = if lasts { None } else { hole.back.or(Some(ended)) };
+        if hole.back.is_some_and(|back| back.plus(SETTLE) <= at) {
+            return self.close_hole(name, peer, at);
+        }
+        self.say_hole(name, peer, at, false);
+    }
+
+    /// It is over, or nobody can say any more.
+    pub(super) fn close_hole(&mut self, name: &str, peer: &mut Peer, now: Nanos) {
+        let Some(tracked) = self.holes.get_mut(name) else { return };
+        tracked.hole.back.get_or_insert(now);
+        self.say_hole(name, peer, now, true);
+        self.holes.remove(name);
+        peer.sizes.end_search();
+    }
+
+    fn say_hole(&mut self, name: &str, peer: &Peer, now: Nanos, closed: bool) {
+        let Some(tracked) = self.holes.get(name) else { return };
+        let hole = &tracked.hole;
+        let judgement = judge(&self.context(), Case::Hole(hole));
+        let evidence = hole.evidence(&peer.sizes, now);
+        let dropped = hole.citations.parts().1;
+        let draft =
+            Draft { identity: &tracked.identity, ended: hole.back, closed, now, occurrences: 1, evidence, dropped };
+        let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
+        if let Some(tracked) = self.holes.get_mut(name) {
+            say_if_new(&mut tracked.said, document, &mut self.out);
+        }
+    }
+
+    /// What the peer is told of the way to it.
+    pub(super) fn hole_to(&self, name: &str) -> Option<HoleReport> {
+        let hole = &self.holes.get(name)?.hole;
+        hole.to_peer.filter(|_| hole.to_peer_lasts)
+    }
+}

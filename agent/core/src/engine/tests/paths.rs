@@ -1,0 +1,266 @@
+//! Stories of networks that lose a part of the packets, the large ones, or tear the hosts apart.
+
+use std::collections::BTreeSet;
+
+use super::fleet::Fleet;
+use super::{assert_length, ruled_out};
+use crate::evidence::{Fact, HoleReason};
+use crate::incident::{Class, Direction, Incident, State};
+
+/// Both ends of the path a–b tell the same of it, each from its side, and of nothing else but `unknown`.
+fn on_both_ends(fleet: &mut Fleet, class: Class, state: State) -> [Incident; 2] {
+    ["a", "b"].map(|name| {
+        let classes = fleet.host(name).classes();
+        assert!(
+            classes.is_subset(&BTreeSet::from([class.name(), "unknown"])),
+            "{name}: {}",
+            fleet.host(name).history()
+        );
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (class, state), "{name}: {incident:#?}");
+        incident
+    })
+}
+
+#[test]
+fn a_steady_loss_is_told_with_its_rate_and_direction() {
+    for (rate, seed) in [(0.05, 11), (0.1, 12), (0.3, 13), (0.3, 14), (0.3, 15), (0.3, 16)] {
+        let mut fleet = Fleet::new(3);
+        fleet.seed(seed);
+        fleet.lossy.insert(("b", "a"), rate);
+        fleet.run(60.0);
+        let [at_a, at_b] = on_both_ends(&mut fleet, Class::PacketLoss, State::Open);
+        let of_a = at_a.verdict.detail.loss_from_peer.expect("a measured it");
+        let of_b = at_b.verdict.detail.loss_to_peer.expect("b was told of it");
+        for stated in [of_a, of_b] {
+            assert_eq!(stated.packets, 300, "{rate}");
+            assert!((stated.low..=stated.high).contains(&rate), "{stated:?}");
+        }
+        assert_eq!(at_a.verdict.detail.direction, Some(Direction::FromPeer));
+        assert_eq!(at_b.verdict.detail.direction, Some(Direction::ToPeer));
+        assert!(fleet.host("c").incidents().is_empty());
+        fleet.heal();
+        fleet.run(30.0);
+        on_both_ends(&mut fleet, Class::PacketLoss, State::Closed);
+    }
+}
+
+#[test]
+fn a_loss_in_both_directions_is_one_incident() {
+    let mut fleet = Fleet::new(2);
+    fleet.seed(21);
+    fleet.lossy.extend([(("a", "b"), 0.1), (("b", "a"), 0.2)]);
+    fleet.run(90.0);
+    let [at_a, _] = on_both_ends(&mut fleet, Class::PacketLoss, State::Open);
+    assert_eq!(at_a.verdict.detail.direction, Some(Direction::Both));
+    assert!(ruled_out(&at_a, Class::PathDrop));
+}
+
+#[test]
+fn a_path_that_flaps_is_cut_again_and_again() {
+    let mut fleet = Fleet::new(2);
+    for _ in 0..8 {
+        fleet.cut_both("a", "b");
+        fleet.run(0.8);
+        fleet.heal();
+        fleet.run(5.0);
+    }
+    let classes = fleet.host("a").classes();
+    assert!(classes.contains("path-drop") && !classes.contains("packet-loss"), "{classes:?}");
+}
+
+#[test]
+fn large_packets_that_vanish_are_told_with_reason_and_size() {
+    for (narrow, reason, mtu) in [
+        ((1400, false), HoleReason::DfDropped, 1400),
+        ((1400, true), HoleReason::FragNeededLost, 1400),
+        ((1500, false), HoleReason::FragmentsLost, 1500),
+    ] {
+        let mut fleet = Fleet::new(2);
+        fleet.narrow.insert(("a", "b"), narrow);
+        fleet.run(15.0);
+        let [at_a, at_b] = on_both_ends(&mut fleet, Class::MtuBlackhole, State::Open);
+        for (incident, direction) in [(&at_a, Direction::ToPeer), (&at_b, Direction::FromPeer)] {
+            assert_eq!(incident.verdict.subject.mtu, Some(mtu));
+            assert_eq!(incident.verdict.detail.reason, Some(reason));
+            assert_eq!(incident.verdict.detail.direction, Some(direction));
+        }
+        assert!(ruled_out(&at_a, Class::PathDrop));
+        fleet.heal();
+        fleet.run(5.0);
+        let [at_a, _] = on_both_ends(&mut fleet, Class::MtuBlackhole, State::Closed);
+        assert!((14_000..17_000).contains(&at_a.duration_ms), "{}", at_a.duration_ms);
+    }
+}
+
+#[test]
+fn a_hole_in_both_directions_is_one_incident() {
+    let mut fleet = Fleet::new(2);
+    fleet.narrow.extend([(("a", "b"), (1400, false)), (("b", "a"), (1400, false))]);
+    fleet.run(15.0);
+    for incident in on_both_ends(&mut fleet, Class::MtuBlackhole, State::Open) {
+        assert_eq!(incident.verdict.detail.direction, Some(Direction::Both));
+        assert_eq!(incident.verdict.subject.mtu, Some(1400));
+    }
+    fleet.heal();
+    fleet.run(5.0);
+    on_both_ends(&mut fleet, Class::MtuBlackhole, State::Closed);
+}
+
+#[test]
+fn a_router_that_tells_its_mtu_makes_no_hole() {
+    let mut fleet = Fleet::new(2);
+    fleet.narrow.insert(("a", "b"), (1400, true));
+    for _ in 0..20 {
+        let now = fleet.now;
+        let told = crate::evidence::Evidence::at("b", now, Fact::TooBig { mtu: 1400 });
+        fleet.host("a").engine.handle(told);
+        fleet.run(1.0);
+    }
+    assert!(fleet.host("a").incidents().is_empty());
+}
+
+#[test]
+fn a_steady_loss_makes_no_hole_and_a_cut_neither() {
+    for seed in 31..35 {
+        let mut fleet = Fleet::new(2);
+        fleet.seed(seed);
+        fleet.lossy.insert(("a", "b"), 0.3);
+        fleet.run(120.0);
+        on_both_ends(&mut fleet, Class::PacketLoss, State::Open);
+    }
+    let mut fleet = Fleet::new(2);
+    fleet.cut_both("a", "b");
+    fleet.run(10.0);
+    fleet.heal();
+    fleet.run(10.0);
+    on_both_ends(&mut fleet, Class::PathDrop, State::Closed);
+}
+
+#[test]
+fn a_host_that_loses_all_others_is_isolated_for_everybody() {
+    let mut fleet = Fleet::new(4);
+    for other in ["b", "c", "d"] {
+        fleet.cut_both("a", other);
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        let classes = fleet.host(name).classes();
+        assert!(classes.is_subset(&BTreeSet::from(["host-isolated", "unknown"])), "{name}: {classes:?}");
+        assert_length(&incident, 5000);
+    }
+}
+
+#[test]
+fn with_a_gateway_a_host_knows_that_it_is_isolated_while_it_lasts() {
+    let mut fleet = Fleet::new(3);
+    fleet.with_gateway("a");
+    fleet.run(3.0);
+    fleet.cut_both("a", "b");
+    fleet.cut_both("a", "c");
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::Unknown, "its gateway answers: the others may be gone");
+    fleet.heal();
+    fleet.run(3.0);
+    fleet.gateway_answers = false;
+    fleet.cut_both("a", "b");
+    fleet.cut_both("a", "c");
+    fleet.run(3.0);
+    let last = fleet.host("a").incidents().pop().expect("an incident");
+    assert_eq!((last.verdict.class, last.state), (Class::HostIsolated, State::Open));
+}
+
+#[test]
+fn a_host_that_nobody_hears_is_isolated_one_way() {
+    let mut fleet = Fleet::new(4);
+    for other in ["b", "c", "d"] {
+        fleet.cut.insert(("a", other));
+    }
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::HostIsolated);
+    fleet.heal();
+    fleet.run(5.0);
+    for (name, direction) in [("a", Direction::ToPeer), ("b", Direction::FromPeer), ("c", Direction::FromPeer)] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        assert_eq!(incident.verdict.detail.direction, Some(direction), "{name}");
+        assert!(!fleet.host(name).classes().contains("path-drop"), "{name}");
+    }
+}
+
+#[test]
+fn a_host_that_hears_nobody_is_isolated_one_way() {
+    let mut fleet = Fleet::new(4);
+    for other in ["b", "c", "d"] {
+        fleet.cut.insert((other, "a"));
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        assert!(!fleet.host(name).classes().contains("path-drop"), "{name}");
+    }
+}
+
+#[test]
+fn hosts_that_fall_apart_are_a_partition_with_its_groups() {
+    let groups: [(&[&str], &[&str]); 2] = [(&["a", "b"], &["c", "d", "e"]), (&["a", "c"], &["b", "d"])];
+    for (one, other) in groups {
+        let mut fleet = Fleet::new(one.len() + other.len());
+        for near in one {
+            for far in other {
+                fleet.cut_both(near, far);
+            }
+        }
+        fleet.run(5.0);
+        fleet.heal();
+        fleet.run(5.0);
+        for name in one.iter().chain(other) {
+            let incident = fleet.host(name).incident();
+            assert_eq!((incident.verdict.class, incident.state), (Class::Partition, State::Closed), "{name}");
+            let (mine, theirs) = if one.contains(name) { (one, other) } else { (other, one) };
+            assert_eq!(incident.verdict.detail.groups, [mine.to_vec(), theirs.to_vec()], "{name}");
+            let classes = fleet.host(name).classes();
+            assert!(classes.is_subset(&BTreeSet::from(["partition", "unknown"])), "{name}: {classes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_switch_that_dies_leaves_every_host_alone() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("a", "b");
+    fleet.cut_both("b", "c");
+    fleet.cut_both("a", "c");
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::Partition, State::Closed), "{name}");
+        assert_eq!(incident.verdict.detail.groups.len(), 3, "{name}");
+    }
+}
+
+#[test]
+fn two_hosts_that_die_together_are_named_together() {
+    let mut fleet = Fleet::new(4);
+    fleet.gone("c");
+    fleet.gone("d");
+    fleet.run(5.0);
+    let incident = fleet.host("a").incident();
+    assert_eq!(incident.verdict.class, Class::Unknown);
+    assert_eq!(incident.verdict.subject.hosts, ["c", "d"]);
+    fleet.run(15.0);
+    let down: Vec<_> = fleet.host("a").incidents().into_iter().map(|incident| incident.verdict.class).collect();
+    assert_eq!(down, [Class::HostDown, Class::HostDown], "each of its own in the end");
+}

@@ -1,0 +1,383 @@
+//! The part of a peer's heartbeats that is lost in one direction: from single numbers to a steady rate.
+//!
+//! Signal: which numbers arrived, in their order. Ask: is a part of them lost all the time, and which part? The intuition:
+//! a path that loses packets loses single ones, here and there; a path that is cut loses all for a while. So losses count
+//! as steady where there are several runs of them, none of them long, and where the rate is above 1 % for sure.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::Citations;
+use crate::incident::Direction;
+use crate::time::Nanos;
+
+/// Numbers that a rate is judged by before it is an incident: half a minute at ten a second.
+const WINDOW: usize = 300;
+/// Numbers that a stated rate is measured over, all of them after the incident was opened.
+pub const MEASURED: usize = 300;
+/// Fewer show nothing.
+const FEWEST: usize = 40;
+/// So many separate losses at least are not one event.
+const FEWEST_RUNS: usize = 4;
+/// A lower rate is no incident: retransmits hide it.
+const FLOOR: f64 = 0.01;
+/// This many missing in a row are a cut: at 30 % loss the chance of it is below one in a million.
+pub const CUT: u64 = 12;
+/// The chance of as many misses in a row as make a gap.
+const GAP_BY_CHANCE: f64 = 1e-6;
+/// Beyond this loss no more misses are waited for: 20 in a row.
+const MOST_LOSS: f64 = 0.5;
+/// Runs of independent losses have 1 / (1 - loss) on average, 2 at most: half as much again is no chance of dozens.
+const LONGEST_MEAN_RUN: f64 = 3.0;
+/// What happens less often than this is not taken for chance.
+const RARE: f64 = 0.01;
+/// The chance that nothing is lost for as long as ends a steady loss.
+const END_BY_CHANCE: f64 = 1e-4;
+/// The quantile of the normal distribution that leaves 0.1 % outside, on both sides together.
+const Z_999: f64 = 3.290_527;
+
+/// A share of packets that were lost, with the interval that holds the true one in 99.9 % of all cases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossRate {
+    /// Lost packets of all, 0 to 1.
+    pub rate: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// How many packets it was measured over.
+    pub packets: u32,
+}
+
+impl LossRate {
+    /// The score interval of Wilson (Probable inference, the law of succession, and statistical inference, JASA 22, 1927), which
+    /// also holds for rates near 0.
+    #[must_use]
+    pub fn of(lost: usize, packets: usize) -> Self {
+        let rate = lost as f64 / packets.max(1) as f64;
+        let (low, high) = wilson(lost, packets, Z_999);
+        Self { rate, low, high, packets: u32::try_from(packets).unwrap_or(u32::MAX) }
+    }
+}
+
+/// The interval for `lost` of `packets` that lies `z` standard deviations around.
+fn wilson(lost: usize, packets: usize, z: f64) -> (f64, f64) {
+    let (n, z2) = (packets.max(1) as f64, z * z);
+    let rate = lost as f64 / n;
+    let middle = rate + z2 / (2.0 * n);
+    let half = z * (rate * (1.0 - rate) / n + z2 / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + z2 / n;
+    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
+}
+
+/// Losses in one direction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LossTrack {
+    /// Whether each of the newest numbers was lost, oldest first.
+    window: VecDeque<bool>,
+    /// When the first of those was noticed that are remembered as lost.
+    since: Option<Nanos>,
+}
+
+impl LossTrack {
+    /// At `at`, `missing` numbers had not arrived, then `arrived` did. What is as long as a cut is no steady loss, and is
+    /// left out.
+    pub fn record(&mut self, missing: u64, arrived: u64, at: Nanos) {
+        let lost = if missing < CUT { missing } else { 0 };
+        if self.lost() == 0 {
+            self.since = (lost > 0).then_some(at);
+        }
+        let news = (0..lost).map(|_| true).chain((0..arrived.min(WINDOW as u64)).map(|_| false));
+        self.window.extend(news);
+        let excess = self.window.len().saturating_sub(WINDOW);
+        self.window.drain(..excess);
+    }
+
+    /// One that was missing came in after all: the newest one that counts as lost.
+    pub fn fill(&mut self) {
+        if let Some(lost) = self.window.iter_mut().rev().find(|lost| **lost) {
+            *lost = false;
+        }
+    }
+
+    /// When the oldest loss was noticed that is remembered.
+    #[must_use]
+    pub fn since(&self) -> Option<Nanos> {
+        self.since
+    }
+
+    /// The rate over all that is remembered, where it is a steady loss.
+    #[must_use]
+    pub fn steady(&self) -> Option<LossRate> {
+        let runs = self.runs();
+        let enough = self.window.len() >= FEWEST && runs.len() >= FEWEST_RUNS && is_even(&runs);
+        Some(LossRate::of(self.lost(), self.window.len())).filter(|rate| enough && rate.low > FLOOR)
+    }
+
+    /// Whether the longest run of losses may be a part of a steady loss, by the others: a short cut may be none.
+    #[must_use]
+    pub fn is_suspicious(&self) -> bool {
+        let runs = self.runs();
+        let longest = runs.iter().copied().max().unwrap_or_default();
+        let since = self.since_first().len();
+        // Laplace's rule of succession, over what is not the longest run.
+        let loss = (runs.iter().sum::<usize>() - longest + 1) as f64 / (since - longest + 2).max(1) as f64;
+        let chance = loss.powi(i32::try_from(longest).unwrap_or(i32::MAX) - 1) * since as f64;
+        runs.len() >= 2 && is_even(&runs) && chance >= RARE
+    }
+
+    /// How many misses in a row make a gap: so many that steady losses are not as long by chance. 0 where none show.
+    #[must_use]
+    pub fn misses_of_a_gap(&self) -> u32 {
+        if !self.is_suspicious() {
+            return 0;
+        }
+        misses_at(self.lost() as f64 / self.since_first().len().max(1) as f64)
+    }
+
+    /// What is remembered from the first loss on.
+    fn since_first(&self) -> Vec<bool> {
+        self.window.iter().copied().skip_while(|lost| !lost).collect()
+    }
+
+    fn lost(&self) -> usize {
+        self.window.iter().filter(|lost| **lost).count()
+    }
+
+    /// The length of each run of losses.
+    fn runs(&self) -> Vec<usize> {
+        let all: Vec<bool> = self.window.iter().copied().collect();
+        all.chunk_by(|one, other| one == other).filter(|run| run[0]).map(<[bool]>::len).collect()
+    }
+}
+
+/// How many misses in a row steady losses of that rate have by a chance below one in a million.
+fn misses_at(loss: f64) -> u32 {
+    (GAP_BY_CHANCE.ln() / loss.clamp(FLOOR, MOST_LOSS).ln()).ceil() as u32
+}
+
+/// Whether the runs but the longest are no longer than losses by chance are.
+fn is_even(runs: &[usize]) -> bool {
+    let longest = runs.iter().copied().max().unwrap_or_default();
+    let others = runs.len().saturating_sub(1);
+    (runs.iter().sum::<usize>() - longest) as f64 <= others as f64 * LONGEST_MEAN_RUN
+}
+
+/// A steady loss that goes on: its rate over a fixed number of packets, none of which led to the decision that it is one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LossMeasure {
+    /// Whether each number since the last stated rate was lost, oldest first.
+    outcomes: VecDeque<bool>,
+    /// The rate as stated last.
+    stated: Option<LossRate>,
+    /// Numbers that arrived since the last that did not.
+    in_a_row: usize,
+}
+
+impl LossMeasure {
+    /// As [`LossTrack::record`].
+    pub fn record(&mut self, missing: u64, arrived: u64) {
+        let (lost, arrived) = (missing.min(CUT) as usize, arrived.min(WINDOW as u64) as usize);
+        self.outcomes.extend(std::iter::repeat_n(true, lost));
+        if lost > 0 {
+            self.in_a_row = 0;
+            self.state();
+        }
+        self.outcomes.extend(std::iter::repeat_n(false, arrived));
+        self.in_a_row += arrived;
+        // What came after the loss had ended is never stated, and need not be kept.
+        self.outcomes.truncate(3 * MEASURED);
+    }
+
+    /// States the rate of the oldest packets, once a loss behind them shows that it had not ended by then.
+    fn state(&mut self) {
+        while self.outcomes.len() > MEASURED {
+            let lost = self.outcomes.drain(..MEASURED).filter(|lost| *lost).count();
+            self.stated = Some(LossRate::of(lost, MEASURED));
+        }
+    }
+
+    /// The rate over [`MEASURED`] packets; absent until so many were counted.
+    #[must_use]
+    pub fn rate(&self) -> Option<LossRate> {
+        self.stated
+    }
+
+    /// Whether nothing was lost for so long that a loss of `rate` has ended.
+    #[must_use]
+    pub fn is_over(&self, rate: f64) -> bool {
+        let patience = END_BY_CHANCE.ln() / (1.0 - rate.clamp(FLOOR, MOST_LOSS)).ln();
+        self.in_a_row as f64 >= patience.max(FEWEST as f64)
+    }
+}
+
+/// A steady loss between this host and one peer, as the rules see it.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// The other end.
+    pub peer: String,
+    /// When the first loss was noticed.
+    pub since: Nanos,
+    /// When the last one was, once it is over.
+    pub back: Option<Nanos>,
+    /// The part that is lost from the peer.
+    pub from_peer: Option<LossRate>,
+    /// The part that is lost to the peer, by its account.
+    pub to_peer: Option<LossRate>,
+    /// What the incident cites.
+    pub citations: Citations,
+}
+
+impl Loss {
+    /// Which way packets are lost.
+    #[must_use]
+    pub fn direction(&self) -> Option<Direction> {
+        match (self.from_peer, self.to_peer) {
+            (Some(_), Some(_)) => Some(Direction::Both),
+            (Some(_), None) => Some(Direction::FromPeer),
+            (None, Some(_)) => Some(Direction::ToPeer),
+            (None, None) => None,
+        }
+    }
+
+    /// As [`LossTrack::misses_of_a_gap`], by the rate that is stated of that direction.
+    #[must_use]
+    pub fn misses_of_a_gap(&self, direction: Direction) -> u32 {
+        let rate = if direction == Direction::FromPeer { self.from_peer } else { self.to_peer };
+        rate.map_or(0, |rate| misses_at(rate.high))
+    }
+
+    /// Each direction that loses, with its rate.
+    pub fn directions(&self) -> impl Iterator<Item = (Direction, LossRate)> {
+        let from = self.from_peer.map(|rate| (Direction::FromPeer, rate));
+        let to = self.to_peer.map(|rate| (Direction::ToPeer, rate));
+        from.into_iter().chain(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A linear congruential generator (Knuth, MMIX): the same numbers every time.
+    struct Chance(u64);
+
+    impl Chance {
+        fn lost(&mut self, rate: f64) -> bool {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((self.0 >> 11) as f64 / (1_u64 << 53) as f64) < rate
+        }
+    }
+
+    /// Hands over `packets` of which each is lost by chance.
+    fn lossy(seed: u64, rate: f64, packets: usize, mut each: impl FnMut(u64, u64)) {
+        let (mut chance, mut missing) = (Chance(seed), 0);
+        for _ in 0..packets {
+            if chance.lost(rate) {
+                missing += 1;
+            } else {
+                each(std::mem::take(&mut missing), 1);
+            }
+        }
+    }
+
+    /// Table I of Newcombe, Two-sided confidence intervals for the single proportion, Statistics in Medicine 17 (1998), method
+    /// 3, at 95 %.
+    #[test]
+    fn the_interval_is_wilsons() {
+        for (lost, packets, low, high) in
+            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
+        {
+            let found = wilson(lost, packets, 1.959_964);
+            assert!((found.0 - low).abs() < 5e-5 && (found.1 - high).abs() < 5e-5, "{lost} of {packets}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_interval_holds_the_true_rate() {
+        for rate in [0.05, 0.1, 0.3] {
+            let missed = (0..1000).filter(|seed| {
+                let mut measure = LossMeasure::default();
+                lossy(seed * 7 + 1, rate, 700, |missing, arrived| measure.record(missing, arrived));
+                let stated = measure.rate().expect("more than 300 packets");
+                assert_eq!(stated.packets as usize, MEASURED);
+                !(stated.low..=stated.high).contains(&rate)
+            });
+            // One in a thousand is expected: six are a chance of one in two thousand.
+            assert!(missed.count() < 6, "{rate}");
+        }
+    }
+
+    #[test]
+    fn steady_losses_are_found_and_others_are_not() {
+        for (rate, steady) in [(0.05, true), (0.1, true), (0.3, true), (0.001, false), (0.0, false)] {
+            let mut track = LossTrack::default();
+            lossy(3, rate, 300, |missing, arrived| track.record(missing, arrived, Nanos(1)));
+            assert_eq!(track.steady().is_some(), steady, "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_flaps_is_no_steady_loss() {
+        let mut track = LossTrack::default();
+        for _ in 0..6 {
+            track.record(5, 40, Nanos(1));
+        }
+        assert_eq!(track.steady(), None);
+    }
+
+    #[test]
+    fn a_cut_is_left_out() {
+        let mut track = LossTrack::default();
+        (0..6).for_each(|_| track.record(CUT, 40, Nanos(1)));
+        assert_eq!(track, {
+            let mut clean = LossTrack::default();
+            clean.record(0, 240, Nanos(1));
+            clean
+        });
+    }
+
+    #[test]
+    fn what_comes_late_is_not_lost() {
+        let mut track = LossTrack::default();
+        for _ in 0..20 {
+            track.record(1, 10, Nanos(1));
+            track.fill();
+        }
+        assert_eq!(track.steady(), None);
+        assert!(!track.is_suspicious());
+    }
+
+    #[test]
+    fn misses_in_a_row_follow_the_loss() {
+        let misses = |rate| {
+            let mut track = LossTrack::default();
+            lossy(5, rate, 1000, |missing, arrived| track.record(missing, arrived, Nanos(1)));
+            track.misses_of_a_gap()
+        };
+        assert_eq!(misses(0.0), 0, "the configured ones hold");
+        assert!((10..=13).contains(&misses(0.3)), "{}", misses(0.3));
+        assert!((4..=6).contains(&misses(0.05)), "{}", misses(0.05));
+    }
+
+    #[test]
+    fn the_window_is_bounded() {
+        let mut track = LossTrack::default();
+        (0..1000).for_each(|_| track.record(3, u64::MAX, Nanos(1)));
+        assert_eq!(track.window.len(), WINDOW);
+        let mut measure = LossMeasure::default();
+        (0..1000).for_each(|_| measure.record(0, u64::MAX));
+        assert!(measure.outcomes.len() <= 3 * MEASURED);
+    }
+
+    #[test]
+    fn it_is_over_when_nothing_was_lost_for_long() {
+        let mut measure = LossMeasure::default();
+        measure.record(1, 40);
+        assert!(measure.is_over(0.3));
+        assert!(!measure.is_over(0.05), "at 5 % that is no rarity");
+        measure.record(0, 140);
+        assert!(measure.is_over(0.05));
+    }
+}

@@ -1,0 +1,443 @@
+//! Large heartbeats to a peer: which sizes pass, and the largest that does.
+//!
+//! Signal: numbers of large heartbeats that left, and what the peer says that it heard of them, in small ones. Ask: do large
+//! ones vanish while small ones pass? The intuition: the peer's word that it heard us lately, but not of the large ones that
+//! left before, is a loss by size. While small ones do not pass either, nothing is asked of sizes.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::evidence::{HoleReason, HoleReport, LargeHeard, Size, SizeProbe};
+use crate::time::Nanos;
+
+/// Large heartbeats leave this often while all is well.
+const CALM: Duration = Duration::from_secs(1);
+/// And this often where the last one was not heard of.
+const DOUBTFUL: Duration = Duration::from_millis(300);
+/// Large heartbeats that are not heard of yet and are remembered.
+const UNHEARD: usize = 64;
+/// So many in a row must be missing, where nothing is lost otherwise.
+const FEWEST_MISSES: u32 = 3;
+/// A probe is sent so many times before its size counts as one that does not pass.
+const ATTEMPTS: u32 = 3;
+/// What a router said of its MTU holds for this long (`net.ipv4.route.mtu_expires`, 600 s by default).
+const PATH_MTU_HOLDS: Duration = Duration::from_secs(600);
+/// No small heartbeat is shorter than this as an IP packet, and small ones pass.
+const FLOOR: u16 = 192;
+
+/// Large heartbeats of one size to a peer.
+#[derive(Clone, Debug, Default)]
+pub struct LargeTrack {
+    /// Sent in all.
+    pub sent: u64,
+    /// Heard by the peer in all, by its account.
+    pub heard: u64,
+    /// The length of the newest, as an IP packet.
+    pub bytes: u16,
+    /// Number and time of those that may still be heard of.
+    unheard: VecDeque<(u64, Nanos)>,
+    last_sent: Option<Nanos>,
+    /// When the newest one left that the peer heard.
+    last_passed: Option<Nanos>,
+    lost: u64,
+    before: Option<(u64, u64)>,
+}
+
+impl LargeTrack {
+    fn on_sent(&mut self, seq: u64, bytes: u16, at: Nanos) {
+        self.sent = seq;
+        self.bytes = bytes;
+        self.last_sent = Some(at);
+        if self.unheard.len() == UNHEARD {
+            self.unheard.pop_front();
+        }
+        self.unheard.push_back((seq, at));
+    }
+
+    fn on_heard(&mut self, heard: &LargeHeard) {
+        let passed = self.unheard.iter().rev().find(|(seq, _)| *seq <= heard.seq).map(|(_, at)| *at);
+        self.last_passed = self.last_passed.max(passed);
+        self.unheard.retain(|(seq, _)| *seq > heard.seq);
+        if let Some((seq, count)) = self.before {
+            let (numbers, arrived) = (heard.seq.saturating_sub(seq), heard.count.saturating_sub(count));
+            self.lost += numbers.saturating_sub(arrived);
+        }
+        self.before = Some((heard.seq, heard.count));
+        self.heard = heard.count;
+    }
+
+    /// Those that did not arrive, by the peer's account.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// How many in a row are missing that left before `until`.
+    fn missing(&self, until: Nanos) -> u32 {
+        u32::try_from(self.unheard.iter().filter(|(_, at)| *at < until).count()).unwrap_or(u32::MAX)
+    }
+
+    /// When the first of those left that are missing.
+    fn missing_since(&self) -> Option<Nanos> {
+        self.unheard.front().map(|(_, at)| *at)
+    }
+
+    /// What is missing may have been lost with everything else.
+    fn forgive(&mut self) {
+        self.unheard.clear();
+    }
+
+    fn is_due(&self, now: Nanos) -> bool {
+        let period = if self.unheard.is_empty() { CALM } else { DOUBTFUL };
+        self.last_sent.is_none_or(|at| at.plus(period) <= now)
+    }
+}
+
+/// The search for the largest size that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Search {
+    /// Passes.
+    low: u16,
+    /// Does not.
+    high: u16,
+    /// The question that is asked, with how often it left and when last.
+    id: u32,
+    attempts: u32,
+    last_sent: Option<Nanos>,
+}
+
+impl Search {
+    fn bytes(&self) -> u16 {
+        self.low + (self.high - self.low) / 2
+    }
+
+    fn found(&self) -> Option<u16> {
+        (self.high - self.low <= 1).then_some(self.low)
+    }
+
+    fn ask_next(&mut self) {
+        (self.id, self.attempts, self.last_sent) = (self.id.wrapping_add(1), 0, None);
+    }
+}
+
+/// What the large heartbeats to a peer show at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holes {
+    /// Since when packets vanish: when the first of them left.
+    pub since: Nanos,
+    /// Why.
+    pub reason: HoleReason,
+}
+
+/// The sizes of the way to a peer.
+#[derive(Clone, Debug, Default)]
+pub struct Sizes {
+    /// Packets of the MTU that must not be fragmented.
+    pub mtu: LargeTrack,
+    /// Packets that are fragmented.
+    pub fragmented: LargeTrack,
+    /// What a router said of its MTU, and when.
+    path_mtu: Option<(u16, Nanos)>,
+    search: Option<Search>,
+    next_id: u32,
+}
+
+impl Sizes {
+    /// The track of a large size; none for small ones.
+    #[must_use]
+    pub fn track(&self, size: Size) -> Option<&LargeTrack> {
+        match size {
+            Size::Small => None,
+            Size::Mtu => Some(&self.mtu),
+            Size::Fragmented => Some(&self.fragmented),
+        }
+    }
+
+    fn track_mut(&mut self, size: Size) -> Option<&mut LargeTrack> {
+        match size {
+            Size::Small => None,
+            Size::Mtu => Some(&mut self.mtu),
+            Size::Fragmented => Some(&mut self.fragmented),
+        }
+    }
+
+    /// A large heartbeat left.
+    pub fn on_sent(&mut self, size: Size, seq: u64, bytes: u16, at: Nanos) {
+        if let Some(track) = self.track_mut(size) {
+            track.on_sent(seq, bytes, at);
+        }
+    }
+
+    /// The peer says what it heard.
+    pub fn on_heard(&mut self, heard: &[LargeHeard], probe: Option<SizeProbe>) {
+        for heard in heard {
+            if let Some(track) = self.track_mut(heard.size) {
+                track.on_heard(heard);
+            }
+        }
+        let asked = |search: &Search| Some(SizeProbe { id: search.id, bytes: search.bytes() });
+        if let Some(search) = self.search.as_mut().filter(|search| probe.is_some() && asked(search) == probe) {
+            search.low = search.bytes();
+            search.ask_next();
+        }
+    }
+
+    /// A router (or this host's own kernel) said at `at` that no more than `mtu` bytes pass.
+    pub fn on_path_mtu(&mut self, mtu: u16, at: Nanos) {
+        self.path_mtu = Some((mtu, at));
+        // What was lost is explained, and the next one is smaller.
+        self.mtu.forgive();
+    }
+
+    /// What a router on the way said of its MTU, while that holds.
+    #[must_use]
+    pub fn path_mtu(&self, now: Nanos) -> Option<u16> {
+        self.path_mtu.filter(|(_, at)| at.plus(PATH_MTU_HOLDS) > now).map(|(mtu, _)| mtu)
+    }
+
+    /// The peer counts anew.
+    pub fn begin_anew(&mut self) {
+        self.forgive();
+        (self.mtu.before, self.fragmented.before) = (None, None);
+        self.end_search();
+    }
+
+    /// Small ones were lost as well: large ones that are missing now are no loss by size.
+    pub fn forgive(&mut self) {
+        self.mtu.forgive();
+        self.fragmented.forgive();
+    }
+
+    /// The sizes whose turn it is at `now`.
+    pub fn due(&self, now: Nanos) -> impl Iterator<Item = Size> {
+        let due = move |size: &Size| self.track(*size).is_some_and(|track| track.is_due(now));
+        [Size::Mtu, Size::Fragmented].into_iter().filter(due)
+    }
+
+    /// Whether the newest of that size is not heard of yet: then the next one does not wait for its turn.
+    #[must_use]
+    pub fn is_doubtful(&self, size: Size) -> bool {
+        self.track(size).is_some_and(|track| !track.unheard.is_empty())
+    }
+
+    /// What is missing of what left before `until`, where both sizes are decided: by `misses` in a row, which follow what is
+    /// lost of small ones, or by one that passed since.
+    #[must_use]
+    pub fn holes(&self, until: Nanos, misses: u32) -> Option<Holes> {
+        let mtu = self.mtu.missing(until) >= misses.max(FEWEST_MISSES);
+        // Two fragments are lost about twice as often as one packet.
+        let fragmented = self.fragmented.missing(until) >= (misses * 2).max(FEWEST_MISSES);
+        let since = |lost: bool, track: &LargeTrack| track.missing_since().filter(|_| lost);
+        let since = [since(mtu, &self.mtu), since(fragmented, &self.fragmented)].into_iter().flatten().min()?;
+        let decided = |lost: bool, track: &LargeTrack| lost || track.last_passed.is_some_and(|at| at > since);
+        if !decided(mtu, &self.mtu) || !decided(fragmented, &self.fragmented) {
+            return None;
+        }
+        let reason = match (mtu, fragmented) {
+            (true, true) => HoleReason::DfDropped,
+            (true, false) => HoleReason::FragNeededLost,
+            (false, _) => HoleReason::FragmentsLost,
+        };
+        Some(Holes { since, reason })
+    }
+
+    /// When the newest large heartbeat left of those sizes that `reason` says vanish, where all of them passed since `since`.
+    #[must_use]
+    pub fn passed_since(&self, reason: HoleReason, since: Nanos) -> Option<Nanos> {
+        let passed = |track: &LargeTrack| track.last_passed.filter(|at| *at > since && track.unheard.is_empty());
+        match reason {
+            HoleReason::DfDropped => Some(passed(&self.mtu)?.max(passed(&self.fragmented)?)),
+            HoleReason::FragNeededLost => passed(&self.mtu),
+            HoleReason::FragmentsLost => passed(&self.fragmented),
+        }
+    }
+
+    /// Begins to look for the largest size that passes; where whole packets of the MTU do, there is nothing to look for.
+    pub fn search(&mut self) {
+        if self.search.is_none() && self.mtu.bytes > FLOOR {
+            self.next_id = self.next_id.wrapping_add(1);
+            let (low, high) = (FLOOR, self.mtu.bytes);
+            self.search = Some(Search { low, high, id: self.next_id, attempts: 0, last_sent: None });
+        }
+    }
+
+    /// The search is over, or of no use any more.
+    pub fn end_search(&mut self) {
+        if let Some(search) = self.search.take() {
+            self.next_id = search.id;
+        }
+    }
+
+    /// The largest that passes, once it is known.
+    #[must_use]
+    pub fn passes(&self) -> Option<u16> {
+        self.search.and_then(|search| search.found())
+    }
+
+    /// The probe to send at `now`, if one is due; probes are `interval` apart, since the answer comes with a heartbeat.
+    #[must_use]
+    pub fn probe(&self, now: Nanos, interval: Duration) -> Option<SizeProbe> {
+        let search = self.search.filter(|search| search.found().is_none() && search.attempts < ATTEMPTS)?;
+        let due = search.last_sent.is_none_or(|at| at.plus(interval / 2) <= now);
+        due.then(|| SizeProbe { id: search.id, bytes: search.bytes() })
+    }
+
+    /// A probe left.
+    pub fn on_probe_sent(&mut self, probe: SizeProbe, at: Nanos) {
+        if let Some(search) = self.search.as_mut().filter(|search| search.id == probe.id) {
+            search.attempts += 1;
+            search.last_sent = Some(at);
+        }
+    }
+
+    /// The peer heard small heartbeats that left up to `until`: a question that left before, as often as it is asked, has its
+    /// answer.
+    pub fn conclude(&mut self, until: Nanos) {
+        let Some(search) = &mut self.search else { return };
+        let all_left = search.attempts >= ATTEMPTS && search.last_sent.is_some_and(|at| at < until);
+        if all_left && search.found().is_none() {
+            search.high = search.bytes();
+            search.ask_next();
+        }
+    }
+
+    /// What the peer is told of the way to it.
+    #[must_use]
+    pub fn report(&self, reason: HoleReason) -> HoleReport {
+        let passes = if reason == HoleReason::FragmentsLost { Some(self.mtu.bytes) } else { self.passes() };
+        HoleReport { reason, passes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(100);
+    /// How long a peer's word takes.
+    const WORD: Duration = Duration::from_millis(300);
+
+    /// A path to a peer: which packets pass.
+    struct Path {
+        sizes: Sizes,
+        heard: [(u64, u64); 2],
+        probe: Option<SizeProbe>,
+        now: Nanos,
+        largest: u16,
+        fragments_pass: bool,
+    }
+
+    impl Path {
+        fn new(largest: u16, fragments_pass: bool) -> Self {
+            let mut path = Self {
+                sizes: Sizes::default(),
+                heard: [(0, 0); 2],
+                probe: None,
+                now: Nanos(1_000_000_000),
+                largest: u16::MAX,
+                fragments_pass: true,
+            };
+            path.run(3);
+            (path.largest, path.fragments_pass) = (largest, fragments_pass);
+            path
+        }
+
+        /// So many seconds, tick by tick.
+        fn run(&mut self, seconds: u32) {
+            for _ in 0..seconds * 10 {
+                self.tick();
+            }
+        }
+
+        fn tick(&mut self) {
+            self.now = self.now.plus(INTERVAL);
+            self.sizes.conclude(self.now.minus(WORD));
+            for size in self.sizes.due(self.now).collect::<Vec<_>>() {
+                let (place, bytes, passes) = match size {
+                    Size::Fragmented => (1, 2000, self.fragments_pass),
+                    _ => (0, 1500, self.largest >= 1500),
+                };
+                let seq = self.sizes.track(size).map_or(0, |track| track.sent) + 1;
+                self.sizes.on_sent(size, seq, bytes, self.now);
+                if passes {
+                    self.heard[place] = (seq, self.heard[place].1 + 1);
+                }
+            }
+            if let Some(probe) = self.sizes.probe(self.now, INTERVAL) {
+                self.sizes.on_probe_sent(probe, self.now);
+                if probe.bytes <= self.largest {
+                    self.probe = Some(probe);
+                }
+            }
+            let word = |size, (seq, count)| LargeHeard { size, seq, count };
+            let heard = [word(Size::Mtu, self.heard[0]), word(Size::Fragmented, self.heard[1])];
+            self.sizes.on_heard(&heard, self.probe);
+        }
+
+        fn reason(&self) -> Option<HoleReason> {
+            self.sizes.holes(self.now.minus(WORD), 0).map(|holes| holes.reason)
+        }
+    }
+
+    #[test]
+    fn a_sound_path_has_no_hole() {
+        let mut path = Path::new(u16::MAX, true);
+        path.run(30);
+        assert_eq!(path.reason(), None);
+        assert_eq!((path.sizes.mtu.sent, path.sizes.mtu.lost()), (33, 0), "one a second");
+    }
+
+    #[test]
+    fn which_sizes_vanish_tells_why() {
+        for (largest, fragments_pass, reason) in [
+            (1400, false, HoleReason::DfDropped),
+            (1400, true, HoleReason::FragNeededLost),
+            (1500, false, HoleReason::FragmentsLost),
+        ] {
+            let mut path = Path::new(largest, fragments_pass);
+            path.run(3);
+            assert_eq!(path.reason(), Some(reason));
+        }
+    }
+
+    #[test]
+    fn the_largest_that_passes_is_found_to_the_byte() {
+        for largest in [FLOOR, 576, 1280, 1400, 1472, 1498, 1499] {
+            let mut path = Path::new(largest, false);
+            path.run(3);
+            path.sizes.search();
+            path.run(10);
+            assert_eq!(path.sizes.passes(), Some(largest));
+        }
+    }
+
+    #[test]
+    fn a_word_of_a_router_explains_what_is_lost() {
+        let mut path = Path::new(1400, true);
+        path.run(1);
+        path.sizes.on_path_mtu(1400, path.now);
+        assert_eq!(path.sizes.path_mtu(path.now), Some(1400));
+        assert_eq!(path.sizes.path_mtu(path.now.plus(PATH_MTU_HOLDS)), None);
+        assert_eq!(path.reason(), None);
+    }
+
+    #[test]
+    fn what_was_lost_with_everything_else_is_no_hole() {
+        let mut path = Path::new(100, false);
+        path.run(2);
+        path.sizes.forgive();
+        assert_eq!(path.reason(), None);
+    }
+
+    #[test]
+    fn a_hole_that_heals_is_seen() {
+        let mut path = Path::new(1400, false);
+        path.run(3);
+        let holes = path.sizes.holes(path.now.minus(WORD), 0).expect("a hole");
+        assert_eq!(path.sizes.passed_since(holes.reason, holes.since), None);
+        (path.largest, path.fragments_pass) = (u16::MAX, true);
+        path.run(1);
+        assert!(path.sizes.passed_since(holes.reason, holes.since).is_some());
+        assert_eq!(path.reason(), None);
+    }
+}
