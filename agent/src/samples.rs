@@ -133,6 +133,7 @@ fn histogram(us: &[u64]) -> Histogram<u64> {
 
 fn heard(name: &str) -> PeerStatus {
     PeerStatus {
+        large: Vec::new(),
         name: name.into(),
         addr: "10.77.0.12:9479".parse().unwrap(),
         role: "peer",

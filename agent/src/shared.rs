@@ -153,12 +153,28 @@ pub struct PeerStatus {
     pub lost_from_peer: u64,
     /// Heartbeats to it that did not arrive, by its own account; absent where it gave none.
     pub lost_to_peer: Option<u64>,
+    /// Large heartbeats, by size.
+    #[serde(skip)]
+    pub large: Vec<LargeCounts>,
     /// Round trips of heartbeats, in microseconds.
     #[serde(skip)]
     pub rtt_us: Histogram<u64>,
     /// Gaps between heartbeats, in microseconds.
     #[serde(skip)]
     pub gap_us: Histogram<u64>,
+}
+
+/// Large heartbeats of one size. A figure that is not known is absent.
+#[derive(Clone, Debug)]
+pub struct LargeCounts {
+    /// `mtu` or `fragmented`.
+    pub size: &'static str,
+    /// Sent to the peer.
+    pub sent: u64,
+    /// Of these lost, by its account.
+    pub lost_to_peer: u64,
+    /// Sent by the peer since the first that came in, and of these received.
+    pub from_peer: Option<(u64, u64)>,
 }
 
 /// One CPU as it is now. A figure that could not be read is absent.

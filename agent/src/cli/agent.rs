@@ -19,8 +19,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::cpus::{CpuWatch, Pulse};
 use crate::discovery::Discovery;
-use crate::driver::{Command, Driver, IoWatch, Network, OwnNetwork, OwnWatch, Parts};
+use crate::driver::{Command, Driver, IoWatch, Network, OwnNetwork, OwnWatch, Parts, Sockets};
 use crate::heartbeat::icmp::Echo;
+use crate::heartbeat::keys::{KeyRing, Keys};
 use crate::heartbeat::udp::Heartbeats;
 use crate::host::HostFiles;
 use crate::host::kmsg::Kmsg;
@@ -62,6 +63,7 @@ pub struct Args {
 pub fn run(args: &Args, config: Config) -> Result<()> {
     let files = HostFiles::default();
     let http = listen(&config)?;
+    let keys = Arc::new(KeyRing::new(load_keys(&config)?));
     let heartbeats = match config.exchanges_heartbeats() {
         true => Some(Heartbeats::bind(config.heartbeat.listen)?),
         false => None,
@@ -75,7 +77,8 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     let found = Discovery::start(&config, Arc::clone(&shared), commands.clone());
     let (discovery, config) = found.context("cannot start to look for peers")?;
     let echo = open_echo(&shared);
-    let network = Network::new(&config, heartbeats, echo, files.default_gateway());
+    let sockets = Sockets { heartbeats, echo };
+    let network = Network::new(&config, &me, Arc::clone(&keys), sockets, files.clone());
     let recorder = recorder(args, &config, &network, &me)?;
     let writer = open_store(&config, &shared)?;
     check_main_job(&config, &shared);
@@ -109,7 +112,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     };
     thread::Builder::new().name("lacuna-driver".into()).spawn(work).context("cannot start the driver's thread")?;
     *shared.ready.write() = true;
-    serve(args, &config, shared, http, &discovery, gone)?;
+    serve(args, &config, shared, http, &Reloads { discovery: &discovery, keys: &keys }, gone)?;
     // A loop that is gone already panicked: then there is nobody to tell, and the next line says so.
     let _ = commands.send(Command::Stop);
     let finished = end.recv_timeout(Duration::from_secs(5));
@@ -272,7 +275,7 @@ fn serve(
     config: &Config,
     shared: Arc<Shared>,
     http: TcpListener,
-    discovery: &Discovery,
+    reloads: &Reloads<'_>,
     gone: oneshot::Receiver<()>,
 ) -> Result<()> {
     // A thread that ends gives memory back, which waits for every CPU that ran this process: also for one that is locked up.
@@ -286,7 +289,7 @@ fn serve(
     let outcome = runtime.block_on(async {
         let stop = async {
             tokio::select! {
-                () = watch_signals(args, config, discovery) => {}
+                () = watch_signals(args, config, reloads) => {}
                 _ = gone => {}
             }
         };
@@ -297,7 +300,7 @@ fn serve(
 }
 
 /// Ends with SIGTERM or SIGINT; takes a new configuration with each SIGHUP.
-async fn watch_signals(args: &Args, config: &Config, discovery: &Discovery) {
+async fn watch_signals(args: &Args, config: &Config, reloads: &Reloads<'_>) {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("cannot watch for signals");
@@ -308,7 +311,7 @@ async fn watch_signals(args: &Args, config: &Config, discovery: &Discovery) {
             _ = terminate.recv() => return,
             _ = interrupt.recv() => return,
             _ = hangup.recv() => {
-                let taken = reload(args, config).and_then(|new| Ok(discovery.reload(new)?));
+                let taken = reload(args, config).and_then(|new| reloads.take(new));
                 match taken {
                     Ok(()) => tracing::info!("configuration re-read"),
                     Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
@@ -316,6 +319,28 @@ async fn watch_signals(args: &Args, config: &Config, discovery: &Discovery) {
             }
         }
     }
+}
+
+/// What takes a new configuration while the agent runs.
+struct Reloads<'a> {
+    discovery: &'a Discovery,
+    keys: &'a KeyRing,
+}
+
+impl Reloads<'_> {
+    /// The keys first: where they are wrong, everything stays as it was.
+    fn take(&self, new: Config) -> Result<()> {
+        let keys = load_keys(&new)?;
+        self.discovery.reload(new)?;
+        self.keys.replace(keys);
+        Ok(())
+    }
+}
+
+/// The keys of the cluster; none where the operator wants none.
+fn load_keys(config: &Config) -> Result<Option<Keys>> {
+    let path = config.heartbeat.key_file.as_deref().filter(|_| !config.heartbeat.insecure);
+    Ok(path.map(Keys::load).transpose()?)
 }
 
 /// The new configuration, where it can be taken without a restart.

@@ -80,17 +80,17 @@ fn one(host: &str, heartbeat: &Heartbeat, peer: &Peer, line: usize, findings: &F
     }
 }
 
-/// Until packets are authenticated, whoever can send a packet can lie: the operator must say that this is fine.
+/// Whoever can send a packet that nobody signed can lie: the operator must say that this is fine.
 fn authentication(heartbeat: &Heartbeat, insecure: Option<usize>, first: Option<usize>, findings: &Findings) {
     let Some(first) = first else { return };
-    if heartbeat.insecure {
+    if heartbeat.insecure || heartbeat.key_file.is_some() {
         return;
     }
-    let key_file = if heartbeat.key_file.is_some() { ", whatever heartbeat.key_file says" } else { "" };
     findings.add(
         insecure.unwrap_or(first),
-        "heartbeat.insecure",
-        format!("is not true although peers are configured: this version does not authenticate packets yet{key_file}"),
-        "insecure = true in [heartbeat], on a network whose hosts are trusted; or no [[peers]]",
+        "heartbeat.key_file",
+        "is not given although there are peers: forged packets could not be told from theirs".to_owned(),
+        "key_file = \"FILE\" in [heartbeat], with a line by `head -c 32 /dev/urandom | base64`; or insecure = true there, on \
+         a network whose hosts are trusted",
     );
 }

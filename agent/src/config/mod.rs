@@ -228,8 +228,8 @@ impl Config {
     pub fn without_effect(&self) -> Vec<&'static str> {
         let given = [
             (
-                self.heartbeat.key_file.is_some(),
-                "heartbeat.key_file has no effect: this version does not authenticate packets yet",
+                self.heartbeat.insecure && self.heartbeat.key_file.is_some(),
+                "heartbeat.key_file has no effect: insecure = true is given as well",
             ),
             (self.otlp.is_some(), "otlp.endpoint has no effect: this version does not export traces yet"),
         ];

@@ -45,6 +45,7 @@ impl KernelCounters {
         self.joined.retain(|name| peers.contains(name));
         self.joined.extend(peers.difference(&self.peers).cloned());
         self.retransmits.retain(|(name, _), _| peers.contains(name));
+        self.fragments.retain(|(address, _), _| network.name_of(*address).is_some());
         self.peers = peers;
     }
 
@@ -56,6 +57,7 @@ impl KernelCounters {
         let mut tell = |peer: &str, fact| seen.extend(from.map(|from| Evidence::during(peer, from, now, fact)));
         self.read_retransmits(metrics.as_ref(), network, &mut tell);
         self.read_fragments(metrics.as_ref(), network, &mut tell);
+        self.joined.clear();
         for (reason, count) in metrics.drops().unwrap_or_default() {
             let before = self.drops.insert(reason.clone(), count).unwrap_or(0);
             let count = grown(before, count);
@@ -92,7 +94,6 @@ impl KernelCounters {
                 tell(&peer, Fact::RetransmitSizes { count, smallest, largest });
             }
         }
-        self.joined.clear();
     }
 
     /// Those that did not get through; what was fragmented and put together is in the metrics.
@@ -107,7 +108,7 @@ impl KernelCounters {
                 FragmentKind::NeededOut => Fact::FragNeeded { direction: Way::Out, mtu, count },
                 FragmentKind::In | FragmentKind::Out => continue,
             };
-            if count > 0 {
+            if count > 0 && !self.joined.contains(peer) {
                 tell(peer, fact);
             }
         }

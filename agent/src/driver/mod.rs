@@ -36,7 +36,7 @@ mod own_network;
 mod publish;
 
 pub use io::IoWatch;
-pub use network::Network;
+pub use network::{Network, Sockets};
 pub use own::{OwnWatch, TurnReading};
 pub use own_network::OwnNetwork;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use lacuna_core::engine::Engine;
-use lacuna_core::evidence::Heartbeat;
+use lacuna_core::evidence::{Heartbeat, Size};
 use lacuna_core::incident::{Incident, State};
 use lacuna_core::peer::Peer;
 use lacuna_core::time::{Nanos, WallNanos};
@@ -17,7 +17,7 @@ use super::network::GATEWAY;
 use super::offset::OffsetFilter;
 use crate::cpus::CpuWatch;
 use crate::link::LinkWatch;
-use crate::shared::{CpuStatus, NetworkStatus, PeerStatus, Shared};
+use crate::shared::{CpuStatus, LargeCounts, NetworkStatus, PeerStatus, Shared};
 
 /// Longest duration that a histogram tells apart, in microseconds: a minute.
 const LONGEST_US: u64 = 60_000_000;
@@ -176,6 +176,7 @@ fn status(name: String, addr: SocketAddr, role: &'static str) -> PeerStatus {
         received: 0,
         lost_from_peer: 0,
         lost_to_peer: None,
+        large: Vec::new(),
         rtt_us: histogram(LONGEST_US),
         gap_us: histogram(LONGEST_US),
     }
@@ -192,6 +193,14 @@ fn update(status: &mut PeerStatus, peer: &Peer, silent: bool, now: Nanos) {
     status.received = peer.received_total;
     status.lost_from_peer = peer.lost_from;
     status.lost_to_peer = peer.lost_to();
+    status.large = [Size::Mtu, Size::Fragmented].into_iter().filter_map(|size| large(peer, size)).collect();
+}
+
+/// Absent where none was exchanged.
+fn large(peer: &Peer, size: Size) -> Option<LargeCounts> {
+    let (track, from_peer) = (peer.sizes.track(size)?, peer.large_from(size));
+    let counts = LargeCounts { size: size.name(), sent: track.sent, lost_to_peer: track.lost(), from_peer };
+    (track.sent > 0 || from_peer.is_some()).then_some(counts)
 }
 
 /// Two significant digits: enough to read, and 20 kB a histogram.

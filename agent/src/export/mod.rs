@@ -4,6 +4,7 @@ mod cpu_words;
 pub mod html;
 pub mod json;
 mod network_words;
+mod path_words;
 pub mod prometheus;
 pub mod table;
 pub mod text;

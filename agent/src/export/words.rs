@@ -6,7 +6,7 @@ use lacuna_core::evidence::{AgentLate, ClaimKind, CpuLoad, Fact, Heartbeat, Retr
 use lacuna_core::incident::{AgentState, Cited, Direction, Incident, Subject};
 use lacuna_core::time::Nanos;
 
-use super::{cpu_words, network_words};
+use super::{cpu_words, network_words, path_words};
 
 /// What a piece of evidence says.
 #[must_use]
@@ -76,35 +76,11 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
         }
         Fact::VipAsked { vip } => format!("{host} asked who has {vip}"),
         Fact::VipClaim(claim) => vip_claim(host, claim),
-        // Listed so that a new kind of evidence is not forgotten here.
-        Fact::CpuStall(_)
-        | Fact::IoStuck(_)
-        | Fact::KernelMessage(_)
-        | Fact::SoftirqDelay { .. }
-        | Fact::RcuStall { .. }
-        | Fact::TaskHung { .. }
-        | Fact::ClockStood { .. } => cpu_words::of_kernel(host, took, fact).unwrap_or_else(|| kind(fact)),
-        Fact::Carrier { .. }
-        | Fact::MtuChanged { .. }
-        | Fact::AddressChanged { .. }
-        | Fact::NeighbourChanged { .. }
-        | Fact::Fragments { .. }
-        | Fact::FragNeeded { .. }
-        | Fact::PathMtu { .. }
-        | Fact::RetransmitSizes { .. }
-        | Fact::InterfaceErrors { .. }
-        | Fact::ZeroWindows { .. }
-        | Fact::ReceiveOverflow { .. }
-        | Fact::SoftnetDrops { .. }
-        | Fact::TransmitTimeout { .. } => network_words::of_network(host, fact).unwrap_or_else(|| kind(fact)),
-        Fact::Silence { .. }
-        | Fact::Unheard { .. }
-        | Fact::Echo { .. }
-        | Fact::Account(_)
-        | Fact::View { .. }
-        | Fact::NewBoot { .. }
-        | Fact::NewIncarnation
-        | Fact::Lost { .. } => kind(fact),
+        // Each of these has words for its own kinds.
+        _ => path_words::of_path(host, fact)
+            .or_else(|| network_words::of_network(host, fact))
+            .or_else(|| cpu_words::of_kernel(host, took, fact))
+            .unwrap_or_else(|| kind(fact)),
     }
 }
 

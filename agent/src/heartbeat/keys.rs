@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -104,6 +105,29 @@ pub struct Keys {
     signs: Key,
     /// Those that only verify.
     further: Vec<Key>,
+}
+
+/// The keys that hold now: a reload puts others in their place.
+#[derive(Debug, Default)]
+pub struct KeyRing(RwLock<Option<Arc<Keys>>>);
+
+impl KeyRing {
+    /// With these keys; without any, packets carry no tag.
+    #[must_use]
+    pub fn new(keys: Option<Keys>) -> Self {
+        Self(RwLock::new(keys.map(Arc::new)))
+    }
+
+    /// The keys that hold now.
+    #[must_use]
+    pub fn get(&self) -> Option<Arc<Keys>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts others in their place.
+    pub fn replace(&self, keys: Option<Keys>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys.map(Arc::new);
+    }
 }
 
 impl fmt::Debug for Keys {

@@ -2,5 +2,8 @@
 
 pub mod icmp;
 pub mod keys;
+pub mod mtu;
+pub mod replay;
+pub mod seal;
 pub mod udp;
 pub mod wire;

@@ -6,16 +6,21 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use lacuna_core::time::WallNanos;
 use nix::errno::Errno;
+use nix::libc::{EMSGSIZE, sock_extended_err};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
     sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf, RcvBufForce, ReceiveTimestampns, RxqOvfl},
 };
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 
-/// Room for what comes in while the agent is stopped: about 20 s of 50 peers at ten a second, as the kernel counts
-/// (some 800 bytes for a small datagram).
-const RECEIVE_BUFFER: usize = 8 << 20;
-/// Datagrams that one drain takes at most; what is left waits for the next.
-const DRAIN_LIMIT: usize = 8192;
+/// Room for what comes in while the agent is stopped: more than a minute of 50 peers at ten a second, as the kernel counts
+/// (some 800 bytes for a small datagram); and for a flood between two ticks.
+const RECEIVE_BUFFER: usize = 32 << 20;
+/// Datagrams that one drain takes at most; what is left waits for the next. More than fit into the buffer: a flood of a
+/// hundred thousand a second is drained with every tick.
+const DRAIN_LIMIT: usize = 65_536;
+/// Room for the longest datagram, and a byte that shows that it was longer.
+const LONGEST: usize = super::wire::MAX_PACKET + 1;
 
 /// Further attempts at a packet: one after the answer to an earlier packet, one where another came in between.
 const SEND_AGAIN: usize = 2;
@@ -45,10 +50,36 @@ pub struct Datagram {
     pub bytes: Vec<u8>,
 }
 
+/// What a kernel said of a packet that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nobody listens on the port of that address, says its own kernel.
+    PortUnreachable(SocketAddr),
+    /// No larger IP packet passes on the way to that address, says a router or this host's own kernel.
+    TooBig {
+        /// Whom the packet was sent to.
+        to: SocketAddr,
+        /// The largest that passes, in bytes.
+        mtu: u16,
+    },
+}
+
+/// Whether a packet may be fragmented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragmenting {
+    /// It must not, whatever is known of the path (`IP_PMTUDISC_PROBE`).
+    Never,
+    /// By the MTU of the interface (`IP_PMTUDISC_OMIT`), whatever a router said.
+    Allowed,
+}
+
 /// The socket.
 pub struct Heartbeats {
     socket: UdpSocket,
     overflow: u32,
+    is_v4: bool,
+    fragmenting: Fragmenting,
+    buffer: Vec<u8>,
 }
 
 impl Heartbeats {
@@ -74,7 +105,28 @@ impl Heartbeats {
         if setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).is_err() {
             setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER).map_err(other)?;
         }
-        Ok(Self { socket, overflow: 0 })
+        let (is_v4, fragmenting, buffer) = (listen.is_ipv4(), Fragmenting::Never, vec![0; LONGEST]);
+        let mut opened = Self { socket, overflow: 0, is_v4, fragmenting: Fragmenting::Allowed, buffer };
+        opened.set_fragmenting(fragmenting).map_err(|error| UdpError::Other(listen, error))?;
+        Ok(opened)
+    }
+
+    /// What holds for the packets that are sent from now on.
+    ///
+    /// # Errors
+    /// What this host's own kernel said.
+    pub fn set_fragmenting(&mut self, wanted: Fragmenting) -> io::Result<()> {
+        if self.fragmenting == wanted {
+            return Ok(());
+        }
+        match (self.is_v4, wanted) {
+            (true, Fragmenting::Never) => set_ip_mtu_discover(&self.socket, Ipv4PathMtuDiscovery::PROBE)?,
+            (true, Fragmenting::Allowed) => set_ip_mtu_discover(&self.socket, Ipv4PathMtuDiscovery::OMIT)?,
+            (false, Fragmenting::Never) => set_ipv6_mtu_discover(&self.socket, Ipv6PathMtuDiscovery::PROBE)?,
+            (false, Fragmenting::Allowed) => set_ipv6_mtu_discover(&self.socket, Ipv6PathMtuDiscovery::OMIT)?,
+        }
+        self.fragmenting = wanted;
+        Ok(())
     }
 
     /// Sends one packet.
@@ -115,10 +167,9 @@ impl Heartbeats {
         lost
     }
 
-    fn receive(&self) -> Result<(Datagram, Option<u32>), Errno> {
-        let mut bytes = [0; super::wire::MAX_PACKET + 1];
+    fn receive(&mut self) -> Result<(Datagram, Option<u32>), Errno> {
         let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec, u32);
-        let mut buffer = [IoSliceMut::new(&mut bytes)];
+        let mut buffer = [IoSliceMut::new(&mut self.buffer)];
         let flags = MsgFlags::MSG_DONTWAIT;
         let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags)?;
         let from = message.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
@@ -131,22 +182,23 @@ impl Heartbeats {
             }
         }
         let length = message.bytes;
-        Ok((Datagram { from, stamp, bytes: bytes[..length].to_vec() }, overflow))
+        let bytes = self.buffer.get(..length).unwrap_or_default().to_vec();
+        Ok((Datagram { from, stamp, bytes }, overflow))
     }
 
-    /// Takes the errors that came back: the addresses whose own kernel said that nobody listens on the port.
-    pub fn drain_errors(&mut self, mut each: impl FnMut(SocketAddr)) {
+    /// Takes the answers that came back to what was sent.
+    pub fn drain_errors(&mut self, mut each: impl FnMut(Answer)) {
         for _ in 0..DRAIN_LIMIT {
             match self.receive_error() {
-                Some(Some(refused)) => each(refused),
+                Some(Some(answer)) => each(answer),
                 Some(None) => {}
                 None => return,
             }
         }
     }
 
-    /// `None` where the queue is empty, `Some(None)` for an error that says nothing about a port.
-    fn receive_error(&self) -> Option<Option<SocketAddr>> {
+    /// `None` where the queue is empty, `Some(None)` for an error of another kind.
+    fn receive_error(&self) -> Option<Option<Answer>> {
         let mut bytes = [0; 64];
         // sock_extended_err (16 bytes) and the offender's address, for either family.
         let mut space = vec![0; 256];
@@ -154,18 +206,39 @@ impl Heartbeats {
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
         let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags).ok()?;
         let sent_to = message.address.as_ref().and_then(address);
-        let refused_by = message.cmsgs().ok()?.find_map(|control| match control {
-            // ICMP destination unreachable, port unreachable (RFC 792).
-            ControlMessageOwned::Ipv4RecvErr(error, Some(by)) if (error.ee_type, error.ee_code) == (3, 3) => {
-                Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(by.sin_addr.s_addr))))
+        let said = message.cmsgs().ok()?.find_map(|control| match control {
+            ControlMessageOwned::Ipv4RecvErr(error, by) => {
+                let by = by.map(|by| IpAddr::V4(Ipv4Addr::from(u32::from_be(by.sin_addr.s_addr))));
+                Some(Said { error, by })
             }
-            // ICMPv6 destination unreachable, port unreachable (RFC 4443).
-            ControlMessageOwned::Ipv6RecvErr(error, Some(by)) if (error.ee_type, error.ee_code) == (1, 4) => {
-                Some(IpAddr::V6(Ipv6Addr::from(by.sin6_addr.s6_addr)))
+            ControlMessageOwned::Ipv6RecvErr(error, by) => {
+                let by = by.map(|by| IpAddr::V6(Ipv6Addr::from(by.sin6_addr.s6_addr)));
+                Some(Said { error, by })
             }
             _ => None,
         });
-        Some(sent_to.filter(|to| Some(to.ip()) == refused_by))
+        Some(sent_to.zip(said).and_then(|(to, said)| said.of(to)))
+    }
+}
+
+/// What an ICMP message said, and who sent it.
+struct Said {
+    error: sock_extended_err,
+    by: Option<IpAddr>,
+}
+
+impl Said {
+    /// What that means for the packet that went to `to`.
+    fn of(&self, to: SocketAddr) -> Option<Answer> {
+        // EMSGSIZE: fragmentation needed (RFC 1191), packet too big (RFC 8201), or this kernel's own word; with the MTU.
+        if self.error.ee_errno == EMSGSIZE.unsigned_abs() {
+            let mtu = u16::try_from(self.error.ee_info).ok().filter(|mtu| *mtu > 0)?;
+            return Some(Answer::TooBig { to, mtu });
+        }
+        // Destination unreachable, port unreachable: (3, 3) of RFC 792, (1, 4) of RFC 4443.
+        let unreachable = if to.is_ipv4() { (3, 3) } else { (1, 4) };
+        let port = (self.error.ee_type, self.error.ee_code) == unreachable && self.by == Some(to.ip());
+        port.then_some(Answer::PortUnreachable(to))
     }
 }
 
@@ -216,8 +289,8 @@ mod tests {
         drop(b);
         a.send(gone, b"anybody?").unwrap();
         let mut refused = Vec::new();
-        a.drain_errors(|by| refused.push(by));
-        assert_eq!(refused, [gone]);
+        a.drain_errors(|answer| refused.push(answer));
+        assert_eq!(refused, [Answer::PortUnreachable(gone)]);
         a.send(gone, b"still nobody").unwrap();
         a.send(gone, b"and again").unwrap();
     }

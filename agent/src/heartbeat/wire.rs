@@ -1,39 +1,67 @@
-//! The heartbeat's form on the wire, version 2. All numbers are big-endian.
+//! The forms on the wire, version 3. All numbers are big-endian.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 2 | magic `LC` |
 //! | 1 | version |
-//! | 1 | flags: 1 goodbye, 2 `heard` is there, 4 `hypervisor` is there |
+//! | 1 | kind: 0 a heartbeat, 1 one of the MTU, 2 one that is fragmented, 3 a size probe |
 //! | 1 + n | the sender's name, UTF-8, 1 to 64 bytes |
 //! | 16 | boot id |
-//! | 8 × 5 | incarnation, number, boot clock, wall clock (nanoseconds), overflows |
+//! | 8 × 3 | incarnation, number, boot clock (nanoseconds) |
+//! | … | what the kind adds, see below |
+//! | 16 | the tag of all before it (`keys`); not where the cluster has no keys |
+//!
+//! A heartbeat adds:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | flags: 1 goodbye, 2 `heard` is there, 4 `hypervisor` is there, 8 `probe` is there, 16 `hole` is there |
+//! | 8 × 2 | wall clock (nanoseconds), overflows |
 //! | 8 × 4 | heard: incarnation, number, count, age (nanoseconds); only with flag 2 |
 //! | 8 | hash of the label `hypervisor`; only with flag 4 |
+//! | 6 | the newest size probe: its id (4), its bytes (2); only with flag 8 |
+//! | 3 | the hole: its reason, the largest that passes (2, 0: not known); only with flag 16 |
+//! | 1 + n × 17 | large ones that were heard: size (1 MTU, 2 fragmented), number, count |
 //! | 1 + n × 21 | own stalls: from, to (boot clock, nanoseconds), class, state, CPU (2 bytes, `u16::MAX`: none), flags (1 goes on, 2 deaf, 4 the clock stopped, 8 it ran on) |
-//! | 1 + n × 13 | views: hash of the name, age in milliseconds (`u32::MAX`: never heard), kernel (0 unknown, 1 answers, 2 silent) |
+//! | 1 + n × 17 | views: hash of the name, age and time without a gap in milliseconds (`u32::MAX`: never heard), kernel (0 unknown, 1 answers, 2 silent) |
 //!
-//! Nothing may follow. A decoder refuses what it cannot read whole.
+//! The others add the id of the question (4; a size probe only) and zeros up to their length. Nothing may follow. A decoder refuses what
+//! it cannot read whole.
 
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, TryGetError};
-use lacuna_core::evidence::{Heard, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, StallReport};
+use lacuna_core::evidence::{
+    Heard, Heartbeat, HoleReason, HoleReport, LargeHeard, LargeHeartbeat, MAX_STALLS, MAX_VIEWS, PeerView, Size,
+    SizeProbe, StallReport,
+};
 use lacuna_core::incident::{AgentState, Class, ClockState};
 use lacuna_core::time::{Nanos, WallNanos, nanos};
+
+use super::keys::TAG_LEN;
 
 /// First two bytes of every packet.
 const MAGIC: u16 = 0x4c43;
 /// The version that this module speaks.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Longest name of a host, in bytes.
 pub const MAX_NAME: usize = 64;
-/// Longest packet: stays below the smallest MTU that IPv6 allows (1280, RFC 8200) with its headers.
-pub const MAX_PACKET: usize = 1200;
+/// Longest heartbeat of the small kind: with its headers it stays below the smallest MTU that IPv6 allows (1280, RFC 8200).
+pub const MAX_SMALL: usize = 1216;
+/// Longest packet: that of UDP over IPv4.
+pub const MAX_PACKET: usize = 65_507;
+/// Large heartbeats of so many sizes are told of.
+const MAX_LARGE: usize = 2;
 
+const HEARTBEAT: u8 = 0;
+const LARGE_MTU: u8 = 1;
+const LARGE_FRAGMENTED: u8 = 2;
+const PROBE_KIND: u8 = 3;
 const GOODBYE: u8 = 1;
 const HEARD: u8 = 2;
 const HYPERVISOR: u8 = 4;
+const PROBE: u8 = 8;
+const HOLE: u8 = 16;
 const OPEN: u8 = 1;
 const DEAF: u8 = 2;
 const STOPPED: u8 = 4;
@@ -85,24 +113,55 @@ impl From<TryGetError> for WireError {
     }
 }
 
-/// Writes `beat` of the host `sender` into `out`, which is emptied first.
+/// What a packet says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A heartbeat of the small kind.
+    Heartbeat(Box<Heartbeat>),
+    /// A large heartbeat, without a length: that is the packet's.
+    Large(LargeHeartbeat),
+    /// A size probe.
+    Probe {
+        /// Grows by one with each probe to this host.
+        seq: u64,
+        /// Which of the questions it belongs to.
+        id: u32,
+        /// The sender's boot id.
+        boot_id: [u8; 16],
+        /// The start of the sender's agent.
+        incarnation: u64,
+        /// When it left, on the sender's boot clock.
+        sent_at: Nanos,
+    },
+}
+
+/// Who sends, in all kinds.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// The name of the host.
+    pub name: &'a str,
+    /// Its boot id.
+    pub boot_id: [u8; 16],
+    /// The start of its agent.
+    pub incarnation: u64,
+}
+
+/// Writes `beat` of the host `sender` into `out`, which is emptied first; no tag yet.
 ///
 /// # Errors
 /// [`WireError::Name`] where the name does not fit. Lists beyond their limits are cut.
 pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), WireError> {
-    out.clear();
-    out.put_u16(MAGIC);
-    out.put_u8(VERSION);
+    let from = Sender { name: sender, boot_id: beat.boot_id, incarnation: beat.incarnation };
+    put_head(out, HEARTBEAT, &from, beat.seq, beat.sent_at)?;
     out.put_u8(
-        flag(beat.goodbye, GOODBYE) | flag(beat.heard.is_some(), HEARD) | flag(beat.hypervisor.is_some(), HYPERVISOR),
+        flag(beat.goodbye, GOODBYE)
+            | flag(beat.heard.is_some(), HEARD)
+            | flag(beat.hypervisor.is_some(), HYPERVISOR)
+            | flag(beat.probe.is_some(), PROBE)
+            | flag(beat.hole.is_some(), HOLE),
     );
-    let length = u8::try_from(sender.len()).ok().filter(|length| (1..=MAX_NAME).contains(&usize::from(*length)));
-    out.put_u8(length.ok_or(WireError::Name)?);
-    out.put_slice(sender.as_bytes());
-    out.put_slice(&beat.boot_id);
-    for number in [beat.incarnation, beat.seq, beat.sent_at.0, beat.sent_wall.0, beat.overflow] {
-        out.put_u64(number);
-    }
+    out.put_u64(beat.sent_wall.0);
+    out.put_u64(beat.overflow);
     if let Some(heard) = &beat.heard {
         for number in [heard.incarnation, heard.seq, heard.count, nanos(heard.age)] {
             out.put_u64(number);
@@ -111,8 +170,80 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
     if let Some(hypervisor) = beat.hypervisor {
         out.put_u64(hypervisor);
     }
+    if let Some(probe) = beat.probe {
+        out.put_u32(probe.id);
+        out.put_u16(probe.bytes);
+    }
+    if let Some(hole) = beat.hole {
+        out.put_u8(reason_code(hole.reason));
+        out.put_u16(hole.passes.unwrap_or(0));
+    }
+    put_list(out, &beat.large, MAX_LARGE, put_large);
     put_list(out, &beat.stalls, MAX_STALLS, put_stall);
-    put_list(out, &beat.views, MAX_VIEWS, put_view);
+    // What does not fit any more is left out: the newest views are no more than the oldest.
+    let room = MAX_SMALL.saturating_sub(out.len() + 1 + TAG_LEN) / VIEW_BYTES;
+    put_list(out, &beat.views, room.min(MAX_VIEWS), put_view);
+    Ok(())
+}
+
+/// Writes a large heartbeat that is `bytes` long on the whole, with `tag` of these left for the tag.
+///
+/// # Errors
+/// [`WireError::Name`] where the name does not fit, [`WireError::Short`] where that is no large heartbeat.
+pub fn encode_large(
+    sender: &Sender<'_>,
+    size: Size,
+    seq: u64,
+    sent_at: Nanos,
+    bytes: usize,
+    tag: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
+    let kind = match size {
+        Size::Small => return Err(WireError::Range),
+        Size::Mtu => LARGE_MTU,
+        Size::Fragmented => LARGE_FRAGMENTED,
+    };
+    put_head(out, kind, sender, seq, sent_at)?;
+    pad(out, bytes, tag)
+}
+
+/// Writes a size probe that is `bytes` long on the whole, with `tag` of these left for the tag.
+///
+/// # Errors
+/// As [`encode_large`].
+pub fn encode_probe(
+    sender: &Sender<'_>,
+    (seq, id): (u64, u32),
+    sent_at: Nanos,
+    bytes: usize,
+    tag: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
+    put_head(out, PROBE_KIND, sender, seq, sent_at)?;
+    out.put_u32(id);
+    pad(out, bytes, tag)
+}
+
+fn pad(out: &mut Vec<u8>, bytes: usize, tag: usize) -> Result<(), WireError> {
+    let end = bytes.checked_sub(tag).filter(|end| *end >= out.len()).ok_or(WireError::Short)?;
+    out.resize(end, 0);
+    Ok(())
+}
+
+fn put_head(out: &mut Vec<u8>, kind: u8, sender: &Sender<'_>, seq: u64, sent_at: Nanos) -> Result<(), WireError> {
+    out.clear();
+    out.put_u16(MAGIC);
+    out.put_u8(VERSION);
+    out.put_u8(kind);
+    let name = sender.name;
+    let length = u8::try_from(name.len()).ok().filter(|length| (1..=MAX_NAME).contains(&usize::from(*length)));
+    out.put_u8(length.ok_or(WireError::Name)?);
+    out.put_slice(name.as_bytes());
+    out.put_slice(&sender.boot_id);
+    for number in [sender.incarnation, seq, sent_at.0] {
+        out.put_u64(number);
+    }
     Ok(())
 }
 
@@ -143,20 +274,32 @@ fn put_stall(out: &mut Vec<u8>, stall: &StallReport) {
     );
 }
 
+fn put_large(out: &mut Vec<u8>, large: &LargeHeard) {
+    out.put_u8(if large.size == Size::Mtu { LARGE_MTU } else { LARGE_FRAGMENTED });
+    out.put_u64(large.seq);
+    out.put_u64(large.count);
+}
+
+/// Bytes of a view.
+const VIEW_BYTES: usize = 17;
+
 fn put_view(out: &mut Vec<u8>, view: &PeerView) {
     out.put_u64(view.peer);
-    let age = view.heard_age.map(|age| u32::try_from(age.as_millis()).unwrap_or(NEVER).min(NEVER - 1));
-    out.put_u32(age.unwrap_or(NEVER));
+    for time in [view.heard_age, view.heard_for] {
+        let ms = time.map(|time| u32::try_from(time.as_millis()).unwrap_or(NEVER).min(NEVER - 1));
+        out.put_u32(ms.unwrap_or(NEVER));
+    }
     out.put_u8(view.kernel_answers.map_or(0, |answers| if answers { 1 } else { 2 }));
 }
 
-/// Reads a packet: the sender's name and what it says.
+/// Reads a packet, without its tag: the sender's name and what it says.
 ///
 /// # Errors
 /// [`WireError`] says what is wrong with it; nothing of such a packet may be used.
-pub fn decode(mut packet: &[u8]) -> Result<(String, Heartbeat), WireError> {
+pub fn decode(mut packet: &[u8]) -> Result<(String, Message), WireError> {
+    let length = packet.len();
     let from = &mut packet;
-    if from.len() > MAX_PACKET {
+    if length > MAX_PACKET {
         return Err(WireError::Long);
     }
     if from.try_get_u16()? != MAGIC {
@@ -166,13 +309,39 @@ pub fn decode(mut packet: &[u8]) -> Result<(String, Heartbeat), WireError> {
     if version != VERSION {
         return Err(WireError::Version(version));
     }
-    let flags = from.try_get_u8()?;
-    if flags & !(GOODBYE | HEARD | HYPERVISOR) != 0 {
-        return Err(WireError::Range);
+    let kind = from.try_get_u8()?;
+    if kind == HEARTBEAT && length > MAX_SMALL - TAG_LEN {
+        return Err(WireError::Long);
     }
     let name = get_name(from)?;
-    let beat = get_beat(from, flags)?;
-    if from.has_remaining() { Err(WireError::Long) } else { Ok((name, beat)) }
+    let mut boot_id = [0; 16];
+    from.try_copy_to_slice(&mut boot_id)?;
+    let (incarnation, seq, sent_at) = (from.try_get_u64()?, from.try_get_u64()?, Nanos(from.try_get_u64()?));
+    let message = match kind {
+        HEARTBEAT => Message::Heartbeat(Box::new(get_beat(from, (boot_id, incarnation, seq, sent_at))?)),
+        LARGE_MTU | LARGE_FRAGMENTED => {
+            let size = if kind == LARGE_MTU { Size::Mtu } else { Size::Fragmented };
+            Message::Large(LargeHeartbeat { size, bytes: 0, seq, sent_at, boot_id, incarnation })
+        }
+        PROBE_KIND => {
+            let id = from.try_get_u32()?;
+            Message::Probe { seq, id, boot_id, incarnation, sent_at }
+        }
+        _ => return Err(WireError::Range),
+    };
+    if kind != HEARTBEAT {
+        skip_zeros(from)?;
+    }
+    if from.has_remaining() { Err(WireError::Long) } else { Ok((name, message)) }
+}
+
+/// What fills a large packet up says nothing, so that nothing can hide there.
+fn skip_zeros(from: &mut &[u8]) -> Result<(), WireError> {
+    if from.iter().any(|byte| *byte != 0) {
+        return Err(WireError::Range);
+    }
+    from.advance(from.len());
+    Ok(())
 }
 
 fn get_name(from: &mut &[u8]) -> Result<String, WireError> {
@@ -185,22 +354,65 @@ fn get_name(from: &mut &[u8]) -> Result<String, WireError> {
     String::from_utf8(name).map_err(|_| WireError::Name)
 }
 
-fn get_beat(from: &mut &[u8], flags: u8) -> Result<Heartbeat, WireError> {
-    let mut boot_id = [0; 16];
-    from.try_copy_to_slice(&mut boot_id)?;
+fn get_beat(from: &mut &[u8], head: ([u8; 16], u64, u64, Nanos)) -> Result<Heartbeat, WireError> {
+    let (boot_id, incarnation, seq, sent_at) = head;
+    let flags = from.try_get_u8()?;
+    if flags & !(GOODBYE | HEARD | HYPERVISOR | PROBE | HOLE) != 0 {
+        return Err(WireError::Range);
+    }
+    let given = |flag: u8| (flags & flag != 0).then_some(());
     Ok(Heartbeat {
         boot_id,
-        incarnation: from.try_get_u64()?,
-        seq: from.try_get_u64()?,
-        sent_at: Nanos(from.try_get_u64()?),
+        incarnation,
+        seq,
+        sent_at,
         sent_wall: WallNanos(from.try_get_u64()?),
         overflow: from.try_get_u64()?,
         goodbye: flags & GOODBYE != 0,
-        heard: if flags & HEARD == 0 { None } else { Some(get_heard(from)?) },
-        hypervisor: if flags & HYPERVISOR == 0 { None } else { Some(from.try_get_u64()?) },
+        heard: given(HEARD).map(|()| get_heard(from)).transpose()?,
+        hypervisor: given(HYPERVISOR).map(|()| from.try_get_u64()).transpose()?,
+        probe: given(PROBE).map(|()| get_probe(from)).transpose()?,
+        hole: given(HOLE).map(|()| get_hole(from)).transpose()?,
+        large: get_list(from, MAX_LARGE, get_large)?,
         stalls: get_list(from, MAX_STALLS, get_stall)?,
         views: get_list(from, MAX_VIEWS, get_view)?,
     })
+}
+
+fn get_probe(from: &mut &[u8]) -> Result<SizeProbe, WireError> {
+    Ok(SizeProbe { id: from.try_get_u32()?, bytes: from.try_get_u16()? })
+}
+
+fn get_hole(from: &mut &[u8]) -> Result<HoleReport, WireError> {
+    let reason = reason_of(from.try_get_u8()?)?;
+    let passes = Some(from.try_get_u16()?).filter(|passes| *passes > 0);
+    Ok(HoleReport { reason, passes })
+}
+
+fn get_large(from: &mut &[u8]) -> Result<LargeHeard, WireError> {
+    let size = match from.try_get_u8()? {
+        LARGE_MTU => Size::Mtu,
+        LARGE_FRAGMENTED => Size::Fragmented,
+        _ => return Err(WireError::Range),
+    };
+    Ok(LargeHeard { size, seq: from.try_get_u64()?, count: from.try_get_u64()? })
+}
+
+fn reason_code(reason: HoleReason) -> u8 {
+    match reason {
+        HoleReason::DfDropped => 1,
+        HoleReason::FragmentsLost => 2,
+        HoleReason::FragNeededLost => 3,
+    }
+}
+
+fn reason_of(code: u8) -> Result<HoleReason, WireError> {
+    match code {
+        1 => Ok(HoleReason::DfDropped),
+        2 => Ok(HoleReason::FragmentsLost),
+        3 => Ok(HoleReason::FragNeededLost),
+        _ => Err(WireError::Range),
+    }
 }
 
 fn get_heard(from: &mut &[u8]) -> Result<Heard, WireError> {
@@ -245,15 +457,18 @@ fn get_stall(from: &mut &[u8]) -> Result<StallReport, WireError> {
 
 fn get_view(from: &mut &[u8]) -> Result<PeerView, WireError> {
     let peer = from.try_get_u64()?;
-    let age = from.try_get_u32()?;
+    let mut time = || -> Result<Option<Duration>, WireError> {
+        let ms = from.try_get_u32()?;
+        Ok((ms != NEVER).then(|| Duration::from_millis(ms.into())))
+    };
+    let (heard_age, heard_for) = (time()?, time()?);
     let kernel_answers = match from.try_get_u8()? {
         0 => None,
         1 => Some(true),
         2 => Some(false),
         _ => return Err(WireError::Range),
     };
-    let heard_age = (age != NEVER).then(|| Duration::from_millis(age.into()));
-    Ok(PeerView { peer, heard_age, kernel_answers })
+    Ok(PeerView { peer, heard_age, kernel_answers, heard_for })
 }
 
 /// A class on the wire is its place in [`Class::ALL`]: new ones go to the end.

@@ -13,6 +13,7 @@ pub mod interrupts;
 pub mod kallsyms;
 pub mod kmsg;
 pub mod landing;
+mod mtu;
 pub mod pressure;
 pub mod snmp;
 pub mod softnet;

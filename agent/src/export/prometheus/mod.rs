@@ -141,41 +141,56 @@ fn reachability(out: &mut Families<'_>, peers: &[PeerStatus]) -> fmt::Result {
     )
 }
 
-/// A heartbeat's labels: the three counters carry the same, so that ratios can be formed.
-fn heartbeat(peer: &PeerStatus, direction: &str) -> families::Labels {
-    labels([("peer", &peer.name), ("size", "small"), ("direction", direction)])
+/// What became of the heartbeats of one size in one direction. A figure that is not known is absent.
+struct Beats<'a> {
+    labels: [(&'static str, &'a str); 3],
+    sent: Option<u64>,
+    received: Option<u64>,
+    lost: Option<u64>,
 }
 
-/// What a peer sent that was never heard is not known.
-fn was_heard(peer: &PeerStatus) -> bool {
-    peer.received > 0
+/// The three counters carry the same labels, so that ratios can be formed.
+fn beats_of(peer: &PeerStatus) -> Vec<Beats<'_>> {
+    let labels = |size, direction| [("peer", peer.name.as_str()), ("size", size), ("direction", direction)];
+    // What a peer sent that was never heard is not known.
+    let heard = peer.received > 0;
+    let sent_by_peer = heard.then(|| peer.received.saturating_add(peer.lost_from_peer));
+    let mut all = vec![
+        Beats { labels: labels("small", "to-peer"), sent: Some(peer.sent), received: None, lost: peer.lost_to_peer },
+        Beats {
+            labels: labels("small", "from-peer"),
+            sent: sent_by_peer,
+            received: Some(peer.received),
+            lost: heard.then_some(peer.lost_from_peer),
+        },
+    ];
+    for of_size in &peer.large {
+        let (sent, lost) = (Some(of_size.sent), Some(of_size.lost_to_peer));
+        all.push(Beats { labels: labels(of_size.size, "to-peer"), sent, received: None, lost });
+        if let Some((sent, received)) = of_size.from_peer {
+            let lost = Some(sent.saturating_sub(received));
+            let labels = labels(of_size.size, "from-peer");
+            all.push(Beats { labels, sent: Some(sent), received: Some(received), lost });
+        }
+    }
+    all
 }
 
 fn heartbeats(out: &mut Families<'_>, all: &[PeerStatus]) -> fmt::Result {
-    let peers = || all.iter().filter(|peer| peer.role == "peer");
+    let beats: Vec<Beats<'_>> = all.iter().filter(|peer| peer.role == "peer").flat_map(beats_of).collect();
+    let rows = |of: fn(&Beats<'_>) -> Option<u64>| {
+        beats.iter().filter_map(move |beats| Some((labels(beats.labels), of(beats)?)))
+    };
     out.counters(
         "lacuna_heartbeats_sent",
         "Heartbeats sent to the peer, and by the peer as its numbers tell",
-        peers().flat_map(|peer| {
-            let by_peer = peer.received.saturating_add(peer.lost_from_peer);
-            let from_peer = was_heard(peer).then(|| (heartbeat(peer, "from-peer"), by_peer));
-            [(heartbeat(peer, "to-peer"), peer.sent)].into_iter().chain(from_peer)
-        }),
+        rows(|beats| beats.sent),
     )?;
-    out.counters(
-        "lacuna_heartbeats_received",
-        "Heartbeats received from the peer",
-        peers().map(|peer| (heartbeat(peer, "from-peer"), peer.received)),
-    )?;
+    out.counters("lacuna_heartbeats_received", "Heartbeats received from the peer", rows(|beats| beats.received))?;
     out.counters(
         "lacuna_heartbeats_lost",
         "Heartbeats that did not arrive; to the peer by its own account, absent where it gave none",
-        peers().flat_map(|peer| {
-            let to_peer = peer.lost_to_peer.map(|lost| (heartbeat(peer, "to-peer"), lost));
-            let lost = (heartbeat(peer, "from-peer"), peer.lost_from_peer);
-            let from_peer = was_heard(peer).then_some(lost);
-            to_peer.into_iter().chain(from_peer)
-        }),
+        rows(|beats| beats.lost),
     )
 }
 

@@ -35,11 +35,22 @@ fn stalls() -> impl Strategy<Value = StallReport> {
 }
 
 fn views() -> impl Strategy<Value = PeerView> {
-    (any::<u64>(), any::<Option<u32>>(), any::<Option<bool>>()).prop_map(|(peer, age, kernel_answers)| PeerView {
-        peer,
-        heard_age: age.map(|age| Duration::from_millis(age.min(NEVER - 1).into())),
-        kernel_answers,
+    let time = |time: Option<u32>| time.map(|time| Duration::from_millis(time.min(NEVER - 1).into()));
+    (any::<u64>(), any::<[Option<u32>; 2]>(), any::<Option<bool>>()).prop_map(move |(peer, times, kernel_answers)| {
+        let [heard_age, heard_for] = times.map(time);
+        PeerView { peer, heard_age, kernel_answers, heard_for }
     })
+}
+
+fn larges() -> impl Strategy<Value = LargeHeard> {
+    let size = prop_oneof![Just(Size::Mtu), Just(Size::Fragmented)];
+    (size, any::<[u64; 2]>()).prop_map(|(size, [seq, count])| LargeHeard { size, seq, count })
+}
+
+fn holes() -> impl Strategy<Value = HoleReport> {
+    let reasons = [HoleReason::DfDropped, HoleReason::FragmentsLost, HoleReason::FragNeededLost];
+    let passes = proptest::option::of(1..=u16::MAX);
+    (proptest::sample::select(reasons.to_vec()), passes).prop_map(|(reason, passes)| HoleReport { reason, passes })
 }
 
 prop_compose! {
@@ -49,12 +60,19 @@ prop_compose! {
         goodbye in any::<bool>(),
         heard in proptest::option::of(heards()),
         stalls in vec(stalls(), 0..=MAX_STALLS),
-        views in vec(views(), 0..=MAX_VIEWS),
+        views in vec(views(), 0..=40),
         hypervisor in any::<Option<u64>>(),
+        large in vec(larges(), 0..=2),
+        probe in proptest::option::of(any::<(u32, u16)>()),
+        hole in proptest::option::of(holes()),
     ) -> Heartbeat {
         let [incarnation, seq, sent_at, sent_wall, overflow] = numbers;
         let (sent_at, sent_wall) = (Nanos(sent_at), WallNanos(sent_wall));
-        Heartbeat { seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views, hypervisor }
+        let probe = probe.map(|(id, bytes)| SizeProbe { id, bytes });
+        Heartbeat {
+            seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views, hypervisor, large, probe,
+            hole,
+        }
     }
 }
 
@@ -63,8 +81,8 @@ proptest! {
     fn what_is_written_is_read(name in "[a-z0-9.-]{1,64}", beat in beats()) {
         let mut packet = Vec::new();
         encode(&name, &beat, &mut packet)?;
-        prop_assert!(packet.len() <= MAX_PACKET);
-        prop_assert_eq!(decode(&packet), Ok((name, beat)));
+        prop_assert!(packet.len() <= MAX_SMALL - TAG_LEN);
+        prop_assert_eq!(decode(&packet), Ok((name, Message::Heartbeat(Box::new(beat)))));
     }
 
     #[test]
@@ -89,10 +107,10 @@ proptest! {
         let keep = packet.len() - bytes.len();
         packet.truncate(keep);
         packet.extend(bytes);
-        if let Ok((name, beat)) = decode(&packet) {
+        if let Ok((name, Message::Heartbeat(beat))) = decode(&packet) {
             let mut again = Vec::new();
             encode(&name, &beat, &mut again)?;
-            prop_assert_eq!(decode(&again), Ok((name, beat)));
+            prop_assert_eq!(decode(&again), Ok((name, Message::Heartbeat(beat))));
         }
     }
 }
@@ -118,8 +136,10 @@ fn each_fault_is_named() {
     refused(WireError::Name, |packet| packet[4] = 0);
     refused(WireError::Name, |packet| packet[5] = 0xff);
     refused(WireError::Long, |packet| packet.push(0));
+    refused(WireError::Long, |packet| packet.resize(MAX_SMALL - TAG_LEN + 1, 0));
     refused(WireError::Long, |packet| packet.resize(MAX_PACKET + 1, 0));
     let stalls = packet().len() - 2;
+    refused(WireError::Range, |packet| packet[stalls - 1] = 3);
     refused(WireError::Range, |packet| packet[stalls] = u8::try_from(MAX_STALLS).unwrap() + 1);
 }
 
@@ -136,7 +156,7 @@ fn lists_beyond_their_limit_keep_the_newest() {
     let beat = Heartbeat { stalls: (0..20).map(stall).collect(), ..Heartbeat::default() };
     let mut packet = Vec::new();
     encode("db1", &beat, &mut packet).unwrap();
-    let (_, read) = decode(&packet).unwrap();
+    let (_, Message::Heartbeat(read)) = decode(&packet).unwrap() else { panic!("it is a heartbeat") };
     assert_eq!(read.stalls, beat.stalls[20 - MAX_STALLS..]);
 }
 
@@ -146,10 +166,20 @@ fn the_seeds_of_the_fuzzer_are_packets_of_this_version() {
     let (state, clock) = (Some(AgentState::Stopped), Some(ClockState::RanOn));
     let (from, to, class) = (Nanos(1), Nanos(2), Class::AgentStall);
     let stall = StallReport { from, to, class, state, cpu: Some(1), clock, open: true, deaf: true };
-    let view = PeerView { peer: 7, heard_age: Some(Duration::from_millis(9)), kernel_answers: Some(true) };
+    let (heard_age, heard_for) = (Some(Duration::from_millis(9)), Some(Duration::from_secs(8)));
+    let view = PeerView { peer: 7, heard_age, kernel_answers: Some(true), heard_for };
     let heard = Some(Heard { incarnation: 1, seq: 2, count: 3, age: Duration::from_nanos(4) });
-    let full =
-        Heartbeat { heard, hypervisor: Some(5), stalls: vec![stall; 3], views: vec![view; 3], ..Heartbeat::default() };
+    let large = LargeHeard { size: Size::Mtu, seq: 9, count: 8 };
+    let full = Heartbeat {
+        heard,
+        hypervisor: Some(5),
+        stalls: vec![stall; 3],
+        views: vec![view; 3],
+        large: vec![large; 2],
+        probe: Some(SizeProbe { id: 6, bytes: 1400 }),
+        hole: Some(HoleReport { reason: HoleReason::DfDropped, passes: Some(1400) }),
+        ..Heartbeat::default()
+    };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds/wire");
     for (name, beat) in [("small", Heartbeat::default()), ("full", full)] {
         let mut packet = Vec::new();
@@ -160,4 +190,52 @@ fn the_seeds_of_the_fuzzer_are_packets_of_this_version() {
         }
         assert_eq!(std::fs::read(folder.join(name)).unwrap(), packet, "{name}");
     }
+}
+
+#[test]
+fn with_everything_at_its_limit_a_heartbeat_still_passes_everywhere() {
+    let view = PeerView { peer: 7, heard_age: None, kernel_answers: None, heard_for: None };
+    let beat = Heartbeat {
+        heard: Some(Heard::default()),
+        hypervisor: Some(1),
+        stalls: vec![StallReport::default(); MAX_STALLS],
+        views: vec![view; MAX_VIEWS],
+        large: vec![LargeHeard { size: Size::Mtu, seq: 1, count: 1 }; 2],
+        probe: Some(SizeProbe::default()),
+        hole: Some(HoleReport { reason: HoleReason::DfDropped, passes: None }),
+        ..Heartbeat::default()
+    };
+    let mut packet = Vec::new();
+    encode(&"x".repeat(MAX_NAME), &beat, &mut packet).unwrap();
+    assert!(packet.len() + TAG_LEN <= MAX_SMALL);
+    let (_, Message::Heartbeat(read)) = decode(&packet).unwrap() else { panic!("it is a heartbeat") };
+    assert!((40..MAX_VIEWS).contains(&read.views.len()), "views that do not fit are left out: {}", read.views.len());
+}
+
+#[test]
+fn large_packets_have_the_length_that_was_asked_for_and_nothing_hides_in_them() {
+    let sender = Sender { name: "db1", boot_id: [7; 16], incarnation: 3 };
+    let mut packet = Vec::new();
+    encode_large(&sender, Size::Fragmented, 9, Nanos(5), 1972, TAG_LEN, &mut packet).unwrap();
+    assert_eq!(packet.len(), 1972 - TAG_LEN);
+    let large = LargeHeartbeat {
+        size: Size::Fragmented,
+        bytes: 0,
+        seq: 9,
+        sent_at: Nanos(5),
+        boot_id: [7; 16],
+        incarnation: 3,
+    };
+    assert_eq!(decode(&packet), Ok(("db1".to_owned(), Message::Large(large))));
+    packet[1000] = 1;
+    assert_eq!(decode(&packet), Err(WireError::Range));
+    encode_probe(&sender, (4, 2), Nanos(5), 164, 0, &mut packet).unwrap();
+    let probe = Message::Probe { seq: 4, id: 2, boot_id: [7; 16], incarnation: 3, sent_at: Nanos(5) };
+    assert_eq!(decode(&packet), Ok(("db1".to_owned(), probe)));
+    assert_eq!(
+        encode_probe(&sender, (4, 2), Nanos(5), 20, 0, &mut packet),
+        Err(WireError::Short),
+        "too short to be one"
+    );
+    assert_eq!(encode_large(&sender, Size::Small, 9, Nanos(5), 1972, 0, &mut packet), Err(WireError::Range));
 }

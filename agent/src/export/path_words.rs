@@ -1,0 +1,66 @@
+//! Evidence about sizes and losses in words.
+
+use lacuna_core::evidence::{Fact, HoleReason, HoleReport};
+use lacuna_core::incident::Direction;
+use lacuna_core::loss::LossRate;
+
+/// The sentence for a fact of the network; absent for others.
+pub(super) fn of_path(host: &str, fact: &Fact) -> Option<String> {
+    Some(match fact {
+        Fact::LargeHeartbeat(large) => {
+            format!("a heartbeat of {} bytes came in from {host} ({})", large.bytes, large.size.name())
+        }
+        Fact::LargeSent { size, bytes, seq } => {
+            format!("heartbeat {seq} of {bytes} bytes left for {host} ({})", size.name())
+        }
+        Fact::SizeProbe(probe) => format!("a size probe of {} bytes came in from {host}", probe.bytes),
+        Fact::SizeProbeSent(probe) => format!("a size probe of {} bytes left for {host}", probe.bytes),
+        Fact::TooBig { mtu } => {
+            format!("no packet beyond {mtu} bytes passes on the way to {host}, a kernel on it said")
+        }
+        Fact::Sizes { size, bytes, sent, heard } => {
+            format!("of {sent} heartbeats of {bytes} bytes ({}) {host} heard {heard}", size.name())
+        }
+        Fact::Hole(report) => hole(host, *report),
+        Fact::Loss { direction, rate } => loss(host, *direction, *rate),
+        _ => return None,
+    })
+}
+
+fn hole(host: &str, report: HoleReport) -> String {
+    let what = match report.reason {
+        HoleReason::DfDropped => "large packets",
+        HoleReason::FragmentsLost => "fragments",
+        HoleReason::FragNeededLost => "large packets that must not be fragmented",
+    };
+    let passes = report.passes.map(|passes| format!("; up to {passes} bytes pass")).unwrap_or_default();
+    format!("{host} says that {what} of it do not arrive here{passes}")
+}
+
+fn loss(host: &str, direction: Direction, rate: LossRate) -> String {
+    let way = match direction {
+        Direction::FromPeer => "from",
+        Direction::ToPeer => "to",
+        Direction::Both => "from and to",
+    };
+    let [part, low, high] = [rate.rate, rate.low, rate.high].map(|part| part * 100.0);
+    format!("{part:.1} % of {} heartbeats {way} {host} were lost ({low:.1} to {high:.1} %)", rate.packets)
+}
+
+#[cfg(test)]
+mod tests {
+    use lacuna_core::evidence::Size;
+
+    use super::*;
+
+    #[test]
+    fn figures_are_in_the_words() {
+        let sizes = Fact::Sizes { size: Size::Mtu, bytes: 1500, sent: 9, heard: 0 };
+        assert_eq!(of_path("b", &sizes).as_deref(), Some("of 9 heartbeats of 1500 bytes (mtu) b heard 0"));
+        let rate = LossRate { rate: 0.1, low: 0.055, high: 0.175, packets: 300 };
+        let loss = Fact::Loss { direction: Direction::ToPeer, rate };
+        let expected = "10.0 % of 300 heartbeats to b were lost (5.5 to 17.5 %)";
+        assert_eq!(of_path("b", &loss).as_deref(), Some(expected));
+        assert_eq!(of_path("b", &Fact::EchoSent), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! From packets that carry a tag to messages that count, and back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lacuna_core::evidence::{Heartbeat, Size};
+use lacuna_core::time::WallNanos;
+
+use super::keys::{KeyRing, TAG_LEN};
+use super::replay::{Claim, Guard};
+use super::wire::{self, Message};
+
+/// Tags what leaves this host and checks what comes in.
+#[derive(Debug)]
+pub struct Seal {
+    host: String,
+    incarnation: u64,
+    keys: Arc<KeyRing>,
+    guards: HashMap<String, Guard>,
+}
+
+impl Seal {
+    /// For the agent of `host` that was started as `incarnation`.
+    #[must_use]
+    pub fn new(host: &str, incarnation: u64, keys: Arc<KeyRing>) -> Self {
+        Self { host: host.to_owned(), incarnation, keys, guards: HashMap::new() }
+    }
+
+    /// How many bytes the tag of a packet takes.
+    #[must_use]
+    pub fn tag_bytes(&self) -> usize {
+        self.keys.get().map_or(0, |_| TAG_LEN)
+    }
+
+    /// Adds the tag for that receiver.
+    pub fn put(&self, receiver: &str, packet: &mut Vec<u8>) {
+        if let Some(keys) = self.keys.get() {
+            let tag = keys.sign(receiver, packet);
+            packet.extend_from_slice(&tag);
+        }
+    }
+
+    /// Reads a packet that came from the address of the peer `sender`, at `now` by this host's wall clock.
+    ///
+    /// # Errors
+    /// Why it does not count, as the counter names it.
+    pub fn open(&mut self, sender: &str, packet: &[u8], now: WallNanos) -> Result<Message, &'static str> {
+        let keys = self.keys.get();
+        let packet = match &keys {
+            None => packet,
+            Some(keys) => {
+                let (body, tag) = packet.split_last_chunk::<TAG_LEN>().ok_or("short")?;
+                if !keys.verify(&self.host, body, tag) {
+                    return Err("tag");
+                }
+                body
+            }
+        };
+        let (name, message) = wire::decode(packet).map_err(|error| error.reason())?;
+        if name != sender {
+            return Err("foreign-name");
+        }
+        if keys.is_some() {
+            let claim = self.claim(&message);
+            let guard = self.guards.entry(name).or_default();
+            guard.take(&claim, now).map_err(|refusal| refusal.reason())?;
+        }
+        Ok(message)
+    }
+
+    fn claim(&self, message: &Message) -> Claim {
+        match message {
+            Message::Heartbeat(beat) => {
+                let (start, echo) = ((beat.boot_id, beat.incarnation), self.echo(beat));
+                Claim { start, kind: 0, seq: beat.seq, wall: Some(beat.sent_wall), echo }
+            }
+            Message::Large(large) => {
+                let kind = if large.size == Size::Mtu { 1 } else { 2 };
+                Claim { start: (large.boot_id, large.incarnation), kind, seq: large.seq, wall: None, echo: None }
+            }
+            Message::Probe { seq, boot_id, incarnation, .. } => {
+                Claim { start: (*boot_id, *incarnation), kind: 3, seq: *seq, wall: None, echo: None }
+            }
+        }
+    }
+
+    /// The number of this agent's present start that it repeats.
+    fn echo(&self, beat: &Heartbeat) -> Option<u64> {
+        beat.heard.filter(|heard| heard.incarnation == self.incarnation).map(|heard| heard.seq)
+    }
+
+    /// Forgets who is no peer any more.
+    pub fn keep(&mut self, known: impl Fn(&str) -> bool) {
+        self.guards.retain(|name, _| known(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::super::keys::Keys;
+    use super::*;
+
+    const NOW: WallNanos = WallNanos(1_800_000_000_000_000_000);
+
+    fn ring(key: u8) -> Arc<KeyRing> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, STANDARD.encode([key; 32])).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, private).unwrap();
+        Arc::new(KeyRing::new(Some(Keys::load(&path).unwrap())))
+    }
+
+    fn packet(from: &Seal, to: &str, seq: u64) -> Vec<u8> {
+        let beat = Heartbeat { seq, sent_wall: NOW, incarnation: 1, ..Heartbeat::default() };
+        let mut packet = Vec::new();
+        wire::encode(&from.host, &beat, &mut packet).unwrap();
+        from.put(to, &mut packet);
+        packet
+    }
+
+    #[test]
+    fn a_packet_counts_once_for_the_host_that_it_was_made_for() {
+        let (a, mut b, mut c) = (Seal::new("a", 1, ring(7)), Seal::new("b", 1, ring(7)), Seal::new("c", 1, ring(7)));
+        let sent = packet(&a, "b", 1);
+        assert_eq!(c.open("a", &sent, NOW), Err("tag"), "another receiver");
+        assert!(b.open("a", &sent, NOW).is_ok());
+        assert_eq!(b.open("a", &sent, NOW), Err("duplicate"));
+        assert_eq!(b.open("c", &packet(&a, "b", 2), NOW), Err("foreign-name"), "from the address of c");
+    }
+
+    #[test]
+    fn without_the_key_nothing_counts() {
+        let (a, stranger, open) =
+            (Seal::new("a", 1, ring(7)), Seal::new("a", 1, ring(8)), Seal::new("a", 1, Arc::default()));
+        let mut b = Seal::new("b", 1, ring(7));
+        assert_eq!(b.open("a", &packet(&stranger, "b", 1), NOW), Err("tag"));
+        assert_eq!(b.open("a", &packet(&open, "b", 1), NOW), Err("tag"));
+        assert_eq!(b.open("a", &[0; TAG_LEN - 1], NOW), Err("short"));
+        assert!(b.open("a", &packet(&a, "b", 1), NOW).is_ok());
+    }
+
+    #[test]
+    fn without_keys_packets_are_open_and_duplicates_are_left_to_the_engine() {
+        let (a, mut b) = (Seal::new("a", 1, Arc::default()), Seal::new("b", 1, Arc::default()));
+        let sent = packet(&a, "b", 1);
+        assert!(b.open("a", &sent, NOW).is_ok() && b.open("a", &sent, NOW).is_ok());
+    }
+}
