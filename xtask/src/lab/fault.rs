@@ -1,7 +1,5 @@
 //! Packets that vanish, by nftables: the text of the rules and the namespaces that they go to.
 
-use std::net::Ipv4Addr;
-
 use anyhow::Result;
 use serde::Deserialize;
 
@@ -24,9 +22,42 @@ pub(crate) struct DropRule {
     /// Only this protocol.
     #[serde(default)]
     pub(crate) only: Option<Protocol>,
+    /// Only so many of a hundred, by chance.
+    #[serde(default)]
+    pub(crate) percent: Option<u8>,
+    /// Only some sizes or pieces.
+    #[serde(default)]
+    pub(crate) pieces: Pieces,
     /// Where they are lost.
     #[serde(default)]
     pub(crate) hook: Hook,
+}
+
+/// Which packets of IPv4 are lost, by their form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Pieces {
+    /// All of them.
+    #[default]
+    All,
+    /// Whatever is longer than so many bytes, as on a switch with a smaller MTU.
+    Above(u16),
+    /// Whatever must not be fragmented and is longer than so many bytes, as at a router whose word does not arrive.
+    UnfragmentableAbove(u16),
+    /// Fragments, as at many firewalls.
+    Fragments,
+}
+
+impl Pieces {
+    /// The match of nftables. Of the field with flags and offset, 0x4000 is "don't fragment", 0x3fff a fragment.
+    fn matching(self) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Above(bytes) => format!("ip length > {bytes} "),
+            Self::UnfragmentableAbove(bytes) => format!("ip length > {bytes} ip frag-off & 0x4000 != 0 "),
+            Self::Fragments => "ip frag-off & 0x3fff != 0 ".to_owned(),
+        }
+    }
 }
 
 /// A protocol above IP.
@@ -78,7 +109,13 @@ impl DropRule {
     }
 
     fn rule(&self, network: &Network, (from, to): (&String, &String)) -> Result<String> {
-        Ok(rule(network.host(from)?.addr, network.host(to)?.addr, self.only))
+        let (from, to) = (network.host(from)?.addr, network.host(to)?.addr);
+        if self.only == Some(Protocol::Vrrp) {
+            // Protocol 112 (RFC 5798, 5.1.1.4).
+            return Ok(format!("ip saddr {from} ip protocol 112 drop\n"));
+        }
+        let chance = self.percent.map(|percent| format!("numgen random mod 100 < {percent} ")).unwrap_or_default();
+        Ok(format!("ip saddr {from} ip daddr {to} {}{}{chance}drop\n", protocol(self.only), self.pieces.matching()))
     }
 
     fn script(&self, rules: &str) -> String {
@@ -101,16 +138,14 @@ pub(crate) fn heal(network: &Network) -> Result<()> {
     Ok(())
 }
 
-fn rule(from: Ipv4Addr, to: Ipv4Addr, only: Option<Protocol>) -> String {
-    let protocol = match only {
-        // Protocol 112 (RFC 5798, 5.1.1.4).
-        Some(Protocol::Vrrp) => return format!("ip saddr {from} ip protocol 112 drop\n"),
-        None => "",
+fn protocol(only: Option<Protocol>) -> &'static str {
+    match only {
+        // Adverts of VRRP have a rule of their own.
+        None | Some(Protocol::Vrrp) => "",
         Some(Protocol::Udp) => "meta l4proto udp ",
         Some(Protocol::Tcp) => "meta l4proto tcp ",
         Some(Protocol::Icmp) => "meta l4proto icmp ",
-    };
-    format!("ip saddr {from} ip daddr {to} {protocol}drop\n")
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +163,15 @@ mod tests {
     fn every_hook_drops_what_it_should_and_heals() {
         let network = Network::create(&["a", "b", "c"]).unwrap();
         for hook in [Hook::Switch, Hook::Input, Hook::Ingress, Hook::Output] {
-            let rule = DropRule { from: "a".into(), to: "b".into(), both_ways: false, only: None, hook };
+            let rule = DropRule {
+                from: "a".into(),
+                to: "b".into(),
+                both_ways: false,
+                only: None,
+                percent: None,
+                pieces: Pieces::All,
+                hook,
+            };
             rule.apply(&network).unwrap();
             assert!(!answers(&network, "a", "b"), "{hook:?}");
             assert!(answers(&network, "a", "c"), "{hook:?}");
@@ -145,6 +188,8 @@ mod tests {
             to: "b".into(),
             both_ways: true,
             only: Some(Protocol::Udp),
+            percent: None,
+            pieces: Pieces::All,
             hook: Hook::Input,
         };
         rule.apply(&network).unwrap();

@@ -182,6 +182,9 @@ fn faults(scenario: &Scenario, expect: &Expect, truth: &Truth, history: &History
     if incident.state != expect.state {
         faults.late.push(format!("must be {:?}", expect.state).to_lowercase());
     }
+    if !holds(&incident.verdict.detail, &expect.holds) {
+        faults.late.push(format!("must have intervals that hold {:?}", expect.holds));
+    }
     if !about(&incident.verdict.detail, &expect.detail) {
         faults.late.push(format!("must have {:?}", expect.detail));
     }
@@ -265,7 +268,7 @@ fn wrong_versions(expect: &Expect, history: &History) -> Vec<String> {
         let name = class.name();
         let on_the_way = class == Class::Unknown || expect.meanwhile.contains(&class);
         if class == expect.class {
-            if expect.class != Class::Unknown && !about(&version.subject, &expect.subject) {
+            if expect.class != Class::Unknown && contradicts(&version.subject, &expect.subject) {
                 wrong.insert(format!("was about {}", listed(&version.subject)));
             }
         } else if !on_the_way {
@@ -357,6 +360,21 @@ fn all(seen: &BTreeMap<String, Seen>) -> impl Iterator<Item = (&String, &History
 fn about(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
     let has = |key: &String, value: &String| members.get(key).is_some_and(|member| plain(member) == *value);
     wanted.iter().all(|(key, value)| has(key, value))
+}
+
+/// Whether each of these members is an interval with that value in it.
+fn holds(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, f64>) -> bool {
+    let has = |(key, value): (&String, &f64)| {
+        let end = |name| members.get(key)?.get(name)?.as_f64();
+        end("low").zip(end("high")).is_some_and(|(low, high)| (low..=high).contains(value))
+    };
+    wanted.iter().all(has)
+}
+
+/// Whether the document has another value for a member that is wanted; one that comes later, such as a size that is still
+/// being found out, is none.
+fn contradicts(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().any(|(key, value)| members.get(key).is_some_and(|member| plain(member) != *value))
 }
 
 fn wanted(expect: &Expect) -> String {

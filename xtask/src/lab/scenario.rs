@@ -97,6 +97,9 @@ pub(crate) struct Expect {
     /// Members that the verdict's detail must have, such as `direction` and `state`.
     #[serde(default)]
     pub(crate) detail: BTreeMap<String, String>,
+    /// Members of the verdict's detail that are intervals, with a value that each must hold (`low` to `high`).
+    #[serde(default)]
+    pub(crate) holds: BTreeMap<String, f64>,
     /// What it must be in the end.
     #[serde(default = "closed")]
     pub(crate) state: State,
