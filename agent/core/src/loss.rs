@@ -136,6 +136,16 @@ impl LossTrack {
         misses_at(self.lost() as f64 / self.since_first().len().max(1) as f64)
     }
 
+    /// How many large heartbeats in a row must be missing to show a loss by size: as above, but every loss counts from the first
+    /// one on, since a loss that has just begun shows in a few (by Laplace's rule of succession). 0 where nothing was lost.
+    #[must_use]
+    pub fn misses_of_a_hole(&self) -> u32 {
+        match self.lost() {
+            0 => 0,
+            lost => misses_at((lost + 1) as f64 / (self.since_first().len() + 2) as f64),
+        }
+    }
+
     /// What is remembered from the first loss on.
     fn since_first(&self) -> Vec<bool> {
         self.window.iter().copied().skip_while(|lost| !lost).collect()
@@ -359,6 +369,17 @@ mod tests {
         assert_eq!(misses(0.0), 0, "the configured ones hold");
         assert!((10..=13).contains(&misses(0.3)), "{}", misses(0.3));
         assert!((4..=6).contains(&misses(0.05)), "{}", misses(0.05));
+    }
+
+    #[test]
+    fn a_loss_that_has_just_begun_is_no_loss_by_size() {
+        let mut track = LossTrack::default();
+        track.record(0, 300, Nanos(1));
+        assert_eq!(track.misses_of_a_hole(), 0);
+        track.record(1, 4, Nanos(2));
+        assert!((12..=20).contains(&track.misses_of_a_hole()), "{}", track.misses_of_a_hole());
+        track.record(0, 250, Nanos(3));
+        assert!((3..=4).contains(&track.misses_of_a_hole()), "one, long ago: {}", track.misses_of_a_hole());
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Engine {
         if let Some(until) = until {
             peer.sizes.conclude(until);
         }
-        let seen = until.and_then(|until| peer.sizes.holes(until, peer.loss_to.misses_of_a_gap()));
+        let seen = until.and_then(|until| peer.sizes.holes(until, peer.loss_to.misses_of_a_hole()));
         let told = peer.hole.filter(|_| !peer.left);
         if !self.holes.contains_key(name) {
             let Some(since) = seen.map(|seen| seen.since).or_else(|| told.map(|_| at)) else { return };

@@ -122,12 +122,17 @@ fn a_router_that_tells_its_mtu_makes_no_hole() {
 
 #[test]
 fn a_steady_loss_makes_no_hole_and_a_cut_neither() {
-    for seed in 31..35 {
+    for seed in 31..51 {
         let mut fleet = Fleet::new(2);
+        fleet.run(30.0);
         fleet.seed(seed);
-        fleet.lossy.insert(("a", "b"), 0.3);
-        fleet.run(120.0);
-        on_both_ends(&mut fleet, Class::PacketLoss, State::Open);
+        let rate = if seed % 2 == 0 { 0.3 } else { 0.1 };
+        fleet.lossy.extend([(("a", "b"), rate), (("b", "a"), rate)]);
+        fleet.run(60.0);
+        for name in ["a", "b"] {
+            let classes = fleet.host(name).classes();
+            assert!(!classes.contains("mtu-blackhole"), "{name} {seed}: {}", fleet.host(name).history());
+        }
     }
     let mut fleet = Fleet::new(2);
     fleet.cut_both("a", "b");
