@@ -60,7 +60,13 @@ impl Watcher {
         let begin = Instant::now();
         while !holds(&self.seen.lock().unwrap()) {
             let seen = self.seen.lock().unwrap();
-            assert!(begin.elapsed() < PATIENCE, "never came: {what}; {:?} {:?}", seen.evidence, seen.incidents);
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "never came: {what}; {:?} {:?} {:?}",
+                seen.evidence,
+                seen.incidents,
+                seen.refused
+            );
             drop(seen);
             thread::sleep(TICK / 2);
         }
@@ -235,9 +241,13 @@ fn an_ipv6_address_is_watched_alike() {
 fn two_masters_with_one_virtual_link_address_are_told_by_themselves_only() {
     let Switch { hosts: [a, b, c], .. } = &Switch::new();
     for host in [a, b] {
-        // As keepalived does with `use_vmac`: who has the address on the one interface does not answer on the other.
-        host.within(|| std::fs::write("/proc/sys/net/ipv4/conf/eth0/arp_ignore", "1").unwrap());
         host.ip("link add link eth0 name vrrp.51 type macvlan mode private");
+        // As keepalived does with `use_vmac` (`set_interface_parameters`): an interface answers for its own addresses only.
+        // Without it on both, the virtual link address answers for the hosts as well, as a router that stands in for them.
+        for interface in ["eth0", "vrrp.51"] {
+            let ignore = format!("/proc/sys/net/ipv4/conf/{interface}/arp_ignore");
+            host.within(|| std::fs::write(ignore, "1").unwrap());
+        }
         host.ip("link set vrrp.51 address 00:00:5e:00:01:33");
         host.ip(&format!("addr add {VIP}/32 dev vrrp.51"));
         host.ip("link set vrrp.51 up");
