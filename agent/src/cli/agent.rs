@@ -26,7 +26,7 @@ use crate::heartbeat::udp::Heartbeats;
 use crate::host::HostFiles;
 use crate::host::kmsg::Kmsg;
 use crate::link::LinkWatch;
-use crate::link_state;
+use crate::link_state::InterfaceWatch;
 use crate::memory;
 use crate::probes::{self, Probes};
 use crate::recorder::Recorder;
@@ -190,8 +190,8 @@ fn open_log(files: &HostFiles, shared: &Shared) -> Option<Kmsg> {
 }
 
 /// Without netlink the counters of the protocols are read all the same.
-fn open_links(config: &Config, shared: &Shared) -> Option<link_state::LinkWatch> {
-    link_state::LinkWatch::open(&config.watch.interfaces)
+fn open_links(config: &Config, shared: &Shared) -> Option<InterfaceWatch> {
+    InterfaceWatch::open(&config.watch.interfaces)
         .map_err(|error| {
             let because = format!("interfaces are not watched: netlink: {error}");
             tracing::warn!("{because}");

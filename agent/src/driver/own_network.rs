@@ -6,13 +6,13 @@ use lacuna_core::time::Nanos;
 use crate::host::HostFiles;
 use crate::host::snmp::ProtocolCounters;
 use crate::host::softnet::Softnet;
-use crate::link_state::{Around, LinkWatch};
+use crate::link_state::{Around, InterfaceWatch};
 use crate::shared::NetworkStatus;
 
 /// See the module's documentation.
 pub struct OwnNetwork {
     files: HostFiles,
-    links: Option<LinkWatch>,
+    links: Option<InterfaceWatch>,
     before: Option<Reading>,
 }
 
@@ -27,7 +27,7 @@ struct Reading {
 impl OwnNetwork {
     /// Without `links` changes of interfaces are not seen, and everything else is.
     #[must_use]
-    pub fn new(files: HostFiles, links: Option<LinkWatch>) -> Self {
+    pub fn new(files: HostFiles, links: Option<InterfaceWatch>) -> Self {
         Self { files, links, before: None }
     }
 
@@ -68,8 +68,8 @@ impl OwnNetwork {
         NetworkStatus {
             softnet: reading.as_ref().and_then(|reading| reading.softnet),
             protocols: reading.map(|reading| reading.protocols).unwrap_or_default(),
-            interfaces: self.links.iter().flat_map(LinkWatch::watched).cloned().collect(),
-            refused: self.links.as_ref().map(LinkWatch::refused),
+            interfaces: self.links.iter().flat_map(InterfaceWatch::watched).cloned().collect(),
+            refused: self.links.as_ref().map(InterfaceWatch::refused),
         }
     }
 }

@@ -59,7 +59,7 @@ pub struct Refused {
 }
 
 /// See the module's documentation.
-pub struct LinkWatch {
+pub struct InterfaceWatch {
     changes: Netlink,
     answers: Netlink,
     interfaces: Interfaces,
@@ -74,7 +74,7 @@ pub struct LinkWatch {
     looked: Nanos,
 }
 
-impl LinkWatch {
+impl InterfaceWatch {
     /// Watches these interfaces, or all that are up but the loopback where there are none. What the first call of
     /// [`Self::changes`] finds is no change.
     ///
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_quiet_host_has_no_changes() {
-        let mut watch = LinkWatch::open(&[]).unwrap();
+        let mut watch = InterfaceWatch::open(&[]).unwrap();
         let nobody = Around { host: "me", peers: &[], gateway: None };
         let now = clock::boot();
         // Other tests of this machine may change other things, but not the loopback.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lacuna::host::HostFiles;
 use lacuna::host::snmp::ProtocolCounters;
-use lacuna::link_state::{Around, LinkWatch};
+use lacuna::link_state::{Around, InterfaceWatch};
 use lacuna::probes::{FragmentKind, Probes, Sizes};
 use lacuna_core::evidence::{Evidence, Fact, RetransmitCause};
 
@@ -85,7 +85,7 @@ fn small_segments_are_sent_again_where_all_packets_are_lost_and_a_window_forgets
 }
 
 /// What the watch of the near end tells until something that `is` it is among it.
-fn told(watch: &mut LinkWatch, around: &Around<'_>, what: &str, is: impl Fn(&Fact) -> bool) -> Vec<Evidence> {
+fn told(watch: &mut InterfaceWatch, around: &Around<'_>, what: &str, is: impl Fn(&Fact) -> bool) -> Vec<Evidence> {
     let mut all = Vec::new();
     wait_for(what, || {
         all.extend(watch.changes(around, boot_clock()));
@@ -99,8 +99,8 @@ fn peers() -> Vec<(String, SocketAddr)> {
 }
 
 /// A watch of the near end that has had its first look.
-fn watch(cable: &Cable, around: &Around<'_>) -> LinkWatch {
-    let mut watch = cable.near.within(|| LinkWatch::open(&[]).unwrap());
+fn watch(cable: &Cable, around: &Around<'_>) -> InterfaceWatch {
+    let mut watch = cable.near.within(|| InterfaceWatch::open(&[]).unwrap());
     assert_eq!(watch.changes(around, boot_clock()), [], "what is found at first is no change");
     assert_eq!(watch.counters(around, boot_clock()), []);
     assert_eq!(watch.watched().map(|interface| interface.name.as_str()).collect::<Vec<_>>(), ["eth0"]);
@@ -167,7 +167,7 @@ fn another_link_layer_address_is_evidence_of_the_peer() {
 fn an_interface_that_is_not_configured_is_left_alone() {
     let cable = Cable::new();
     let around = Around { host: "me", peers: &[], gateway: None };
-    let mut watch = cable.near.within(|| LinkWatch::open(&["eth7".to_owned()]).unwrap());
+    let mut watch = cable.near.within(|| InterfaceWatch::open(&["eth7".to_owned()]).unwrap());
     watch.changes(&around, boot_clock());
     assert_eq!(watch.watched().count(), 0);
     cable.near.ip("link set eth0 mtu 1280");
@@ -216,7 +216,7 @@ fn a_router_with_a_smaller_mtu_says_so_and_the_kernel_takes_it_for_the_path() {
     let (near, router) = (within(routed.near.inum()), within(routed.router.inum()));
     let peers = vec![("far".to_owned(), SocketAddr::new(Routed::FAR.parse().unwrap(), 9479))];
     let around = Around { host: "me", peers: &peers, gateway: None };
-    let mut watch = routed.near.within(|| LinkWatch::open(&[]).unwrap());
+    let mut watch = routed.near.within(|| InterfaceWatch::open(&[]).unwrap());
     watch.changes(&around, boot_clock());
     assert_eq!(watch.counters(&around, boot_clock()), []);
 

@@ -7,7 +7,7 @@ use super::report::Check;
 use crate::clock;
 use crate::config::Config;
 use crate::host::HostFiles;
-use crate::link_state::{Around, Interface, LinkWatch};
+use crate::link_state::{Around, Interface, InterfaceWatch};
 use crate::probes::ProbeStatus;
 
 /// By what fragments are counted: the kernel's own counters have all of them, the probes know whose they are.
@@ -27,7 +27,7 @@ pub(super) fn fragments(files: &HostFiles, probes: &[ProbeStatus]) -> Check {
 
 /// The interfaces that would be watched.
 pub(super) fn interfaces(config: &Config) -> Check {
-    let mut watch = match LinkWatch::open(&config.watch.interfaces) {
+    let mut watch = match InterfaceWatch::open(&config.watch.interfaces) {
         Ok(watch) => watch,
         Err(error) => {
             let told = format!("netlink: {error}");
