@@ -13,6 +13,7 @@ pub mod link;
 pub mod link_state;
 mod memory;
 pub mod probes;
+mod reception;
 pub mod recorder;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -273,12 +273,10 @@ impl Gap {
         self.citations.add(Evidence::during(&self.peer, from, at, Fact::Silence { lost, unsent_ns }));
     }
 
-    /// Takes how far it reaches by now. What all have said of who heard whom stays; so does that everything was lost, as long
-    /// as it goes on.
+    /// Takes how far it reaches by now. That nobody heard this host stays as long as the peer does not.
     pub fn set_scope(&mut self, scope: Scope) {
-        let groups = self.scope.groups.take().or(scope.groups);
         let heard_by_none = scope.heard_by_none || self.scope.heard_by_none && self.unheard;
-        self.scope = Scope { groups, heard_by_none, ..scope };
+        self.scope = Scope { heard_by_none, ..scope };
     }
 
     /// Looks again at what changes without the peer's doing: echoes, and the word of others.
@@ -386,7 +384,9 @@ impl Gap {
         self.direction().is_some() && !stood
     }
 
-    fn counted_anew(&self) -> bool {
+    /// The peer came back with another boot, another agent, or numbers that went back.
+    #[must_use]
+    pub fn counted_anew(&self) -> bool {
         self.new_boot.is_some() || self.new_incarnation || self.rewound
     }
 

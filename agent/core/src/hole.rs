@@ -3,7 +3,7 @@
 use crate::document::Citations;
 use crate::evidence::{Evidence, Fact, HoleReason, HoleReport, Size};
 use crate::incident::Direction;
-use crate::sizes::Sizes;
+use crate::sizes::{LargeTrack, Sizes};
 use crate::time::Nanos;
 
 /// The facts of one black hole, as the rules see them.
@@ -66,7 +66,7 @@ impl Hole {
         let until = self.back.unwrap_or(now);
         let during = |fact| Evidence::during(&self.peer, self.since, until, fact);
         let tracks = [(Size::Mtu, &sizes.mtu), (Size::Fragmented, &sizes.fragmented)];
-        let of_size = |((size, track), (sent, heard)): ((Size, &crate::sizes::LargeTrack), (u64, u64))| {
+        let of_size = |((size, track), (sent, heard)): ((Size, &LargeTrack), (u64, u64))| {
             let (sent, heard) = (track.sent.saturating_sub(sent), track.heard.saturating_sub(heard));
             (sent > 0).then(|| during(Fact::Sizes { size, bytes: track.bytes, sent, heard: heard.min(sent) }))
         };

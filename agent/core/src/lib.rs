@@ -17,6 +17,7 @@ pub mod load;
 pub mod loss;
 pub mod own;
 pub mod peer;
+pub mod received;
 pub mod recording;
 pub mod rules;
 pub mod settings;

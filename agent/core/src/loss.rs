@@ -76,7 +76,7 @@ fn wilson(lost: usize, packets: usize, z: f64) -> (f64, f64) {
 pub struct LossTrack {
     /// Whether each of the newest numbers was lost, oldest first.
     window: VecDeque<bool>,
-    /// When the first of those was noticed that are remembered as lost.
+    /// When the first of those was noticed that are remembered as lost; absent where none is, which is told at once that way.
     since: Option<Nanos>,
 }
 
@@ -85,7 +85,7 @@ impl LossTrack {
     /// left out.
     pub fn record(&mut self, missing: u64, arrived: u64, at: Nanos) {
         let lost = if missing < CUT { missing } else { 0 };
-        if self.lost() == 0 {
+        if self.since.is_none() || self.lost() == 0 {
             self.since = (lost > 0).then_some(at);
         }
         let news = (0..lost).map(|_| true).chain((0..arrived.min(WINDOW as u64)).map(|_| false));
@@ -110,6 +110,7 @@ impl LossTrack {
     /// The rate over all that is remembered, where it is a steady loss.
     #[must_use]
     pub fn steady(&self) -> Option<LossRate> {
+        self.since?;
         let runs = self.runs();
         let enough = self.window.len() >= FEWEST && runs.len() >= FEWEST_RUNS && is_even(&runs);
         Some(LossRate::of(self.lost(), self.window.len())).filter(|rate| enough && rate.low > FLOOR)
@@ -118,6 +119,9 @@ impl LossTrack {
     /// Whether the longest run of losses may be a part of a steady loss, by the others: a short cut may be none.
     #[must_use]
     pub fn is_suspicious(&self) -> bool {
+        if self.since.is_none() {
+            return false;
+        }
         let runs = self.runs();
         let longest = runs.iter().copied().max().unwrap_or_default();
         let since = self.since_first().len();

@@ -13,6 +13,7 @@ use crate::evidence::{
     Heard, Heartbeat, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe, StallReport,
 };
 use crate::loss::LossTrack;
+use crate::received::Received;
 use crate::sizes::Sizes;
 use crate::time::Nanos;
 
@@ -69,27 +70,6 @@ impl Arrival {
     #[must_use]
     pub fn counts_anew(&self) -> bool {
         self.new_boot.is_some() || self.new_incarnation || self.rewound
-    }
-}
-
-/// Which of the newest numbers were received (as RFC 4303, 3.4.3, does against replays): bit n stands for the
-/// highest number less n.
-#[derive(Clone, Copy, Debug, Default)]
-struct Received(u64);
-
-impl Received {
-    /// The highest number is now higher by `by`.
-    fn advance(&mut self, by: u64) {
-        let shift = u32::try_from(by).unwrap_or(u32::MAX);
-        self.0 = self.0.checked_shl(shift).unwrap_or(0) | 1;
-    }
-
-    /// Whether the number that is `back` below the highest was missing until now.
-    fn fill(&mut self, back: u64) -> bool {
-        let bit = u32::try_from(back).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);
-        let missing = bit != 0 && self.0 & bit == 0;
-        self.0 |= bit;
-        missing
     }
 }
 
@@ -252,10 +232,8 @@ pub struct Peer {
     pub duplicates: u64,
     /// Heartbeats of it that were overtaken by later ones.
     pub reordered: u64,
-    /// What was heard of its large heartbeats: of the MTU, and fragmented.
-    large: [Option<LargeHeard>; 2],
-    /// The first numbers of these that came in.
-    first_large: [u64; 2],
+    /// What came in of its large heartbeats: of the MTU, and fragmented.
+    large: [Option<LargeIn>; 2],
     /// Its newest size probe.
     probe: Option<SizeProbe>,
     /// Which of its newest numbers came in.
@@ -351,13 +329,11 @@ impl Peer {
             .last
             .as_ref()
             .is_some_and(|last| (last.boot_id, last.incarnation) == (large.boot_id, large.incarnation));
-        let Some(slot) = self.large.get_mut(usize::from(large.size == Size::Fragmented)).filter(|_| known) else {
+        if !known || large.size == Size::Small {
             return;
-        };
-        if slot.is_none() {
-            self.first_large[usize::from(large.size == Size::Fragmented)] = large.seq;
         }
-        let heard = slot.get_or_insert(LargeHeard { size: large.size, seq: 0, count: 0 });
+        let fresh = LargeIn { first: large.seq, heard: LargeHeard { size: large.size, seq: 0, count: 0 } };
+        let heard = &mut self.large[place(large.size)].get_or_insert(fresh).heard;
         heard.seq = heard.seq.max(large.seq);
         heard.count += 1;
     }
@@ -365,8 +341,7 @@ impl Peer {
     /// Large heartbeats of that size from the peer since the first that came in: (sent, received).
     #[must_use]
     pub fn large_from(&self, size: Size) -> Option<(u64, u64)> {
-        let place = usize::from(size == Size::Fragmented);
-        let (heard, first) = (self.large.get(place).copied().flatten()?, self.first_large[place]);
+        let LargeIn { first, heard } = self.large[place(size)]?;
         Some((heard.seq.saturating_sub(first).saturating_add(1), heard.count))
     }
 
@@ -378,7 +353,7 @@ impl Peer {
     /// What this host heard of the peer's large heartbeats, and its newest size probe, as it tells the peer.
     #[must_use]
     pub fn large_for(&self) -> (Vec<LargeHeard>, Option<SizeProbe>) {
-        (self.large.iter().flatten().copied().collect(), self.probe)
+        (self.large.iter().flatten().map(|large| large.heard).collect(), self.probe)
     }
 
     /// When the newest small heartbeat left that the peer says it heard.
@@ -478,6 +453,20 @@ impl Peer {
 fn started_after(beat: &Heartbeat, last: &LastHeard) -> bool {
     let set_back = beat.incarnation < last.incarnation && beat.sent_at > last.sent_at;
     beat.incarnation > last.incarnation || set_back
+}
+
+/// Large heartbeats of one size that came in of a peer.
+#[derive(Clone, Copy, Debug)]
+struct LargeIn {
+    /// The first number.
+    first: u64,
+    /// What the peer is told of them.
+    heard: LargeHeard,
+}
+
+/// The place of a large size in a pair.
+fn place(size: Size) -> usize {
+    usize::from(size == Size::Fragmented)
 }
 
 /// What was missing and what was heard between two reports. What came in late makes up for what was missing.

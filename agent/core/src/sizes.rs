@@ -32,6 +32,8 @@ pub struct LargeTrack {
     pub sent: u64,
     /// Heard by the peer in all, by its account.
     pub heard: u64,
+    /// Those that did not arrive, by the peer's account.
+    pub lost: u64,
     /// The length of the newest, as an IP packet.
     pub bytes: u16,
     /// Number and time of those that may still be heard of.
@@ -39,7 +41,6 @@ pub struct LargeTrack {
     last_sent: Option<Nanos>,
     /// When the newest one left that the peer heard.
     last_passed: Option<Nanos>,
-    lost: u64,
     before: Option<(u64, u64)>,
 }
 
@@ -64,12 +65,6 @@ impl LargeTrack {
         }
         self.before = Some((heard.seq, heard.count));
         self.heard = heard.count;
-    }
-
-    /// Those that did not arrive, by the peer's account.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
     }
 
     /// How many in a row are missing that left before `until`.
@@ -384,7 +379,7 @@ mod tests {
         let mut path = Path::new(u16::MAX, true);
         path.run(30);
         assert_eq!(path.reason(), None);
-        assert_eq!((path.sizes.mtu.sent, path.sizes.mtu.lost()), (33, 0), "one a second");
+        assert_eq!((path.sizes.mtu.sent, path.sizes.mtu.lost), (33, 0), "one a second");
     }
 
     #[test]

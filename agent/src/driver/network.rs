@@ -253,34 +253,37 @@ impl Network {
     /// Large heartbeats and size probes; spread over the ticks while all is well, at once where one is missing.
     fn send_large(&mut self, engine: &Engine, socket: &mut Heartbeats, tick: u64, sent: &mut Vec<Evidence>) {
         let ticks = self.ticks_a_second();
-        for (place, (name, addr)) in (0u64..).zip(self.peers.clone()) {
-            let now = clock::boot();
-            let (due, probe) = engine.large_due(&name, now);
-            let Some(mtu) = self.mtu_to(&name, addr, now) else { continue };
-            let path_mtu = engine.peer(&name).and_then(|peer| peer.sizes.path_mtu(now)).unwrap_or(mtu);
+        let peers = std::mem::take(&mut self.peers);
+        for (place, (name, addr)) in (0u64..).zip(&peers) {
+            let (now, addr) = (clock::boot(), *addr);
+            let (due, probe) = engine.large_due(name, now);
+            let Some(mtu) = self.mtu_to(name, addr, now) else { continue };
+            let Some(sizes) = engine.peer(name).map(|peer| &peer.sizes) else { continue };
+            let path_mtu = sizes.path_mtu(now).unwrap_or(mtu);
             for (size, seq) in due {
-                let doubtful = engine.peer(&name).is_some_and(|peer| peer.sizes.is_doubtful(size));
+                let doubtful = sizes.is_doubtful(size);
                 let turn = (tick + place + 5 * u64::from(size == Size::Fragmented)).is_multiple_of(ticks);
                 if !turn && !doubtful {
                     continue;
                 }
                 let bytes = if size == Size::Mtu { mtu.min(path_mtu) } else { beyond(mtu) };
-                if self.send_one(socket, (&name, addr), size, bytes, |sender, length, tag, packet| {
+                if self.send_one(socket, (name, addr), size, bytes, |sender, length, tag, packet| {
                     wire::encode_large(sender, size, seq, now, length, tag, packet)
                 }) {
-                    sent.push(Evidence::at(&name, now, Fact::LargeSent { size, bytes, seq }));
+                    sent.push(Evidence::at(name, now, Fact::LargeSent { size, bytes, seq }));
                 }
             }
             if let Some(probe) = probe {
                 self.probes += 1;
                 let numbers = (self.probes, probe.id);
-                if self.send_one(socket, (&name, addr), Size::Mtu, probe.bytes, |sender, length, tag, packet| {
+                if self.send_one(socket, (name, addr), Size::Mtu, probe.bytes, |sender, length, tag, packet| {
                     wire::encode_probe(sender, numbers, now, length, tag, packet)
                 }) {
-                    sent.push(Evidence::at(&name, now, Fact::SizeProbeSent(probe)));
+                    sent.push(Evidence::at(name, now, Fact::SizeProbeSent(probe)));
                 }
             }
         }
+        self.peers = peers;
         // What is small must not be fragmented either. A refusal shows at the next packet that is too large.
         let _ = socket.set_fragmenting(Fragmenting::Never);
     }
@@ -382,9 +385,7 @@ mod tests {
             .map(|(name, socket)| Peer { name: name.to_owned(), addr: socket.local_addr().unwrap() })
             .collect();
         let heartbeats = Heartbeats::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let sockets = Sockets { heartbeats: Some(heartbeats), echo: None };
-        let nothing = HostFiles::below(std::path::Path::new("/nowhere"));
-        let mut network = Network::new(&config, &Me::default(), Arc::default(), sockets, nothing);
+        let mut network = Network { heartbeats: Some(heartbeats), ..Network::alone(&config) };
         let engine = Engine::new(config.settings(Vec::new()), Me::default());
         network.say_goodbye(&engine, Nanos(1), &config.peers[1..]);
         let got = peers.map(|socket| {

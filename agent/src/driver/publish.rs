@@ -199,7 +199,7 @@ fn update(status: &mut PeerStatus, peer: &Peer, silent: bool, now: Nanos) {
 /// Absent where none was exchanged.
 fn large(peer: &Peer, size: Size) -> Option<LargeCounts> {
     let (track, from_peer) = (peer.sizes.track(size)?, peer.large_from(size));
-    let counts = LargeCounts { size: size.name(), sent: track.sent, lost_to_peer: track.lost(), from_peer };
+    let counts = LargeCounts { size: size.name(), sent: track.sent, lost_to_peer: track.lost, from_peer };
     (track.sent > 0 || from_peer.is_some()).then_some(counts)
 }
 

@@ -9,7 +9,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lacuna_core::time::WallNanos;
+use lacuna_core::received::Received;
+use lacuna_core::time::{WallNanos, nanos};
 
 /// Earlier starts of the peer's agent that are remembered.
 const FORMER: usize = 16;
@@ -70,28 +71,33 @@ pub struct Guard {
     echoed: u64,
 }
 
-/// Which of the newest numbers were seen: bit n stands for the highest less n.
+/// The numbers of one kind.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     highest: u64,
-    seen: u64,
+    received: Received,
 }
 
 impl Window {
     fn take(&mut self, seq: u64) -> Result<(), Refusal> {
         if seq > self.highest {
-            let by = u32::try_from(seq - self.highest).unwrap_or(u32::MAX);
-            self.seen = self.seen.checked_shl(by).unwrap_or(0) | 1;
+            self.received.advance(seq - self.highest);
             self.highest = seq;
             return Ok(());
         }
-        let back = u32::try_from(self.highest - seq).unwrap_or(u32::MAX);
-        let Some(bit) = 1_u64.checked_shl(back) else { return Err(Refusal::Replay) };
-        if self.seen & bit != 0 {
-            return Err(Refusal::Duplicate);
+        let back = self.highest - seq;
+        match self.received.fill(back) {
+            true => Ok(()),
+            false if back < Received::WINDOW => Err(Refusal::Duplicate),
+            false => Err(Refusal::Replay),
         }
-        self.seen |= bit;
-        Ok(())
+    }
+
+    /// Goes on from a lower number.
+    fn restart(&mut self, seq: u64) {
+        *self = Self::default();
+        self.received.advance(seq);
+        self.highest = seq;
     }
 }
 
@@ -108,7 +114,7 @@ impl Guard {
         let window = self.windows.get_mut(claim.kind).ok_or(Refusal::Replay)?;
         match window.take(claim.seq) {
             // Its numbers went back, and it knows what we just sent: a snapshot of it was restored.
-            Err(_) if proven => *window = Window { highest: claim.seq, seen: 1 },
+            Err(_) if proven => window.restart(claim.seq),
             other => other?,
         }
         self.echoed = self.echoed.max(claim.echo.unwrap_or(0));
@@ -133,10 +139,6 @@ impl Guard {
         self.windows = Default::default();
         Ok(())
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    lacuna_core::time::nanos(duration)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use nix::sys::socket::{
 };
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 
+use crate::reception::Reception;
+
 /// Room for what comes in while the agent is stopped: more than a minute of 50 peers at ten a second, as the kernel counts
 /// (some 800 bytes for a small datagram); and for a flood between two ticks.
 const RECEIVE_BUFFER: usize = 32 << 20;
@@ -173,17 +175,10 @@ impl Heartbeats {
         let flags = MsgFlags::MSG_DONTWAIT;
         let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags)?;
         let from = message.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
-        let (mut stamp, mut overflow) = (None, None);
-        for control in message.cmsgs()? {
-            match control {
-                ControlMessageOwned::ScmTimestampns(time) => stamp = wall(time.tv_sec(), time.tv_nsec()),
-                ControlMessageOwned::RxqOvfl(count) => overflow = Some(count),
-                _ => {}
-            }
-        }
+        let reception = Reception::of(&message)?;
         let length = message.bytes;
         let bytes = self.buffer.get(..length).unwrap_or_default().to_vec();
-        Ok((Datagram { from, stamp, bytes }, overflow))
+        Ok((Datagram { from, stamp: reception.at, bytes }, reception.overflow))
     }
 
     /// Takes the answers that came back to what was sent.
@@ -251,11 +246,6 @@ impl AsFd for Heartbeats {
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = storage.as_sockaddr_in().map(|address| SocketAddr::from((address.ip(), address.port())));
     v4.or_else(|| storage.as_sockaddr_in6().map(|address| SocketAddr::from((address.ip(), address.port()))))
-}
-
-fn wall(seconds: i64, nanoseconds: i64) -> Option<WallNanos> {
-    let seconds = u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?;
-    Some(WallNanos(seconds.checked_add(u64::try_from(nanoseconds).ok()?)?))
 }
 
 #[cfg(test)]

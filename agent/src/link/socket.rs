@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use lacuna_core::time::WallNanos;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{ReceiveTimestampns, RxqOvfl};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use nix::sys::socket::{MsgFlags, recvmsg, setsockopt};
 use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use super::filter::SNAP;
+use crate::reception::Reception;
 
 /// Frames that one drain takes at most; what is left waits for the next.
 const DRAIN_LIMIT: usize = 1024;
@@ -61,9 +62,9 @@ impl LinkSocket {
         let mut frame = [0; SNAP];
         for _ in 0..DRAIN_LIMIT {
             match self.receive(&mut frame) {
-                Ok((length, stamp, overflow)) => {
-                    lost += overflow.map_or(0, |count| self.grown(count));
-                    each(stamp, &frame[..length]);
+                Ok((length, reception)) => {
+                    lost += reception.overflow.map_or(0, |count| self.grown(count));
+                    each(reception.at, &frame[..length]);
                 }
                 // That the interface went down is told once, and says nothing about what waits behind it.
                 Err(Errno::ENETDOWN | Errno::EINTR) => {}
@@ -77,19 +78,12 @@ impl LinkSocket {
         u64::from(count.wrapping_sub(self.overflow.swap(count, Ordering::Relaxed)))
     }
 
-    fn receive(&self, frame: &mut [u8; SNAP]) -> Result<(usize, Option<WallNanos>, Option<u32>), Errno> {
+    fn receive(&self, frame: &mut [u8; SNAP]) -> Result<(usize, Reception), Errno> {
         let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec, u32);
         let mut buffer = [IoSliceMut::new(frame)];
         let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), MsgFlags::MSG_DONTWAIT)?;
-        let (mut stamp, mut overflow) = (None, None);
-        for control in message.cmsgs()? {
-            match control {
-                ControlMessageOwned::ScmTimestampns(time) => stamp = wall(time.tv_sec(), time.tv_nsec()),
-                ControlMessageOwned::RxqOvfl(count) => overflow = Some(count),
-                _ => {}
-            }
-        }
-        Ok((message.bytes, stamp, overflow))
+        let reception = Reception::of(&message)?;
+        Ok((message.bytes, reception))
     }
 }
 
@@ -103,9 +97,4 @@ fn address(index: u32, ethertype: u16) -> io::Result<SockAddr> {
     link.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
     // SAFETY: the storage holds a `sockaddr_ll`, whose length this is.
     Ok(unsafe { SockAddr::new(storage, length) })
-}
-
-fn wall(seconds: i64, nanoseconds: i64) -> Option<WallNanos> {
-    let seconds = u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?;
-    Some(WallNanos(seconds.checked_add(u64::try_from(nanoseconds).ok()?)?))
 }

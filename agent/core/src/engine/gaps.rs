@@ -251,7 +251,7 @@ impl Engine {
             heard_by_none: self.of_all_peers(|gap| gap.unheard && !gap.silent),
             hears_nobody: self.peers.get(name).is_some_and(|peer| self.hears_nobody(peer)),
             gateway_gone: self.settings.anchors.iter().any(gone),
-            groups: self.groups(gap),
+            groups: gap.scope.groups.clone().or_else(|| self.groups(gap)),
             others_may_tell: others.count() > 0,
         }
     }

@@ -2,12 +2,12 @@
 
 use super::gaps::say_if_new;
 use super::{Engine, SETTLE};
-use crate::document::{Draft, Identity, incident};
+use crate::document::{Draft, Identity};
 use crate::evidence::HoleReport;
 use crate::hole::Hole;
 use crate::incident::Incident;
 use crate::peer::{Arrival, Peer};
-use crate::rules::{Case, judge};
+use crate::rules::Case;
 use crate::time::Nanos;
 
 /// A black hole and the incident that it became.
@@ -67,12 +67,11 @@ impl Engine {
     fn say_hole(&mut self, name: &str, peer: &Peer, now: Nanos, closed: bool) {
         let Some(tracked) = self.holes.get(name) else { return };
         let hole = &tracked.hole;
-        let judgement = judge(&self.context(), Case::Hole(hole));
         let evidence = hole.evidence(&peer.sizes, now);
         let dropped = hole.citations.parts().1;
         let draft =
             Draft { identity: &tracked.identity, ended: hole.back, closed, now, occurrences: 1, evidence, dropped };
-        let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
+        let document = self.write(Case::Hole(hole), draft);
         if let Some(tracked) = self.holes.get_mut(name) {
             say_if_new(&mut tracked.said, document, &mut self.out);
         }

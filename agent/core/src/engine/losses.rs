@@ -2,12 +2,12 @@
 
 use super::Engine;
 use super::gaps::say_if_new;
-use crate::document::{Citations, Draft, Identity, incident};
+use crate::document::{Citations, Draft, Identity};
 use crate::evidence::{Evidence, Fact};
 use crate::incident::Incident;
 use crate::loss::{Loss, LossMeasure, LossRate, LossTrack};
 use crate::peer::{Arrival, Peer};
-use crate::rules::{Case, judge};
+use crate::rules::Case;
 use crate::time::Nanos;
 
 /// A steady loss and the incident that it became.
@@ -103,7 +103,6 @@ impl Engine {
     fn say_loss(&mut self, name: &str, now: Nanos, closed: bool) {
         let Some(tracked) = self.losses.get(name) else { return };
         let loss = &tracked.loss;
-        let judgement = judge(&self.context(), Case::Loss(loss));
         let until = loss.back.unwrap_or(now);
         let lost = |(direction, rate)| Evidence::during(name, loss.since, until, Fact::Loss { direction, rate });
         let mut evidence: Vec<Evidence> = loss.directions().map(lost).collect();
@@ -111,7 +110,7 @@ impl Engine {
         evidence.extend_from_slice(cited);
         let draft =
             Draft { identity: &tracked.identity, ended: loss.back, closed, now, occurrences: 1, evidence, dropped };
-        let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
+        let document = self.write(Case::Loss(loss), draft);
         if let Some(tracked) = self.losses.get_mut(name) {
             say_if_new(&mut tracked.said, document, &mut self.out);
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Identity, Wall};
+use crate::document::{Draft, Identity, Wall, incident};
 use crate::evidence::{
     Evidence, Fact, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, Size, SizeProbe, StallReport, name_hash,
 };
@@ -27,6 +27,7 @@ use crate::io::IoTrack;
 use crate::load::LoadTrack;
 use crate::own::OwnStall;
 use crate::peer::Peer;
+use crate::rules::{Case, judge};
 use crate::settings::Settings;
 use crate::time::Nanos;
 use cpus::TrackedCpu;
@@ -372,6 +373,11 @@ impl Engine {
                 citations.add(evidence.clone());
             }
         }
+    }
+
+    /// Judges `case` at the present time and writes its document.
+    fn write(&self, case: Case<'_>, draft: Draft<'_>) -> Incident {
+        incident(draft, judge(&self.context(), case), &self.settings.host, &self.me.facts)
     }
 
     /// Takes a stall of this host into what the peers are told; a newer version of a report takes its place.

@@ -315,12 +315,12 @@ impl Engine {
         let is_new = known.is_none();
         let identity = known.unwrap_or_else(|| Identity::new(&self.settings.host, of.since, now, self.wall));
         if is_new || of.over {
-            let judgement = judge(&self.context(), case);
             let evidence = vec![Evidence::during(&self.settings.host, of.since, of.last, of.fact)];
             let ended = of.over.then_some(of.last);
             let draft =
                 Draft { identity: &identity, ended, closed: of.over, now, occurrences: 1, evidence, dropped: 0 };
-            self.out.push_back(incident(draft, judgement, &self.settings.host, &self.me.facts));
+            let document = self.write(case, draft);
+            self.out.push_back(document);
         }
         (!of.over).then_some(identity)
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Engine;
 use super::gaps::say_if_new;
-use crate::document::{Draft, Identity, incident};
+use crate::document::{Draft, Identity};
 use crate::evidence::VipClaim;
 use crate::incident::Incident;
-use crate::rules::{Case, judge};
+use crate::rules::Case;
 use crate::time::Nanos;
 use crate::vip::{VipCase, VipTrack};
 
@@ -79,11 +79,10 @@ impl Engine {
         let now = self.now;
         let fresh = || Identity::new(&case.vip.to_string(), case.since, now, self.wall);
         let identity = tracked.identity.take().unwrap_or_else(fresh);
-        let judgement = judge(&self.context(), Case::Vip(case));
         let evidence = case.evidence(&self.settings.host);
         let ended = case.over.then_some(case.last);
         let draft = Draft { identity: &identity, ended, closed: case.over, now, occurrences: 1, evidence, dropped: 0 };
-        let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
+        let document = self.write(Case::Vip(case), draft);
         say_if_new(&mut tracked.said, document, &mut self.out);
         if case.over {
             tracked.said = None;

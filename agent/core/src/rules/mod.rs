@@ -234,7 +234,7 @@ fn told_otherwise(gap: &Gap, class: Class) -> Option<Opinion> {
 
 /// Why a peer that is heard, or sent all along, did not stall.
 fn sent_all_along(gap: &Gap) -> Option<Opinion> {
-    let heard = !gap.silent && gap.unsent.is_zero() && gap.new_boot.is_none() && !gap.new_incarnation && !gap.rewound;
+    let heard = !gap.silent && gap.unsent.is_zero() && !gap.counted_anew();
     heard.then(|| Opinion::RuledOut(format!("{} sent its heartbeats on time all along", gap.peer)))
 }
 

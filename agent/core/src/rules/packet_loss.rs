@@ -19,15 +19,17 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
 
 fn of_gap(gap: &Gap) -> Opinion {
     if gap.may_be_steady_loss() {
-        return Opinion::CannotTell(format!(
-            "so few heartbeats of {} in a row may be a part of a steady loss",
-            gap.peer
-        ));
+        return Opinion::CannotTell(may_be_a_part(gap));
     }
     match gap.direction() {
         Some(_) => Opinion::RuledOut("all that is missing is missing in one piece".into()),
         None => Opinion::NotConcerned,
     }
+}
+
+/// Why a few that are missing in a row are no cut yet.
+pub(super) fn may_be_a_part(gap: &Gap) -> String {
+    format!("so few heartbeats of {} in a row may be a part of a steady loss", gap.peer)
 }
 
 fn steady(context: &Context<'_>, loss: &Loss) -> Opinion {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::packet_loss::may_be_a_part;
 use super::{Case, Context, Finding, Opinion, holds_with, path_to, time};
 use crate::gap::{Gap, times};
 use crate::incident::{Detail, Direction};
@@ -96,8 +97,8 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
         };
         return Opinion::RuledOut(what);
     };
-    if let Some(doubt) = may_be_steady(context, gap) {
-        return Opinion::CannotTell(doubt);
+    if may_be_steady(context, gap) {
+        return Opinion::CannotTell(may_be_a_part(gap));
     }
     let lost = context.settings.interval.saturating_mul(u32::try_from(gap.lost_from).unwrap_or(u32::MAX));
     if direction == Direction::FromPeer && gap.unsent > lost {
@@ -131,10 +132,9 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
 }
 
 /// A few in a row may be the first sign of a steady loss, which shows in what follows.
-fn may_be_steady(context: &Context<'_>, gap: &Gap) -> Option<String> {
+fn may_be_steady(context: &Context<'_>, gap: &Gap) -> bool {
     let just_silent = gap.silent && gap.silence(context.now) < times(context.settings.interval, CUT);
-    let doubt = gap.may_be_steady_loss() || gap.is_short() && (is_young(context, gap) || just_silent);
-    doubt.then(|| format!("so few heartbeats of {} in a row may be a part of a steady loss", gap.peer))
+    gap.may_be_steady_loss() || gap.is_short() && (is_young(context, gap) || just_silent)
 }
 
 /// It is heard again for less than a second.
