@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::cgroup::Group;
-use super::step::{DiskStall, GuestStep, Netem, OnCpu, Quota, RtHog, Stall, Stress, Throttle, part};
+use super::step::{DiskStall, Freeze, GuestStep, Netem, OnCpu, Quota, RtHog, Stall, Stress, Throttle, part};
 use super::threads::{must_spin, runs};
 use super::vm::{CPUS, Guest};
 use crate::lab::clock::Moment;
@@ -44,7 +44,7 @@ impl Faults {
         match step {
             GuestStep::TimerMask(on) => timer(guest, on, "timer-mask", stop),
             GuestStep::TimerUnmask(on) => timer(guest, on, "timer-unmask", stop),
-            GuestStep::VcpuFreeze(on) => self.freeze(guest, on, stop),
+            GuestStep::VcpuFreeze(freeze) => self.freeze(guest, freeze, stop),
             GuestStep::VcpuThaw(on) => self.thaw(guest, on, stop),
             GuestStep::VmPause(_) => switch(guest, "stop", "paused"),
             GuestStep::VmResume(_) => switch(guest, "cont", "running"),
@@ -80,23 +80,26 @@ impl Faults {
     }
 
     /// A thread that is stopped while it holds the emulator's lock would stop everything: then it is let go at once
-    /// and stopped at another moment.
-    fn freeze(&mut self, guest: &Arc<Guest>, on: &OnCpu, stop: &Stop) -> Result<Done> {
-        let key = (on.host.clone(), on.cpu);
-        ensure!(!self.frozen.contains_key(&key), "CPU {} of {} is frozen already", on.cpu, on.host);
-        let thread = thread_of(guest, on.cpu)?;
-        settle(guest, other(on.cpu))?;
+    /// and stopped at another moment; so is one that is not halted where it must be.
+    fn freeze(&mut self, guest: &Arc<Guest>, step: &Freeze, stop: &Stop) -> Result<Done> {
+        let Freeze { ref host, cpu, halted } = *step;
+        let key = (host.clone(), cpu);
+        ensure!(!self.frozen.contains_key(&key), "CPU {cpu} of {host} is frozen already");
+        let thread = thread_of(guest, cpu)?;
+        settle(guest, other(cpu))?;
         let group = Group::for_freezing(guest.pid, &[thread])?;
         for number in 0..TRIES {
             let (moment, ()) = Moment::of(|| freeze(&group, stop))?;
-            if guest.emulator_answers(GLANCE) && guest.answers(other(on.cpu), GLANCE) {
+            let rest_runs = guest.emulator_answers(GLANCE) && guest.answers(other(cpu), GLANCE);
+            if rest_runs && (!halted || guest.is_halted(cpu, GLANCE)?) {
                 self.frozen.insert(key, group);
                 return Ok((moment, Vec::new()));
             }
             group.freeze(false)?;
             stop.sleep_until(Instant::now() + PAUSE * (number + 1))?;
         }
-        bail!("whenever CPU {} of {} stood still, so did the whole of it ({TRIES} tries)", on.cpu, on.host);
+        let want = if halted { " or was not halted" } else { "" };
+        bail!("whenever CPU {cpu} of {host} stood still, so did the whole of it{want} ({TRIES} tries)");
     }
 
     fn thaw(&mut self, guest: &Arc<Guest>, on: &OnCpu, stop: &Stop) -> Result<Done> {

@@ -28,7 +28,7 @@ pub(crate) enum GuestStep {
     /// And unmasked.
     TimerUnmask(OnCpu),
     /// A virtual CPU is not run any more.
-    VcpuFreeze(OnCpu),
+    VcpuFreeze(Freeze),
     /// And run again.
     VcpuThaw(OnCpu),
     /// The emulator stops all CPUs and clocks.
@@ -77,6 +77,20 @@ pub(crate) struct OnCpu {
     pub(crate) host: String,
     /// Which, from 0.
     pub(crate) cpu: u32,
+}
+
+/// `vcpu-freeze`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Freeze {
+    /// Whose.
+    pub(crate) host: String,
+    /// Which, from 0.
+    pub(crate) cpu: u32,
+    /// Whether it must be taken away while it is halted. Anywhere else what it does then may look like a lock-up, and
+    /// an idle CPU ticks.
+    #[serde(default)]
+    pub(crate) halted: bool,
 }
 
 /// A CPU of a guest for a time.
@@ -205,7 +219,8 @@ impl GuestStep {
     /// The guest that it is done to.
     pub(crate) fn host(&self) -> &str {
         match self {
-            Self::TimerMask(on) | Self::TimerUnmask(on) | Self::VcpuFreeze(on) | Self::VcpuThaw(on) => &on.host,
+            Self::TimerMask(on) | Self::TimerUnmask(on) | Self::VcpuThaw(on) => &on.host,
+            Self::VcpuFreeze(freeze) => &freeze.host,
             Self::VmPause(host) | Self::VmResume(host) | Self::VmStop(host) | Self::VmContinue(host) => host,
             Self::Reset(host) | Self::NetemOff(host) => host,
             Self::VcpuThrottle(throttle) => &throttle.host,
@@ -252,7 +267,8 @@ impl GuestStep {
 
     fn cpu(&self) -> Option<u32> {
         match self {
-            Self::TimerMask(on) | Self::TimerUnmask(on) | Self::VcpuFreeze(on) | Self::VcpuThaw(on) => Some(on.cpu),
+            Self::TimerMask(on) | Self::TimerUnmask(on) | Self::VcpuThaw(on) => Some(on.cpu),
+            Self::VcpuFreeze(freeze) => Some(freeze.cpu),
             Self::IrqsOff(stall) | Self::PreemptOff(stall) | Self::LongHandler(stall) | Self::CrossCallWait(stall) => {
                 Some(stall.cpu)
             }

@@ -155,6 +155,16 @@ impl Guest {
         qmp.ask("query-status", json!({}), patience).is_ok()
     }
 
+    /// Whether that CPU waits for an interrupt (`HLT` among its registers, as QEMU's `x86_cpu_dump_state` prints them).
+    pub(crate) fn is_halted(&self, cpu: u32, patience: Duration) -> Result<bool> {
+        let mut qmp = self.qmp.lock().unwrap_or_else(PoisonError::into_inner);
+        let question = json!({ "command-line": "info registers", "cpu-index": cpu });
+        let answer = qmp.ask("human-monitor-command", question, patience).with_context(|| self.name.clone())?;
+        let registers = answer.as_str().unwrap_or_default();
+        let halted = registers.split_whitespace().find_map(|word| word.strip_prefix("HLT="));
+        halted.map(|halted| halted == "1").with_context(|| format!("{}: no HLT among {registers}", self.name))
+    }
+
     /// By how many nanoseconds its wall clock is ahead of this machine's.
     pub(crate) fn clock_ahead(&self) -> Result<i64> {
         let before = Stamp::now()?.wall;
