@@ -79,7 +79,9 @@ fn in_guest_again(image: &Image, stop: &Stop) -> Result<Column> {
         left -= 1;
         let folder = Folder::create(&format!("hooks@{}", image.release))?;
         match in_guest(image, stop, &folder) {
-            Err(error) if left > 0 && emulator_erred(folder.path())? => eprintln!("{error:#}: {EMULATOR_ERRED}"),
+            Err(error) if left > 0 && emulator_erred(folder.path())? => {
+                eprintln!("{error:#}: {EMULATOR_ERRED}; once more")
+            }
             told => return told,
         }
     }

@@ -63,6 +63,9 @@ pub(crate) struct Judgement {
     pub(crate) wrong: Vec<String>,
     /// Further incidents that are true on this machine, with the figure.
     pub(crate) excused: Vec<String>,
+    /// What this machine did to a guest beside the steps, where that was enough to be a stall of its own, and nothing
+    /// was said that it does not account for.
+    pub(crate) disturbed: Option<String>,
 }
 
 impl Truth {
@@ -116,6 +119,7 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     for (host, seen) in seen {
         judgement.note_contract(host, seen);
     }
+    judgement.disturbed = disturbed(scenario, truth).filter(|_| !blames_another(scenario, seen));
     Ok(judgement)
 }
 
@@ -308,6 +312,25 @@ fn excuse(host: &str, history: &History, truth: &Truth, seen: &BTreeMap<String, 
         }
     }
     Ok(None)
+}
+
+/// The guest that this machine held longest, beside the steps. One that is throttled waits by a step.
+fn disturbed(scenario: &Scenario, truth: &Truth) -> Option<String> {
+    if scenario.throttles() {
+        return None;
+    }
+    let held = truth.waits.iter().filter_map(|(name, waits)| Some((waits.held()?, name)));
+    let (seconds, name) = held.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    Some(format!("this machine did not run {name} for {seconds:.2} s, beside the steps"))
+}
+
+/// Whether anything was ever said that neither the steps nor a guest that is not run account for.
+fn blames_another(scenario: &Scenario, seen: &BTreeMap<String, Seen>) -> bool {
+    let expected = |expect: &Expect| [expect.meanwhile.clone(), vec![expect.class]].concat();
+    let mut allowed: Vec<Class> = scenario.expect.iter().flat_map(expected).collect();
+    allowed.extend(NOT_RUN);
+    let mut versions = all(seen).flat_map(|(_, history)| &history.versions);
+    versions.any(|version| !allowed.contains(&version.class))
 }
 
 /// For how long this machine did not run a virtual CPU of the guest that an incident is about, where that accounts for it.

@@ -29,19 +29,19 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::folder::Folder;
 use self::guest::{Image, Release};
+use self::judge::Judgement;
 use self::play::Setting;
 pub(crate) use self::report::Outcome;
 use self::scenario::Scenario;
 use crate::stop::Stop;
 use crate::{build, prepare};
 
-/// A run in which a guest dies of the emulator is made so many times at most: one in thirty does, and one in ten where an
-/// agent starts twice.
-const EMULATOR_TRIES: u32 = 4;
+/// A run that says nothing of the agent is made so many times at most: in one of thirty a guest dies of the emulator, in
+/// one of ten where an agent starts twice.
+const TRIES: usize = 4;
 
 /// What is told of a run in which a guest died of the emulator.
-pub(crate) const EMULATOR_ERRED: &str =
-    "the emulator ran a breakpoint in a guest's kernel that was gone already; once more";
+pub(crate) const EMULATOR_ERRED: &str = "the emulator ran a breakpoint in a guest's kernel that was gone already";
 
 /// Arguments of `cargo xtask lab`.
 #[derive(clap::Args, Clone, Debug)]
@@ -258,17 +258,19 @@ fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {
     let started = Instant::now();
     let scenario = &turn.scenario;
     let folder = Folder::create(&turn.name())?;
-    let mut judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());
-    setting.stop.check()?;
-    for _ in 1..EMULATOR_TRIES {
-        if !scenario.has_guests() || !guest::emulator_erred(folder.path())? {
-            break;
-        }
-        eprintln!("{}: {EMULATOR_ERRED}", turn.name());
-        folder.empty()?;
-        judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());
+    let mut again = Vec::new();
+    let judged = loop {
+        let judged = play::play(scenario, turn.image.as_deref(), setting, folder.path());
         setting.stop.check()?;
-    }
+        match says_nothing(scenario, &judged, folder.path())? {
+            Some(why) if again.len() + 1 < TRIES => {
+                eprintln!("{}: {why}; once more", turn.name());
+                again.push(why);
+                folder.empty()?;
+            }
+            _ => break judged,
+        }
+    };
     let (passed, reached, problems, excused) = match judged {
         Ok(judged) => {
             let passed = judged.passed();
@@ -285,6 +287,17 @@ fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {
         reached,
         problems,
         excused,
+        again,
         kept: (!passed || args.keep_logs).then(|| folder.keep()),
     })
+}
+
+/// Why a run says nothing of the agent: a guest died of the emulator, or it failed and this machine stalled a guest, which
+/// is another fault than those that it was to be judged by.
+fn says_nothing(scenario: &Scenario, judged: &Result<Judgement>, folder: &Path) -> Result<Option<String>> {
+    if scenario.has_guests() && guest::emulator_erred(folder)? {
+        return Ok(Some(EMULATOR_ERRED.into()));
+    }
+    let failed = judged.as_ref().ok().filter(|judged| !judged.passed());
+    Ok(failed.and_then(|judged| judged.disturbed.clone()))
 }

@@ -28,6 +28,8 @@ pub(crate) struct Outcome {
     pub(crate) problems: Vec<String>,
     /// Incidents beyond the expected ones that are true on this machine.
     pub(crate) excused: Vec<String>,
+    /// Why runs before this one say nothing of the agent, and it was made once more.
+    pub(crate) again: Vec<String>,
     /// Where logs, configurations and documents are, if they were kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kept: Option<PathBuf>,
@@ -43,6 +45,9 @@ pub(crate) fn print_outcome(outcome: &Outcome, repeated: bool) {
     }
     for line in &outcome.excused {
         println!("       + {line}");
+    }
+    for line in &outcome.again {
+        println!("       ~ once more: {line}");
     }
     for line in &outcome.problems {
         println!("       ! {line}");

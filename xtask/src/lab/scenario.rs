@@ -191,6 +191,12 @@ impl Scenario {
         self.steps.iter().any(is)
     }
 
+    /// Whether virtual CPUs have to wait for this machine by a step.
+    pub(crate) fn throttles(&self) -> bool {
+        let is = |step: &Step| matches!(&step.action, Action::Guest(GuestStep::VcpuThrottle(_)));
+        self.steps.iter().any(is)
+    }
+
     /// The host of that name.
     pub(crate) fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == name)

@@ -15,6 +15,14 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Readings that are kept: more than half an hour.
 const MAX_KEPT: usize = 20_000;
 
+/// The part of the time between two readings in which a thread that is held hardly runs, from 0 to 1: busy neighbours
+/// alone leave it a share.
+const HELD: f64 = 0.75;
+/// From so many nanoseconds on it matters to whoever is in the guest: heartbeats are late, or a sentinel.
+const MATTERS: u64 = 150_000_000;
+/// A reader that comes after more than this, in nanoseconds, was late.
+const READ_LATEST: u64 = 200_000_000;
+
 /// How long a thread is watched.
 const WATCHED: Duration = Duration::from_millis(300);
 /// The part of that time that a CPU which spins does not sleep, from 0 to 1.
@@ -74,6 +82,32 @@ impl Waits {
         let last = self.0.get(after).or(self.0.last())?;
         let grown = first.waits.iter().zip(&last.waits).map(|(first, last)| last.saturating_sub(*first));
         Some(grown.max()? as f64 / 1e9)
+    }
+}
+
+impl Waits {
+    /// For how long, in seconds, this machine at most kept a virtual CPU, or the reader itself, from running;
+    /// none where that was too short to matter.
+    pub(crate) fn held(&self) -> Option<f64> {
+        let cpus = self.0.first()?.waits.len();
+        let longest = (0..cpus).map(|cpu| self.held_cpu(cpu)).max()?;
+        (longest >= MATTERS).then_some(longest as f64 / 1e9)
+    }
+
+    /// In nanoseconds.
+    fn held_cpu(&self, cpu: usize) -> u64 {
+        let (mut held, mut longest) = (0, 0);
+        for (before, after) in self.0.iter().zip(self.0.iter().skip(1)) {
+            let length = after.wall.saturating_sub(before.wall);
+            let waited = after.waits.get(cpu).zip(before.waits.get(cpu));
+            let waited = waited.map_or(0, |(after, before)| after.saturating_sub(*before));
+            // A reader that is late stood still itself, and with it maybe what counts who waits.
+            let late = length.saturating_sub(READ_LATEST);
+            let hardly_ran = waited as f64 >= HELD * length as f64;
+            held = if hardly_ran || late >= MATTERS { held + waited.max(late) } else { 0 };
+            longest = longest.max(held);
+        }
+        longest
     }
 }
 
@@ -146,6 +180,23 @@ mod tests {
         assert_eq!(waits.longest(12, 18), Some(0.5));
         assert_eq!(waits.longest(22, 40), Some(0.2));
         assert_eq!(Waits::default().longest(0, 100), None);
+    }
+
+    #[test]
+    fn a_cpu_is_held_where_it_hardly_runs_for_several_readings() {
+        let tenths = |waits: &[u64]| {
+            let readings = waits
+                .iter()
+                .zip(1..)
+                .map(|(wait, number)| Reading { wall: number * 100_000_000, waits: vec![0, wait * 1_000_000] });
+            Waits::of(readings.collect())
+        };
+        assert_eq!(tenths(&[0, 90, 180, 260, 270]).held(), Some(0.26));
+        assert_eq!(tenths(&[0, 90, 100, 190, 200]).held(), None, "each alone is too short");
+        assert_eq!(tenths(&[0, 60, 120, 180, 240]).held(), None, "it got its share");
+        assert_eq!(Waits::default().held(), None);
+        let late = [100, 200, 900].map(|wall| Reading { wall: wall * 1_000_000, waits: vec![0] });
+        assert_eq!(Waits::of(late.into()).held(), Some(0.5), "nobody read for 0.7 s");
     }
 
     #[test]

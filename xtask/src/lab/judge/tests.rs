@@ -242,3 +242,17 @@ fn load_excuses_the_machine_but_no_blame() {
     refined[1] = saturated;
     assert!(!judged("", &loaded, &[("a", refined)]).passed(), "blamed on the way");
 }
+
+#[test]
+fn a_guest_that_the_machine_held_is_a_disturbance_unless_another_was_blamed() {
+    use crate::lab::guest::threads::{Reading, Waits};
+    let tenth =
+        |number: u64, wait| Reading { wall: 100 * SECOND + number * SECOND / 10, waits: vec![wait * SECOND / 10] };
+    let held = Waits::of(vec![tenth(0, 0), tenth(1, 1), tenth(2, 2), tenth(3, 2)]);
+    let truth = Truth { waits: [("b".into(), held)].into(), ..truth() };
+    let judgement = judged(DROP, &truth, &[("a", vec![])]);
+    assert_eq!(judgement.disturbed.as_deref(), Some("this machine did not run b for 0.20 s, beside the steps"));
+    let lockup = incident(json!({ "verdict": verdict("cpu-lockup", json!({ "host": "b", "cpu": 0 }), json!({})) }));
+    let judgement = judged(DROP, &truth, &[("b", vec![lockup])]);
+    assert!(!judgement.passed() && judgement.disturbed.is_none(), "{judgement:?}");
+}
