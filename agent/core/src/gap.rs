@@ -121,6 +121,8 @@ pub struct Gap {
     pub citations: Citations,
     /// The peer's counts before the gap.
     before: Baseline,
+    /// What was lost to the peer before the gap, and was told in it first; absent until it told anything.
+    lost_before: Option<u64>,
     /// The echo counts when the peer was heard again: what is asked later says nothing about the silence.
     echo_after: Option<(u64, u64)>,
     /// The hole in the peer's send times, on its own clock, to match its account with.
@@ -166,6 +168,7 @@ impl Gap {
             own_stall: Duration::ZERO,
             citations: Citations::default(),
             before,
+            lost_before: None,
             echo_after: None,
             send_hole: None,
         }
@@ -220,7 +223,7 @@ impl Gap {
         self.quiet += quiet(arrival, interval);
         self.note_send_hole(arrival, interval);
         self.note_account(peer, at);
-        self.note_heard(peer);
+        self.note_heard(peer, interval);
         self.peer_behind = peer.clock.peer_behind();
         if self.silent {
             self.resumed = at;
@@ -258,11 +261,17 @@ impl Gap {
         report.to.min(to).since(report.from.max(from)) * 2 >= self.unsent
     }
 
-    /// What the peer's own buffer had no room for was not lost on the way.
-    fn note_heard(&mut self, peer: &Peer) {
+    /// What the peer's own buffer had no room for was not lost on the way. Its first word that is news also tells what had
+    /// left long before and was lost then: it learns of that by a later number only.
+    fn note_heard(&mut self, peer: &Peer, interval: Duration) {
         let (Some(before), Some(now)) = (&self.before.heard, &peer.heard) else { return };
         let overflow = peer.overflow.saturating_sub(self.before.overflow);
-        self.lost_to = lost_between(before, now).map(|lost| lost.saturating_sub(overflow));
+        let lost = lost_between(before, now).map(|lost| lost.saturating_sub(overflow));
+        if now.seq > before.seq && self.lost_before.is_none() {
+            let left = peer.numbers_since(self.since.minus(interval * 2), now.seq);
+            self.lost_before = lost.zip(left).map(|(lost, left)| lost.saturating_sub(left)).or(Some(0));
+        }
+        self.lost_to = lost.map(|lost| lost.saturating_sub(self.lost_before.unwrap_or_default()));
     }
 
     fn cite_silence(&mut self, arrival: &Arrival, at: Nanos) {

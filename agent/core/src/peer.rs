@@ -440,6 +440,13 @@ impl Peer {
         self.sent_beyond(0, from, to)
     }
 
+    /// How many numbers up to `seq` left for the peer after `from`; absent where that is longer ago than is remembered.
+    #[must_use]
+    pub fn numbers_since(&self, from: Nanos, seq: u64) -> Option<u64> {
+        self.sent.front().filter(|(_, oldest)| *oldest <= from)?;
+        Some(self.sent.iter().filter(|(sent, at)| *sent <= seq && *at > from).count() as u64)
+    }
+
     /// The round trip that `heard` completes when it is received at `at`, without the time that the peer held it.
     #[must_use]
     pub fn round_trip(&self, heard: &Heard, at: Nanos) -> Option<Duration> {

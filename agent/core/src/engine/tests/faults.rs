@@ -311,3 +311,23 @@ fn an_agent_that_starts_while_its_peer_is_paused_blames_no_network() {
     fleet.run(3.0);
     assert_eq!(fleet.host("c").seen, [], "it began to listen when b stood still");
 }
+
+#[test]
+fn what_an_earlier_pause_lost_and_only_a_later_one_tells_is_no_drop() {
+    let mut fleet = Fleet::new(3);
+    fleet.pause("a");
+    fleet.run(2.3);
+    // Nothing of c tells a what it missed in its pause, until c runs again and a has just paused once more.
+    fleet.stop("c");
+    fleet.run(0.1);
+    fleet.resume("a");
+    fleet.run(2.0);
+    fleet.pause("a");
+    fleet.run(0.1);
+    fleet.resume("c");
+    fleet.run(0.2);
+    fleet.resume("a");
+    fleet.run(5.0);
+    let history = fleet.host("c").history();
+    assert!(!fleet.host("c").classes().contains("path-drop"), "{history}");
+}
