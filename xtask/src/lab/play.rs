@@ -126,7 +126,7 @@ impl<'a> Play<'a> {
                 };
                 let archive = image.of_guest(&config, self.scenario.stresses(&host.name))?;
                 let guest = Guest::start(place, image, &archive)?;
-                let waits = WaitsWatch::start(guest.pid, guest.threads.clone(), &self.setting.stop)?;
+                let waits = WaitsWatch::start(guest.pid, &guest.threads, &self.setting.stop)?;
                 self.waits.insert(host.name.clone(), waits);
                 self.guests.insert(host.name.clone(), Arc::new(guest));
             }

@@ -97,7 +97,10 @@ pub(crate) fn keep_documents(folder: &Path, seen: &BTreeMap<String, Seen>, truth
         let text = serde_json::to_string_pretty(&document)?;
         std::fs::write(folder.join(format!("{host}.incidents.json")), text)?;
     }
-    let truth = json!({ "moments": truth.moments, "steal_seconds": truth.machine.steal(0, u64::MAX), "busy": truth.machine.busy(0, u64::MAX), "loaded": truth.loaded });
+    let first = truth.moments.values().map(|moment| moment.before.wall).min().unwrap_or_default();
+    let waits: BTreeMap<_, _> = truth.waits.iter().map(|(name, waits)| (name, waits.long_ones(first))).collect();
+    let truth = json!({ "moments": truth.moments, "steal_seconds": truth.machine.steal(0, u64::MAX),
+                        "busy": truth.machine.busy(0, u64::MAX), "loaded": truth.loaded, "waits": waits });
     std::fs::write(folder.join("truth.json"), serde_json::to_string_pretty(&truth)?)?;
     Ok(())
 }

@@ -23,6 +23,9 @@ const MATTERS: u64 = 150_000_000;
 /// A reader that comes after more than this, in nanoseconds, was late.
 const READ_LATEST: u64 = 200_000_000;
 
+/// In seconds, of the time between two readings.
+const WORTH_TELLING: f64 = 0.04;
+
 /// How long a thread is watched.
 const WATCHED: Duration = Duration::from_millis(300);
 /// The part of that time that a CPU which spins does not sleep, from 0 to 1.
@@ -55,7 +58,8 @@ impl Schedule {
     }
 }
 
-/// How long each virtual CPU of a guest had waited for a CPU of this machine, in order of time.
+/// How long each virtual CPU of a guest, and then the first thread of its emulator, had waited for a CPU of this machine,
+/// in order of time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waits(Vec<Reading>);
 
@@ -71,6 +75,18 @@ impl Waits {
     #[cfg(test)]
     pub(crate) fn of(readings: Vec<Reading>) -> Self {
         Self(readings)
+    }
+
+    /// Between which readings, in seconds after `start` of the wall clock, some thread waited for so long that it matters
+    /// to who looks for the cause of a failure: begin, and how long each waited.
+    pub(crate) fn long_ones(&self, start: u64) -> Vec<(f64, Vec<f64>)> {
+        let pairs = self.0.iter().zip(self.0.iter().skip(1));
+        let waited = pairs.map(|(before, after)| {
+            let each = before.waits.iter().zip(&after.waits);
+            let each = each.map(|(before, after)| after.saturating_sub(*before) as f64 / 1e9);
+            ((before.wall as f64 - start as f64) / 1e9, each.collect::<Vec<_>>())
+        });
+        waited.filter(|(_, each)| each.iter().any(|waited| *waited >= WORTH_TELLING)).collect()
     }
 
     /// How long the virtual CPU that waited longest waited in an interval of the wall clock, up to a reading around it,
@@ -118,8 +134,9 @@ pub(crate) struct WaitsWatch {
 }
 
 impl WaitsWatch {
-    /// Begins to read those threads of the emulator.
-    pub(crate) fn start(process: u32, threads: Vec<u32>, stop: &Stop) -> Result<Self> {
+    /// Begins to read those threads of the emulator, and its first one, which hands packets over.
+    pub(crate) fn start(process: u32, cpus: &[u32], stop: &Stop) -> Result<Self> {
+        let threads = [cpus, &[process]].concat();
         let kept = Arc::new(Mutex::new(Vec::new()));
         let into = Arc::clone(&kept);
         let read = move || -> Result<Reading> {
