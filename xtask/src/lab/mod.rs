@@ -41,7 +41,7 @@ use crate::{build, prepare};
 const TRIES: usize = 4;
 
 /// What is told of a run in which a guest died of the emulator.
-pub(crate) const EMULATOR_ERRED: &str = "the emulator ran a breakpoint in a guest's kernel that was gone already";
+pub(crate) const EMULATOR_ERRED: &str = "a guest's kernel died while it patched its code, of the emulator";
 
 /// Arguments of `cargo xtask lab`.
 #[derive(clap::Args, Clone, Debug)]

@@ -137,10 +137,16 @@ impl Guest {
         self.channel.how_ended(number)
     }
 
-    /// Lets its kernel tell on the console, which is kept, what its tasks and CPUs do. One that does not answer has nothing
-    /// to say.
+    /// Lets its kernel tell on the console, which is kept, what its tasks and CPUs do. Of one that does not answer the
+    /// emulator tells where its CPUs are.
     pub(crate) fn tell_where_it_is(&self) {
-        let _ = self.request(0, "sysrq t").and_then(|_| self.request(0, "sysrq l"));
+        if self.request(0, "sysrq t").and_then(|_| self.request(0, "sysrq l")).is_ok() {
+            return;
+        }
+        for cpu in 0..CPUS {
+            let registers = self.registers(cpu, ANSWER).unwrap_or_else(|error| format!("{error:#}"));
+            eprintln!("{}: CPU {cpu}: {}", self.name, registers.trim());
+        }
     }
 
     /// Runs a command of the emulator.
@@ -157,12 +163,16 @@ impl Guest {
 
     /// Whether that CPU waits for an interrupt (`HLT` among its registers, as QEMU's `x86_cpu_dump_state` prints them).
     pub(crate) fn is_halted(&self, cpu: u32, patience: Duration) -> Result<bool> {
+        let registers = self.registers(cpu, patience)?;
+        let halted = registers.split_whitespace().find_map(|word| word.strip_prefix("HLT="));
+        halted.map(|halted| halted == "1").with_context(|| format!("{}: no HLT among {registers}", self.name))
+    }
+
+    fn registers(&self, cpu: u32, patience: Duration) -> Result<String> {
         let mut qmp = self.qmp.lock().unwrap_or_else(PoisonError::into_inner);
         let question = json!({ "command-line": "info registers", "cpu-index": cpu });
         let answer = qmp.ask("human-monitor-command", question, patience).with_context(|| self.name.clone())?;
-        let registers = answer.as_str().unwrap_or_default();
-        let halted = registers.split_whitespace().find_map(|word| word.strip_prefix("HLT="));
-        halted.map(|halted| halted == "1").with_context(|| format!("{}: no HLT among {registers}", self.name))
+        Ok(answer.as_str().unwrap_or_default().to_owned())
     }
 
     /// By how many nanoseconds its wall clock is ahead of this machine's.
