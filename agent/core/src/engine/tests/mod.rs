@@ -5,8 +5,10 @@ mod cpus;
 mod faults;
 mod fleet;
 mod hostile;
+mod machine;
 mod network;
 mod paths;
+mod stall;
 mod vips;
 
 use std::collections::BTreeSet;

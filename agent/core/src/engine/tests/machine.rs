@@ -1,0 +1,275 @@
+//! Stories of machines that stand still as a whole, alone or with others of their hypervisor, and of storage that hangs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::fleet::Fleet;
+use super::stall::{DEAD, Stall, TICK, TICKS, assert_all_say, landed, landed_in, nothing};
+use super::{assert_length, ruled_out};
+use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, IoStuck, Landed, Place};
+use crate::incident::{AgentState, Class, ClockState, State};
+use crate::time::{Nanos, nanos};
+
+/// The whole of b stands still for three seconds, and its agent with it.
+fn all_stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<Landed>; 2], late: AgentLate) {
+    let stalls = [0, 1].map(|cpu| Stall::begin(fleet, cpu, CpuStall { timer_at, ..nothing() }));
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late = AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..late };
+    fleet.resume("b");
+    let now = fleet.clock("b");
+    for (stall, landed) in stalls.into_iter().zip(places) {
+        if timer_at == DEAD {
+            let late = Fact::TimerLate { cpu: stall.cpu };
+            fleet.host("b").engine.handle(Evidence::during("b", stall.from, now, late));
+        }
+        stall.end(fleet, landed);
+    }
+    fleet.run(4.0);
+}
+
+#[test]
+fn a_machine_that_stood_still_as_a_whole_is_paused() {
+    let mut fleet = Fleet::new(3);
+    let places = [landed(Place::Idle, None), landed(Place::User, None)];
+    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    for name in ["a", "b", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::VmPause, State::Closed), "{name}");
+        assert_eq!(incident.verdict.detail.clock, Some(ClockState::RanOn), "{name}");
+        assert_eq!(incident.verdict.subject.cpu, None, "{name}");
+        assert_length(&incident, 3000);
+    }
+}
+
+#[test]
+fn a_cpu_may_have_waited_with_its_interrupts_off_for_one_that_was_not_run() {
+    let mut fleet = Fleet::new(2);
+    let places = [landed(Place::Kernel, Some(false)), landed_in("_raw_spin_unlock_irqrestore+0x15")];
+    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    for name in ["a", "b"] {
+        assert_eq!(fleet.host(name).classes(), BTreeSet::from(["unknown"]), "{name}");
+    }
+}
+
+#[test]
+fn a_cpu_that_idles_holds_nothing_that_another_could_have_waited_for() {
+    let mut fleet = Fleet::new(2);
+    let places = [landed(Place::Idle, None), landed_in("_raw_spin_unlock_irqrestore+0x15")];
+    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
+}
+
+#[test]
+fn what_a_cpu_is_late_for_after_a_stall_is_not_that_stall() {
+    let mut fleet = Fleet::new(2);
+    let stall = Stall::begin(&mut fleet, 1, nothing());
+    stall.go_on(&mut fleet, 3.0);
+    stall.end(&mut fleet, landed(Place::User, None));
+    fleet.run(1.0);
+    let busy = CpuStall { timer_at: TICKS, system_ns: Some(1_000_000_000), ..nothing() };
+    let late = Stall::begin(&mut fleet, 1, busy);
+    late.go_on(&mut fleet, 0.3);
+    late.end(&mut fleet, None);
+    let incident = assert_all_say(&mut fleet, Class::VcpuStall, 3000);
+    assert_eq!(incident.occurrences, 1);
+}
+
+#[test]
+fn sentinels_that_tell_one_after_another_tell_of_one_pause() {
+    let mut fleet = Fleet::new(2);
+    let [one, two] = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late =
+        AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.resume("b");
+    for stall in [one, two] {
+        let late = Fact::TimerLate { cpu: stall.cpu };
+        let to = fleet.clock("b");
+        fleet.host("b").engine.handle(Evidence::during("b", stall.from, to, late));
+        stall.end(&mut fleet, landed(Place::Idle, None));
+        fleet.run(0.05);
+    }
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
+}
+
+#[test]
+fn a_machine_that_is_run_a_tenth_of_the_time_is_paused_again_and_again() {
+    let mut fleet = Fleet::new(2);
+    for _ in 0..5 {
+        let from = fleet.clock("b");
+        fleet.pause("b");
+        fleet.run(0.9);
+        fleet.host("b").late = AgentLate {
+            cpus_watched: 2,
+            waited_ns: Some(800_000_000),
+            busy: Some(1.0),
+            timers_watched: true,
+            ..AgentLate::default()
+        };
+        fleet.resume("b");
+        let to = fleet.clock("b");
+        for cpu in 0..2 {
+            fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
+        }
+        Stall { cpu: 1, from, look: nothing() }.end(&mut fleet, None);
+        fleet.run(0.1);
+    }
+    fleet.run(4.0);
+    let incident = fleet.host("b").incident();
+    assert_eq!((incident.verdict.class, incident.occurrences), (Class::VmPause, 5));
+    assert_eq!(incident.verdict.detail.clock, Some(ClockState::RanOn));
+    assert!(ruled_out(&incident, Class::CpuSaturation) && ruled_out(&incident, Class::AgentStall));
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::VmPause);
+}
+
+#[test]
+fn a_sentinel_that_tells_late_still_tells_of_the_pause() {
+    let mut fleet = Fleet::new(2);
+    let from = fleet.clock("b");
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late =
+        AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.resume("b");
+    let to = fleet.clock("b");
+    for cpu in 0..2 {
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
+    }
+    fleet.run(0.6);
+    let places = [landed(Place::Kernel, Some(false)), landed_in("_raw_spin_unlock_irqrestore+0x15")];
+    for (cpu, landed) in (0..).zip(places) {
+        let over = CpuStall { cpu, of_cpus: 2, over: true, landed, ..CpuStall::default() };
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
+    }
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").classes(), BTreeSet::from(["unknown"]));
+}
+
+#[test]
+fn an_agent_that_waits_right_after_a_pause_pays_for_it() {
+    let mut fleet = Fleet::new(2);
+    let late = |waited: f64| AgentLate {
+        cpus_watched: 2,
+        waited_ns: Some(nanos(Duration::from_secs_f64(waited))),
+        busy: Some(1.0),
+        timers_watched: true,
+        ..AgentLate::default()
+    };
+    for (paused, waited) in [(2.9, 0.0), (0.5, 1.4)] {
+        let from = fleet.clock("b");
+        fleet.pause("b");
+        fleet.run(paused);
+        let to = from.plus(Duration::from_secs_f64(paused));
+        fleet.run(waited);
+        fleet.host("b").late = late(waited);
+        fleet.resume("b");
+        for cpu in 0..2 {
+            fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
+        }
+        fleet.run(0.1);
+    }
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
+    assert_length(&fleet.host("b").incident(), 3500);
+}
+
+#[test]
+fn an_agent_that_was_stopped_is_no_pause_though_all_sentinels_are_late() {
+    let mut fleet = Fleet::new(2);
+    let late = AgentLate { continued: true, ..AgentLate::default() };
+    all_stand_still(&mut fleet, TICKS, [None, None], late);
+    for name in ["a", "b"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!(incident.verdict.class, Class::AgentStall, "{name}");
+        assert_eq!(incident.verdict.detail.state, Some(AgentState::Stopped), "{name}");
+    }
+}
+
+#[test]
+fn what_a_cpu_makes_up_for_is_no_stall_of_the_agent() {
+    let mut fleet = Fleet::new(2);
+    let stall = Stall::begin(&mut fleet, 1, nothing());
+    stall.go_on(&mut fleet, 3.0);
+    stall.end(&mut fleet, landed(Place::User, None));
+    fleet.pause("b");
+    fleet.run(0.6);
+    fleet.host("b").late =
+        AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.resume("b");
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::VcpuStall);
+}
+
+#[test]
+fn machines_of_one_hypervisor_that_pause_together_are_its_stall() {
+    let mut fleet = Fleet::with_hypervisor(3, &["b", "c"], "kvm3");
+    fleet.pause("b");
+    fleet.pause("c");
+    fleet.run(3.0);
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.resume_where_the_clock_stopped("c");
+    fleet.run(5.0);
+    for name in ["a", "b", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HypervisorStall, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.hosts, ["b", "c"], "{name}");
+        assert_length(&incident, 3000);
+    }
+}
+
+#[test]
+fn of_two_machines_of_one_hypervisor_that_fall_silent_together_each_is_told_once_they_differ() {
+    let mut fleet = Fleet::with_hypervisor(3, &["b", "c"], "kvm3");
+    fleet.pause("b");
+    fleet.cut_both("a", "c");
+    fleet.run(3.0);
+    fleet.heal();
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.run(5.0);
+    let classes: Vec<_> = fleet.host("a").incidents().into_iter().map(|incident| incident.verdict.class).collect();
+    assert_eq!(classes.len(), 2, "{classes:?}");
+    assert!(classes.contains(&Class::VmPause) && classes.contains(&Class::PathDrop), "{classes:?}");
+}
+
+#[test]
+fn packets_that_are_all_late_are_no_pause_of_the_peer() {
+    let mut fleet = Fleet::new(2);
+    let held: Vec<_> = (0..30)
+        .filter_map(|_| {
+            fleet.cut.insert(("b", "a"));
+            let now = fleet.clock("b");
+            let beat = fleet.host("b").engine.heartbeat("a", now.plus(TICK));
+            fleet.run(0.1);
+            beat
+        })
+        .collect();
+    fleet.heal();
+    let at = fleet.clock("a");
+    for beat in held {
+        fleet.host("a").engine.handle(Evidence::at("b", at, Fact::Heartbeat(Box::new(beat))));
+    }
+    fleet.run(4.0);
+    assert!(!fleet.host("a").classes().contains("vm-pause"), "{:#?}", fleet.host("a").incidents());
+}
+
+#[test]
+fn storage_that_does_not_answer_is_an_io_stall() {
+    let mut fleet = Fleet::new(2);
+    let from = fleet.clock("b");
+    for look in 1..=10 {
+        fleet.run(0.5);
+        let stuck = IoStuck { over: look == 10, tasks: vec!["dd".into()], ..IoStuck::default() };
+        let to = fleet.clock("b");
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::IoStuck(stuck)));
+    }
+    fleet.run(4.0);
+    for name in ["a", "b"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::IoStall, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("b"), "{name}");
+        assert_length(&incident, 5000);
+    }
+}
