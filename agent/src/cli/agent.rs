@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::Config;
-use crate::cpus::{CpuWatch, Pulse};
+use crate::cpus::{CpuWatch, DRIVER, Pulse};
 use crate::discovery::Discovery;
 use crate::driver::{Command, Driver, IoWatch, Network, OwnNetwork, OwnWatch, Parts, Sockets};
 use crate::heartbeat::icmp::Echo;
@@ -110,7 +110,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
         let _alive: oneshot::Sender<()> = alive;
         ended.send(prioritised(driver, &inbox))
     };
-    thread::Builder::new().name("lacuna-driver".into()).spawn(work).context("cannot start the driver's thread")?;
+    thread::Builder::new().name(DRIVER.into()).spawn(work).context("cannot start the driver's thread")?;
     *shared.ready.write() = true;
     serve(args, &config, shared, http, &Reloads { discovery: &discovery, keys: &keys }, gone)?;
     // A loop that is gone already panicked: then there is nobody to tell, and the next line says so.

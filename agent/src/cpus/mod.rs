@@ -31,6 +31,9 @@ use names::Names;
 use refuge::Refuge;
 use sentinel::{Late, Look, Sentinel, overdue};
 
+/// The name of the driver's thread, by which it is found among the agent's.
+pub(crate) const DRIVER: &str = "lacuna-driver";
+
 /// Reports of sentinels that may wait for the driver.
 const REPORTS: usize = 1024;
 

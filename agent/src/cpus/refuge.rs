@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 
+use super::DRIVER;
 use crate::host::HostFiles;
 
 /// How the names of the sentinels' threads begin.
@@ -59,6 +60,11 @@ impl Refuge {
         if all {
             avoided.clone_from(cpus);
         }
+    }
+
+    /// The CPU that the driver ran on last, where it sleeps now; absent where the kernel does not say.
+    pub(super) fn driver_cpu(&self) -> Option<u32> {
+        self.files.own_threads().into_iter().find(|(_, thread)| thread.comm == DRIVER)?.1.cpu
     }
 
     /// Where the agent may run without these CPUs; absent where nothing is left.

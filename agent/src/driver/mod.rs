@@ -19,7 +19,7 @@ use lacuna_core::time::Nanos;
 
 use crate::clock::{self, Reading};
 use crate::config::{Config, Peer};
-use crate::cpus::{CpuWatch, Pulse, own_cpu};
+use crate::cpus::{CpuWatch, Pulse};
 use crate::link::LinkWatch;
 use crate::link_state::Around;
 use crate::probes::ProbeEvents;
@@ -113,7 +113,7 @@ impl Driver {
         self.begin();
         loop {
             let due = self.parts.engine.next_timeout().map_or(self.next_tick, |at| at.min(self.next_tick));
-            self.parts.pulse.rest(own_cpu(), due);
+            self.parts.pulse.rest(due);
             let told = inbox.recv_timeout(due.since(clock::boot()));
             self.parts.pulse.wake();
             match told {
