@@ -11,7 +11,7 @@ use super::agent::{self, Agent};
 use super::clock::Moment;
 use super::fault;
 use super::guest::threads::WaitsWatch;
-use super::guest::{Faults, Guest, GuestStep, Image, Place};
+use super::guest::{self, ANSWER, Faults, Guest, GuestStep, Image, Place};
 use super::helper::Helper;
 use super::judge::{Judgement, Truth, judge};
 use super::keepalived::{self, Keepalived};
@@ -27,6 +27,8 @@ use crate::stop::Stop;
 /// How long the agents may take until all of them see each other; those in guests load their probes slowly.
 const READY: Duration = Duration::from_secs(60);
 const GUESTS_READY: Duration = Duration::from_secs(120);
+/// How long the kernel's watchdog takes to say that a CPU is stuck: its threshold of 20 s, and it looks every 4 s.
+const WATCHDOG: Duration = Duration::from_secs(30);
 /// The gateway must have answered not longer ago than this, in seconds.
 const ANCHOR_AGE: f64 = 5.0;
 
@@ -70,21 +72,11 @@ pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting
         machine::wait_until_idle(&setting.stop)?;
     }
     let mut play = Play::set_up(scenario, setting, folder)?;
-    play.boot(image)?;
-    play.start_keepalived()?;
-    play.start_agents()?;
-    play.wait_until_ready()?;
-    let started = Instant::now();
-    for step in &scenario.steps {
-        setting.stop.sleep_until(started + step.at)?;
-        play.no_guest_rebooted()?;
-        play.perform(step).with_context(|| format!("the step at {:?}", step.at))?;
+    let judged = play.run(image);
+    if judged.is_err() {
+        play.hear_guests_out()?;
     }
-    setting.stop.sleep_until(started + scenario.lasts)?;
-    play.no_guest_rebooted()?;
-    play.join_helpers()?;
-    play.wait_for_verdicts()?;
-    play.finish()
+    judged
 }
 
 impl<'a> Play<'a> {
@@ -107,6 +99,33 @@ impl<'a> Play<'a> {
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             network: Network::with_guests(&hosts)?,
         })
+    }
+
+    fn run(&mut self, image: Option<&Image>) -> Result<Judgement> {
+        self.boot(image)?;
+        self.start_keepalived()?;
+        self.start_agents()?;
+        self.wait_until_ready()?;
+        let started = Instant::now();
+        for step in &self.scenario.steps {
+            self.setting.stop.sleep_until(started + step.at)?;
+            self.no_guest_rebooted()?;
+            self.perform(step).with_context(|| format!("the step at {:?}", step.at))?;
+        }
+        self.setting.stop.sleep_until(started + self.scenario.lasts)?;
+        self.no_guest_rebooted()?;
+        self.join_helpers()?;
+        self.wait_for_verdicts()?;
+        self.finish()
+    }
+
+    /// Why a guest hangs its kernel says on the console, but only after a while.
+    fn hear_guests_out(&self) -> Result<()> {
+        for guest in self.guests.values().filter(|guest| guest.alive() && !guest.answers(0, ANSWER)) {
+            guest.tell_where_it_is();
+            self.setting.stop.wait_for(WATCHDOG, || guest::emulator_erred(self.folder).unwrap_or(true))?;
+        }
+        Ok(())
     }
 
     /// Writes the configurations, and lets the guests come up.
@@ -330,7 +349,7 @@ impl<'a> Play<'a> {
         watches.map(|(name, watch)| (name.clone(), watch.seen())).collect()
     }
 
-    fn finish(mut self) -> Result<Judgement> {
+    fn finish(&mut self) -> Result<Judgement> {
         let mut judgement = self.judgement()?;
         self.note_gateway(&mut judgement);
         let mut seen = BTreeMap::new();

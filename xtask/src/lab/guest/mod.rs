@@ -21,7 +21,7 @@ pub(crate) use self::fault::Faults;
 pub(crate) use self::image::Image;
 pub(crate) use self::kernel::Release;
 pub(crate) use self::step::GuestStep;
-pub(crate) use self::vm::{Guest, Place};
+pub(crate) use self::vm::{ANSWER, Guest, Place};
 
 /// What the kernel says of a breakpoint that nobody set (`arch/x86/kernel/traps.c`, `do_int3`).
 const STRAY_BREAKPOINT: &str = "Oops: int3";
