@@ -213,11 +213,13 @@ impl<'a> Play<'a> {
 
     fn wait_until_ready(&mut self) -> Result<()> {
         let peers = self.scenario.hosts.len() - 1;
-        let (watches, agents) = (&self.watches, &mut self.agents);
+        let (watches, agents, guests) = (&self.watches, &mut self.agents, !self.guests.is_empty());
         let mut ended = false;
-        let patience = if self.guests.is_empty() { READY } else { GUESTS_READY };
+        let patience = if guests { GUESTS_READY } else { READY };
         let ready = self.setting.stop.wait_for(patience, || {
-            ended = !agents.values_mut().all(Agent::alive);
+            // One that hangs while it loads its probes would be waited for in vain.
+            let hangs = guests && guest::emulator_erred(self.folder).unwrap_or(true);
+            ended = hangs || !agents.values_mut().all(Agent::alive);
             ended || watches.values().all(|watch| watch.ready(peers))
         })?;
         if ready && !ended {
