@@ -75,6 +75,7 @@ pub(super) fn helper(
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::sync_channel;
+    use std::time::Instant;
 
     use nix::sched::sched_getaffinity;
     use nix::unistd::gettid;
@@ -119,8 +120,16 @@ mod tests {
             }
         });
         let (driver, tid) = (driver.unwrap(), told.recv().unwrap());
-        let sleeps_on = || files.own_threads().into_iter().find(|(own, _)| *own == tid.as_raw()).unwrap().1.cpu;
-        let cpu = sleeps_on().unwrap();
+        let of_driver = || files.own_threads().into_iter().find(|(own, _)| *own == tid.as_raw()).unwrap().1;
+        let latest = Instant::now() + Duration::from_secs(20);
+        let cpu = loop {
+            let thread = of_driver();
+            if thread.state == 'S' {
+                break thread.cpu.unwrap();
+            }
+            assert!(Instant::now() < latest, "it does not sleep");
+            std::thread::sleep(Duration::from_millis(1));
+        };
         let may_run_there = || sched_getaffinity(tid).unwrap().is_set(usize::try_from(cpu).unwrap()).unwrap();
 
         let others = std::thread::available_parallelism().unwrap().get() > 1;
