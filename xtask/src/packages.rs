@@ -19,6 +19,8 @@ pub(crate) enum Need {
     Guests,
     /// To measure against others.
     Bench,
+    /// To run others beside Lacuna in the lab.
+    Compare,
 }
 
 /// The version of the linker that is known to build the probes, with the LLVM of [`PROBE_PACKAGES`].
@@ -48,6 +50,7 @@ impl Need {
                 "xz-utils",
             ],
             Self::Bench => &["bird2", "iproute2", "nftables"],
+            Self::Compare => &["bird2", "corosync", "keepalived"],
         }
     }
 }

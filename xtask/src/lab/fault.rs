@@ -81,6 +81,8 @@ pub(crate) enum Hook {
     /// Between the hosts, where neither kernel sees a rule.
     #[default]
     Switch,
+    /// There as well, between the two ports: every frame, also those to many, such as adverts of keepalived.
+    Ports,
     /// In the receiver's firewall.
     Input,
     /// Where the receiver's link hands them over.
@@ -92,15 +94,10 @@ pub(crate) enum Hook {
 impl DropRule {
     /// From when it is applied, these packets are lost. Rules of one namespace come into force together.
     pub(crate) fn apply(&self, network: &Network) -> Result<()> {
-        let mut ways = vec![(&self.from, &self.to)];
-        if self.both_ways {
-            ways.push((&self.to, &self.from));
+        if matches!(self.hook, Hook::Switch | Hook::Ports) {
+            return network.switch.nft(&self.on_switch(network)?);
         }
-        if self.hook == Hook::Switch {
-            let rules: Result<String> = ways.iter().map(|way| self.rule(network, *way)).collect();
-            return network.switch.nft(&self.script(&rules?));
-        }
-        for (from, to) in ways {
+        for (from, to) in self.ways() {
             let host = network.host(if self.hook == Hook::Output { from } else { to })?;
             let rule = self.rule(network, (from, to))?;
             host.namespace()?.nft(&self.script(&rule))?;
@@ -108,25 +105,64 @@ impl DropRule {
         Ok(())
     }
 
-    fn rule(&self, network: &Network, (from, to): (&String, &String)) -> Result<String> {
-        let (from, to) = (network.host(from)?.addr, network.host(to)?.addr);
-        if self.only == Some(Protocol::Vrrp) {
-            // Protocol 112 (RFC 5798, 5.1.1.4).
-            return Ok(format!("ip saddr {from} ip protocol 112 drop\n"));
+    fn ways(&self) -> Vec<(&String, &String)> {
+        let mut ways = vec![(&self.from, &self.to)];
+        if self.both_ways {
+            ways.push((&self.to, &self.from));
         }
+        ways
+    }
+
+    fn on_switch(&self, network: &Network) -> Result<String> {
+        let rules: Result<String> = self.ways().into_iter().map(|way| self.rule(network, way)).collect();
+        Ok(self.script(&rules?))
+    }
+
+    fn rule(&self, network: &Network, (from, to): (&String, &String)) -> Result<String> {
+        let (from, to) = (network.host(from)?, network.host(to)?);
+        let way = match (self.hook, self.only) {
+            (Hook::Ports, _) => format!("iifname \"{}\" oifname \"{}\" ", from.port, to.port),
+            (_, Some(Protocol::Vrrp)) => format!("ip saddr {} ", from.addr),
+            _ => format!("ip saddr {} ip daddr {} ", from.addr, to.addr),
+        };
         let chance = self.percent.map(|percent| format!("numgen random mod 100 < {percent} ")).unwrap_or_default();
-        Ok(format!("ip saddr {from} ip daddr {to} {}{}{chance}drop\n", protocol(self.only), self.pieces.matching()))
+        Ok(format!("{way}{}{}{chance}drop\n", protocol(self.only), self.pieces.matching()))
     }
 
     fn script(&self, rules: &str) -> String {
         let (family, hook) = match self.hook {
-            Hook::Switch => ("bridge", "forward"),
+            Hook::Switch | Hook::Ports => ("bridge", "forward"),
             Hook::Input => ("inet", "input"),
             Hook::Output => ("inet", "output"),
             Hook::Ingress => ("netdev", "ingress device \"eth0\""),
         };
         format!("table {family} {TABLE} {{\nchain {TABLE} {{\ntype filter hook {hook} priority 0;\n{rules}}}\n}}\n")
     }
+}
+
+/// From now on every frame is lost between hosts of different groups, both ways and all at once.
+pub(crate) fn split(groups: &[Vec<String>], network: &Network) -> Result<()> {
+    let rule = |from: &String, to: &String| DropRule {
+        from: from.clone(),
+        to: to.clone(),
+        both_ways: true,
+        only: None,
+        percent: None,
+        pieces: Pieces::All,
+        hook: Hook::Ports,
+    };
+    let across = pairs(groups).into_iter().map(|(from, to)| rule(from, to));
+    network.switch.nft(&across.map(|rule| rule.on_switch(network)).collect::<Result<String>>()?)
+}
+
+/// The pairs of hosts in different groups, each once.
+pub(crate) fn pairs(groups: &[Vec<String>]) -> Vec<(&String, &String)> {
+    let rest = |number: usize| groups.iter().skip(number + 1).flatten();
+    groups
+        .iter()
+        .enumerate()
+        .flat_map(|(number, group)| group.iter().flat_map(move |one| rest(number).map(move |other| (one, other))))
+        .collect()
 }
 
 /// Removes every rule of the lab.
@@ -140,8 +176,9 @@ pub(crate) fn heal(network: &Network) -> Result<()> {
 
 fn protocol(only: Option<Protocol>) -> &'static str {
     match only {
-        // Adverts of VRRP have a rule of their own.
-        None | Some(Protocol::Vrrp) => "",
+        None => "",
+        // Protocol 112 (RFC 5798, 5.1.1.4).
+        Some(Protocol::Vrrp) => "ip protocol 112 ",
         Some(Protocol::Udp) => "meta l4proto udp ",
         Some(Protocol::Tcp) => "meta l4proto tcp ",
         Some(Protocol::Icmp) => "meta l4proto icmp ",
@@ -162,7 +199,7 @@ mod tests {
     #[test]
     fn every_hook_drops_what_it_should_and_heals() {
         let network = Network::create(&["a", "b", "c"]).unwrap();
-        for hook in [Hook::Switch, Hook::Input, Hook::Ingress, Hook::Output] {
+        for hook in [Hook::Switch, Hook::Ports, Hook::Input, Hook::Ingress, Hook::Output] {
             let rule = DropRule {
                 from: "a".into(),
                 to: "b".into(),
@@ -178,6 +215,16 @@ mod tests {
             heal(&network).unwrap();
             assert!(answers(&network, "a", "b"), "{hook:?}");
         }
+    }
+
+    #[test]
+    fn a_split_is_between_the_groups_only() {
+        let network = Network::create(&["a", "b", "c"]).unwrap();
+        split(&[vec!["a".into(), "c".into()], vec!["b".into()]], &network).unwrap();
+        assert!(answers(&network, "a", "c"));
+        assert!(!answers(&network, "a", "b") && !answers(&network, "b", "c"));
+        heal(&network).unwrap();
+        assert!(answers(&network, "a", "b"));
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl Namespace {
         command
     }
 
+    /// The numbers of the processes in it.
+    pub(crate) fn processes(&self) -> Result<Vec<i32>> {
+        processes(&self.name)
+    }
+
     /// Runs `work` on a thread of its own inside of it.
     pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         std::thread::scope(|scope| {
@@ -151,9 +156,13 @@ pub(crate) fn owner_of(name: &str) -> Option<u32> {
     pid.parse().ok()
 }
 
-fn end_processes(name: &str) -> Result<()> {
+fn processes(name: &str) -> Result<Vec<i32>> {
     let pids = sh::output(&mut sh::command(&["ip", "netns", "pids", name]), "")?;
-    for pid in pids.lines().filter_map(|line| line.trim().parse().ok()) {
+    Ok(pids.lines().filter_map(|line| line.trim().parse().ok()).collect())
+}
+
+fn end_processes(name: &str) -> Result<()> {
+    for pid in processes(name)? {
         // It may have ended by itself since.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }

@@ -66,7 +66,7 @@ impl Network {
 
     fn plug_in(&self, prefix: &str, number: u8, name: &str) -> Result<Host> {
         let namespace = Namespace::create(&format!("{prefix}-{name}"))?;
-        let addr = Ipv4Addr::new(10, 77, 0, FIRST + 1 + number);
+        let addr = address(number);
         let port = format!("port{number}");
         self.switch.ip(&format!(
             "link add {port} type veth peer name eth0 netns {}\nlink set {port} master br0 up\n",
@@ -83,7 +83,7 @@ impl Network {
         self.switch
             .ip(&format!("tuntap add {port} mode tap\nlink set {port} master br0 up\n"))
             .context("a guest's link needs /dev/net/tun")?;
-        let addr = Ipv4Addr::new(10, 77, 0, FIRST + 1 + number);
+        let addr = address(number);
         Ok(Host { name: name.to_owned(), addr, namespace: None, port })
     }
 
@@ -91,6 +91,11 @@ impl Network {
     pub(crate) fn unplug(&self, host: &Host) -> Result<()> {
         self.switch.ip(&format!("link delete {}\n", host.port))
     }
+}
+
+/// The address of the host of that number, from 0.
+pub(crate) fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, FIRST + 1 + number)
 }
 
 impl Host {

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::agent::{self, Agent};
 use super::clock::Moment;
+use super::compare::Beside;
 use super::fault;
 use super::guest::threads::WaitsWatch;
 use super::guest::{Faults, Guest, GuestStep, Image, Place};
@@ -19,9 +20,10 @@ use super::load;
 use super::machine::{self, Readings};
 use super::network::{GATEWAY, Network};
 use super::scenario::Scenario;
-use super::step::{Action, Step, ToAgent};
+use super::step::{Action, Starve, Step, ToAgent};
 use super::traffic;
 use super::watch::{Seen, Watch};
+use super::whole_host;
 use crate::stop::Stop;
 
 /// How long the agents may take until all of them see each other; those in guests load their probes slowly.
@@ -48,6 +50,8 @@ struct Play<'a> {
     folder: &'a Path,
     helpers: Vec<(String, Moment, Helper)>,
     watches: BTreeMap<String, Watch>,
+    /// Hosts that are to be starved: what has no time cannot end.
+    groups: BTreeMap<String, Arc<whole_host::Group>>,
     agents: BTreeMap<String, Agent>,
     /// Faults that last end before the guests do: what is frozen cannot be killed.
     guest_faults: Faults,
@@ -59,6 +63,8 @@ struct Play<'a> {
     readings: Readings,
     /// By host; they end before their network does.
     keepalived: BTreeMap<String, Keepalived>,
+    /// What else is compared with Lacuna.
+    beside: Beside,
     waits: BTreeMap<String, WaitsWatch>,
     truth: Truth,
     network: Network,
@@ -72,8 +78,13 @@ pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting
     let mut play = Play::set_up(scenario, setting, folder)?;
     play.boot(image)?;
     play.start_keepalived()?;
+    if scenario.compared {
+        play.beside = Beside::start(scenario, &play.network, folder)?;
+    }
     play.start_agents()?;
     play.wait_until_ready()?;
+    play.beside.wait_until_settled(&setting.stop)?;
+    play.groups = whole_host::groups(scenario, &play.network)?;
     let started = Instant::now();
     for step in &scenario.steps {
         setting.stop.sleep_until(started + step.at)?;
@@ -96,6 +107,7 @@ impl<'a> Play<'a> {
             folder,
             helpers: Vec::new(),
             watches: BTreeMap::new(),
+            groups: BTreeMap::new(),
             agents: BTreeMap::new(),
             guest_faults: Faults::default(),
             guests: BTreeMap::new(),
@@ -103,6 +115,7 @@ impl<'a> Play<'a> {
             faults: Vec::new(),
             readings: Readings::start(&setting.stop)?,
             keepalived: BTreeMap::new(),
+            beside: Beside::default(),
             waits: BTreeMap::new(),
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             network: Network::with_guests(&hosts)?,
@@ -223,6 +236,7 @@ impl<'a> Play<'a> {
     }
 
     fn perform(&mut self, step: &Step) -> Result<()> {
+        self.beside.mark(step.name.as_deref().unwrap_or("a step"))?;
         let (moment, helpers) = match &step.action {
             Action::Guest(step) => self.act_on_guest(step)?,
             action => Moment::of(|| self.act(action))?,
@@ -261,6 +275,14 @@ impl<'a> Play<'a> {
             }
             Action::KeepalivedStart(host) => self.start_keepalived_on(host)?,
             Action::VipOn(hosts) => self.wait_for_vip(hosts)?,
+            Action::Split(groups) => fault::split(groups, network)?,
+            Action::SignalAll(ToAgent { host, signal }) => {
+                whole_host::signal(network.host(host)?.namespace()?, signal.signal(), stop)?;
+            }
+            Action::Starve(Starve { host, lasts }) => {
+                let group = self.groups.get(host).with_context(|| format!("no control group of {host}"))?;
+                return Ok(vec![whole_host::Group::starve(group, *lasts, stop)?]);
+            }
             Action::Guest(_) => bail!("that is done to a guest"),
         }
         Ok(Vec::new())
@@ -331,6 +353,7 @@ impl<'a> Play<'a> {
     }
 
     fn finish(mut self) -> Result<Judgement> {
+        self.beside.end()?;
         let mut judgement = self.judgement()?;
         self.note_gateway(&mut judgement);
         let mut seen = BTreeMap::new();

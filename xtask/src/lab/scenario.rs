@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::fault::Hook;
 use super::guest::GuestStep;
 use super::network::MAX_HOSTS;
-use super::step::{Action, Step, ToAgent};
+use super::step::{Action, Starve, Step, ToAgent};
 
 /// Two intervals of the heartbeat.
 const TOLERANCE: Duration = Duration::from_millis(200);
@@ -21,6 +21,8 @@ const GUESTS_TOLERANCE: Duration = Duration::from_millis(300);
 const PART: f64 = 0.1;
 /// The folder of the scenarios with guests, below that of the others; its name also stands for all of them.
 const GUESTS: &str = "guests";
+/// The folder of those that compare Lacuna with others.
+const COMPARED: &str = "compare";
 
 /// A scenario as its file has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -57,6 +59,9 @@ pub(crate) struct Scenario {
     /// Hosts that must see their default gateway answer.
     #[serde(default)]
     pub(crate) sees_gateway: Vec<String>,
+    /// Whether bird2's BFD and corosync run on every host as well.
+    #[serde(default)]
+    pub(crate) compared: bool,
 }
 
 /// A host of a scenario.
@@ -211,6 +216,7 @@ impl Scenario {
                 "host `{name}`: a name is 1 to 8 lower-case letters and digits, and not `switch`"
             );
             ensure!(names.insert(name), "host `{name}` is there twice");
+            ensure!(!(self.compared && *guest), "host `{name}`: a guest runs neither bird nor corosync");
         }
         Ok(())
     }
@@ -265,6 +271,10 @@ impl Scenario {
                 ensure!(is_guest(host), "a step for guests names `{host}`, which is none");
                 step.check()
             }
+            Action::SignalAll(ToAgent { host, .. }) | Action::Starve(Starve { host, .. }) => {
+                ensure!(!is_guest(host), "`{host}` is a guest: its processes are not this machine's");
+                Ok(())
+            }
             Action::Keepalived(ToAgent { host, .. }) | Action::KeepalivedStart(host) => {
                 let runs = self.host(host).is_some_and(|host| host.priority.is_some());
                 ensure!(runs, "`{host}` has no priority, so it runs no keepalived");
@@ -311,6 +321,11 @@ pub(crate) fn all() -> Result<Vec<Scenario>> {
 /// All with guests, by name.
 pub(crate) fn with_guests() -> Result<Vec<Scenario>> {
     all_in(&folder().join(GUESTS))
+}
+
+/// All that compare Lacuna with others, by name.
+pub(crate) fn compared() -> Result<Vec<Scenario>> {
+    all_in(&folder().join(COMPARED))
 }
 
 fn all_in(folder: &Path) -> Result<Vec<Scenario>> {
@@ -366,6 +381,7 @@ mod tests {
     fn every_scenario_of_the_project_is_valid() {
         assert!(all().unwrap().len() >= 13);
         assert!(with_guests().unwrap().iter().all(Scenario::has_guests));
+        assert!(compared().unwrap().iter().all(|scenario| scenario.compared && scenario.vip.is_some()));
     }
 
     #[test]
@@ -392,6 +408,8 @@ mod tests {
             ("[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n", "ony"),
             ("[[steps]]\nat = \"1s\"\nkeepalived-start = \"a\"\n", "no priority"),
             ("[[steps]]\nat = \"1s\"\nvip-on = [\"a\"]\n", "the scenario's `vip`"),
+            ("[[steps]]\nat = \"1s\"\nstarve = { host = \"a\", lasts = \"10s\" }\n", "after `lasts`"),
+            ("[[steps]]\nat = \"1s\"\nsplit = [[\"a\"], [\"c\"]]\n", "the host `c`"),
             ("[[expect]]\nhost = \"a\"\nclass = \"path-dorp\"\n", "path-drop"),
             ("[[expect]]\nhost = \"c\"\nclass = \"path-drop\"\n", "the host `c`"),
             ("[[expect]]\nhost = \"a\"\nclass = \"path-drop\"\nfrom = \"cut\"\n", "no step is named `cut`"),

@@ -48,6 +48,12 @@ pub(crate) enum Action {
     KeepalivedStart(String),
     /// Waits until exactly these hosts have the virtual address; the run fails where that never comes.
     VipOn(Vec<String>),
+    /// Every frame is lost between hosts of different groups.
+    Split(Vec<Vec<String>>),
+    /// A signal to every process of a host.
+    SignalAll(ToAgent),
+    /// Next to no CPU time for all that runs on a host.
+    Starve(Starve),
     /// What is done to guests only.
     #[serde(skip)]
     Guest(GuestStep),
@@ -104,6 +110,17 @@ pub(crate) struct Load {
     pub(crate) lasts: Duration,
 }
 
+/// `starve` in a scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Starve {
+    /// Which host.
+    pub(crate) host: String,
+    /// For how long.
+    #[serde(with = "humantime_serde")]
+    pub(crate) lasts: Duration,
+}
+
 impl AgentSignal {
     /// The kernel's signal.
     pub(crate) fn signal(self) -> Signal {
@@ -120,7 +137,9 @@ impl Step {
     /// When it is over.
     pub(crate) fn ends(&self) -> Duration {
         match &self.action {
-            Action::Tcp(Tcp { lasts, .. }) | Action::Load(Load { lasts, .. }) => self.at + *lasts,
+            Action::Tcp(Tcp { lasts, .. })
+            | Action::Load(Load { lasts, .. })
+            | Action::Starve(Starve { lasts, .. }) => self.at + *lasts,
             Action::Guest(step) => self.at + step.lasts().unwrap_or_default(),
             _ => self.at,
         }
@@ -133,7 +152,7 @@ impl Step {
         };
         let mut moments = vec![name.clone()];
         let has_end = match &self.action {
-            Action::Load(_) => true,
+            Action::Load(_) | Action::Starve(_) => true,
             Action::Guest(step) => step.has_end(),
             _ => false,
         };
@@ -150,8 +169,10 @@ impl Action {
         match self {
             Self::Drop(rule) => vec![&rule.from, &rule.to],
             Self::Tcp(tcp) => vec![&tcp.from, &tcp.to],
-            Self::Signal(to) | Self::Keepalived(to) => vec![&to.host],
+            Self::Signal(to) | Self::Keepalived(to) | Self::SignalAll(to) => vec![&to.host],
+            Self::Starve(starve) => vec![&starve.host],
             Self::VipOn(hosts) => hosts.iter().map(String::as_str).collect(),
+            Self::Split(groups) => groups.iter().flatten().map(String::as_str).collect(),
             Self::Start(host)
             | Self::LinkDown(host)
             | Self::LinkUp(host)
