@@ -146,6 +146,7 @@ fn heard(name: &str) -> PeerStatus {
         received: 838,
         lost_from_peer: 158,
         lost_to_peer: Some(160),
+        path_mtu_bytes: Some(1400),
         rtt_us: histogram(&[180, 210, 240]),
         gap_us: histogram(&[100_000, 15_840_000]),
     }
@@ -162,6 +163,7 @@ fn unheard(name: &str) -> PeerStatus {
         received: 0,
         lost_from_peer: 0,
         lost_to_peer: None,
+        path_mtu_bytes: None,
         rtt_us: histogram(&[]),
         gap_us: histogram(&[]),
         ..heard(name)

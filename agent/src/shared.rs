@@ -153,6 +153,8 @@ pub struct PeerStatus {
     pub lost_from_peer: u64,
     /// Heartbeats to it that did not arrive, by its own account; absent where it gave none.
     pub lost_to_peer: Option<u64>,
+    /// What a router said of its MTU on the way to it, in bytes, while that holds; absent where none did.
+    pub path_mtu_bytes: Option<u16>,
     /// Large heartbeats, by size.
     #[serde(skip)]
     pub large: Vec<LargeCounts>,

@@ -176,6 +176,7 @@ fn status(name: String, addr: SocketAddr, role: &'static str) -> PeerStatus {
         received: 0,
         lost_from_peer: 0,
         lost_to_peer: None,
+        path_mtu_bytes: None,
         large: Vec::new(),
         rtt_us: histogram(LONGEST_US),
         gap_us: histogram(LONGEST_US),
@@ -193,6 +194,7 @@ fn update(status: &mut PeerStatus, peer: &Peer, silent: bool, now: Nanos) {
     status.received = peer.received_total;
     status.lost_from_peer = peer.lost_from;
     status.lost_to_peer = peer.lost_to();
+    status.path_mtu_bytes = peer.sizes.path_mtu(now);
     status.large = [Size::Mtu, Size::Fragmented].into_iter().filter_map(|size| large(peer, size)).collect();
 }
 

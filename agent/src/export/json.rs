@@ -124,6 +124,9 @@ pub struct Peer {
     /// Its wall clock minus this one's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub clock_offset_seconds: Option<f64>,
+    /// What a router said of its MTU on the way to it, while that holds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_mtu_bytes: Option<u16>,
     /// What heartbeats did; absent for an anchor, which has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub heartbeats: Option<Heartbeats>,
@@ -182,6 +185,7 @@ impl From<&PeerStatus> for Peer {
             last_heard_seconds: status.last_heard_seconds,
             last_echo_seconds: status.last_echo_seconds,
             clock_offset_seconds: status.clock_offset_seconds,
+            path_mtu_bytes: status.path_mtu_bytes,
             heartbeats: (status.role == "peer").then(|| heartbeats(status)),
         }
     }

@@ -138,6 +138,11 @@ fn reachability(out: &mut Families<'_>, peers: &[PeerStatus]) -> fmt::Result {
         "lacuna_clock_offset_seconds",
         "The peer's wall clock minus this host's",
         peers.iter().filter_map(|peer| Some((labels([("peer", &peer.name)]), peer.clock_offset_seconds?))),
+    )?;
+    out.gauges(
+        "lacuna_peer_path_mtu_bytes",
+        "The smaller MTU that a router on the way to the peer told of; absent where none did",
+        peers.iter().filter_map(|peer| Some((labels([("peer", &peer.name)]), f64::from(peer.path_mtu_bytes?)))),
     )
 }
 
