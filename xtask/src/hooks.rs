@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::lab::EMULATOR_ERRED;
 use crate::lab::folder::Folder;
 use crate::lab::guest::{Guest, Image, Place, emulator_erred};
-use crate::lab::network::Network;
+use crate::lab::network::{self, Network};
 use crate::stop::Stop;
 use crate::{build, lab, sh};
 
@@ -86,7 +86,7 @@ fn in_guest_again(image: &Image, stop: &Stop) -> Result<Column> {
 }
 
 fn in_guest(image: &Image, stop: &Stop, folder: &Folder) -> Result<Column> {
-    let network = Network::with_guests(&[(NAME, true)])?;
+    let network = Network::with_places(&[(NAME, network::Place::Guest)])?;
     let host = network.host(NAME)?;
     let config = format!("host = \"{NAME}\"\n[heartbeat]\ninsecure = true\n[store]\npath = \"/run/store\"\n");
     let place = Place {

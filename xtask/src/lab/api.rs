@@ -79,6 +79,9 @@ pub(crate) struct Peer {
     /// How long ago its kernel answered an echo request.
     #[serde(default)]
     pub(crate) last_echo_seconds: Option<f64>,
+    /// What a router said of its MTU on the way to it, in bytes.
+    #[serde(default)]
+    pub(crate) path_mtu_bytes: Option<u16>,
 }
 
 impl Client {

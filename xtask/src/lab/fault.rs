@@ -78,7 +78,7 @@ pub(crate) enum Protocol {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Hook {
-    /// Between the hosts, where neither kernel sees a rule.
+    /// Between the hosts, where neither kernel sees a rule: on the bridge, or in the router where they are in two segments.
     #[default]
     Switch,
     /// In the receiver's firewall.
@@ -98,12 +98,16 @@ impl DropRule {
         }
         if self.hook == Hook::Switch {
             let rules: Result<String> = ways.iter().map(|way| self.rule(network, *way)).collect();
-            return network.switch.nft(&self.script(&rules?));
+            let far = [network.host(&self.from)?.far, network.host(&self.to)?.far];
+            let namespace = if far == [true, true] { network.router()? } else { &network.switch };
+            let family = if far[0] == far[1] { "bridge" } else { "inet" };
+            return namespace.nft(&self.script(family, &rules?));
         }
         for (from, to) in ways {
             let host = network.host(if self.hook == Hook::Output { from } else { to })?;
             let rule = self.rule(network, (from, to))?;
-            host.namespace()?.nft(&self.script(&rule))?;
+            let family = if self.hook == Hook::Ingress { "netdev" } else { "inet" };
+            host.namespace()?.nft(&self.script(family, &rule))?;
         }
         Ok(())
     }
@@ -118,24 +122,21 @@ impl DropRule {
         Ok(format!("ip saddr {from} ip daddr {to} {}{}{chance}drop\n", protocol(self.only), self.pieces.matching()))
     }
 
-    fn script(&self, rules: &str) -> String {
-        let (family, hook) = match self.hook {
-            Hook::Switch => ("bridge", "forward"),
-            Hook::Input => ("inet", "input"),
-            Hook::Output => ("inet", "output"),
-            Hook::Ingress => ("netdev", "ingress device \"eth0\""),
+    fn script(&self, family: &str, rules: &str) -> String {
+        let hook = match self.hook {
+            Hook::Switch => "forward",
+            Hook::Input => "input",
+            Hook::Output => "output",
+            Hook::Ingress => "ingress device \"eth0\"",
         };
         format!("table {family} {TABLE} {{\nchain {TABLE} {{\ntype filter hook {hook} priority 0;\n{rules}}}\n}}\n")
     }
 }
 
-/// Removes every rule of the lab.
+/// Removes every rule of the lab; the link between two segments is as wide as all others again.
 pub(crate) fn heal(network: &Network) -> Result<()> {
-    let hosts = network.hosts.iter().filter_map(|host| host.namespace().ok());
-    for namespace in hosts.chain([&network.switch]) {
-        namespace.nft("flush ruleset\n")?;
-    }
-    Ok(())
+    network.widen()?;
+    network.namespaces().try_for_each(|namespace| namespace.nft("flush ruleset\n"))
 }
 
 fn protocol(only: Option<Protocol>) -> &'static str {
@@ -151,6 +152,7 @@ fn protocol(only: Option<Protocol>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::network::Place;
     use crate::sh;
 
     fn answers(network: &Network, from: &str, to: &str) -> bool {
@@ -177,6 +179,20 @@ mod tests {
             assert!(answers(&network, "a", "c"), "{hook:?}");
             heal(&network).unwrap();
             assert!(answers(&network, "a", "b"), "{hook:?}");
+        }
+    }
+
+    #[test]
+    fn the_switch_drops_between_and_within_segments() {
+        let places = [("a", Place::Near), ("b", Place::Far), ("c", Place::Far)];
+        let network = Network::with_places(&places).unwrap();
+        for (from, to, other) in [("a", "b", "c"), ("b", "a", "c"), ("b", "c", "a")] {
+            let text = format!("from = {from:?}\nto = {to:?}\n");
+            toml::from_str::<DropRule>(&text).unwrap().apply(&network).unwrap();
+            assert!(!answers(&network, from, to), "{from} {to}");
+            assert!(answers(&network, from, other), "{from} {other}");
+            heal(&network).unwrap();
+            assert!(answers(&network, from, to), "{from} {to}");
         }
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod netns;
 pub(crate) mod network;
 mod play;
 mod report;
+pub(crate) mod router;
 mod scenario;
 mod step;
 mod traffic;

@@ -17,8 +17,8 @@ use super::judge::{Judgement, Truth, judge};
 use super::keepalived::{self, Keepalived};
 use super::load;
 use super::machine::{self, Readings};
-use super::network::{GATEWAY, Network};
-use super::scenario::Scenario;
+use super::network::Network;
+use super::scenario::{Scenario, SeesPathMtu};
 use super::step::{Action, Step, ToAgent};
 use super::traffic;
 use super::watch::{Seen, Watch};
@@ -89,7 +89,7 @@ pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting
 
 impl<'a> Play<'a> {
     fn set_up(scenario: &'a Scenario, setting: &'a Setting, folder: &'a Path) -> Result<Self> {
-        let hosts: Vec<_> = scenario.hosts.iter().map(|host| (host.name.as_str(), host.guest)).collect();
+        let hosts: Vec<_> = scenario.hosts.iter().map(|host| (host.name.as_str(), host.place())).collect();
         Ok(Self {
             scenario,
             setting,
@@ -105,7 +105,7 @@ impl<'a> Play<'a> {
             keepalived: BTreeMap::new(),
             waits: BTreeMap::new(),
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
-            network: Network::with_guests(&hosts)?,
+            network: Network::with_places(&hosts)?,
         })
     }
 
@@ -240,6 +240,7 @@ impl<'a> Play<'a> {
         match action {
             Action::Drop(rule) => rule.apply(network)?,
             Action::Heal(_) => fault::heal(network)?,
+            Action::Router(narrow) => network.narrow(*narrow)?,
             Action::Signal(ToAgent { host, signal }) => self.agent(host)?.signal(signal.signal())?,
             Action::Start(host) => self.start(host)?,
             Action::LinkDown(host) => network.host(host)?.link_down()?,
@@ -332,7 +333,8 @@ impl<'a> Play<'a> {
 
     fn finish(mut self) -> Result<Judgement> {
         let mut judgement = self.judgement()?;
-        self.note_gateway(&mut judgement);
+        self.note_gateway(&mut judgement)?;
+        self.note_path_mtu(&mut judgement);
         let mut seen = BTreeMap::new();
         for (name, watch) in std::mem::take(&mut self.watches) {
             seen.insert(name, watch.end()?);
@@ -346,10 +348,10 @@ impl<'a> Play<'a> {
         Ok(judgement)
     }
 
-    fn note_gateway(&self, judgement: &mut Judgement) {
+    fn note_gateway(&self, judgement: &mut Judgement) -> Result<()> {
         for name in &self.scenario.sees_gateway {
             let seen = self.watches.get(name).map(Watch::seen).unwrap_or_default();
-            let address = GATEWAY.to_string();
+            let address = self.network.host(name)?.gateway().to_string();
             let gateway = seen
                 .peers
                 .iter()
@@ -361,7 +363,20 @@ impl<'a> Play<'a> {
                 Some(age) => judgement
                     .missing
                     .push(format!("{name}: the gateway's last answer is {age:?} s old, allowed are {ANCHOR_AGE}")),
-                None => judgement.missing.push(format!("{name}: no anchor {GATEWAY} among its peers")),
+                None => judgement.missing.push(format!("{name}: no anchor {address} among its peers")),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_path_mtu(&self, judgement: &mut Judgement) {
+        for SeesPathMtu { host, peer, mtu } in &self.scenario.sees_path_mtu {
+            let seen = self.watches.get(host).map(Watch::seen).unwrap_or_default();
+            let told = seen.peers.iter().find(|known| known.name == *peer).and_then(|peer| peer.path_mtu_bytes);
+            if told == *mtu {
+                judgement.reached.push(format!("{host}: was told a path MTU to {peer} of {told:?}"));
+            } else {
+                judgement.missing.push(format!("{host}: was told a path MTU to {peer} of {told:?}, must be {mtu:?}"));
             }
         }
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::fault::Hook;
 use super::guest::GuestStep;
-use super::network::MAX_HOSTS;
+use super::network::{MAX_HOSTS, Place};
 use super::step::{Action, Step, ToAgent};
 
 /// Two intervals of the heartbeat.
@@ -57,6 +57,22 @@ pub(crate) struct Scenario {
     /// Hosts that must see their default gateway answer.
     #[serde(default)]
     pub(crate) sees_gateway: Vec<String>,
+    /// What hosts must have been told of the MTU on the way in the end.
+    #[serde(default)]
+    pub(crate) sees_path_mtu: Vec<SeesPathMtu>,
+}
+
+/// What a host must have been told of the way to a peer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SeesPathMtu {
+    /// Whose agent says so.
+    pub(crate) host: String,
+    /// The other end.
+    pub(crate) peer: String,
+    /// The largest packet that passes, in bytes; absent where it must have been told none.
+    #[serde(default)]
+    pub(crate) mtu: Option<u16>,
 }
 
 /// A host of a scenario.
@@ -68,6 +84,9 @@ pub(crate) struct Host {
     /// Whether it is a virtual machine with a kernel of its own.
     #[serde(default)]
     pub(crate) guest: bool,
+    /// Whether it is in the second segment, behind the router; not for guests.
+    #[serde(default)]
+    pub(crate) far: bool,
     /// The memory of a guest in MiB.
     #[serde(default = "default_memory")]
     pub(crate) memory: u32,
@@ -128,6 +147,17 @@ pub(crate) struct Expect {
     /// True where it is allowed and not required.
     #[serde(default)]
     pub(crate) optional: bool,
+}
+
+impl Host {
+    /// Where it is in the network.
+    pub(crate) fn place(&self) -> Place {
+        match (self.guest, self.far) {
+            (true, _) => Place::Guest,
+            (false, true) => Place::Far,
+            (false, false) => Place::Near,
+        }
+    }
 }
 
 fn default_patience() -> Duration {
@@ -200,15 +230,16 @@ impl Scenario {
         let count = self.hosts.len();
         ensure!((1..=MAX_HOSTS).contains(&count), "{count} hosts; allowed are 1 to {MAX_HOSTS}");
         let mut names = BTreeSet::new();
-        for Host { name, guest, priority, .. } in &self.hosts {
+        for Host { name, guest, far, priority, .. } in &self.hosts {
+            ensure!(!(*guest && *far), "host `{name}`: a guest cannot be behind the router");
             ensure!(
                 priority.is_none() || self.vip.is_some() && !guest,
                 "host `{name}`: a priority needs the scenario's `vip`, and no guest"
             );
             let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
             ensure!(
-                plain && (1..=8).contains(&name.len()) && name != "switch",
-                "host `{name}`: a name is 1 to 8 lower-case letters and digits, and not `switch`"
+                plain && (1..=8).contains(&name.len()) && name != "switch" && name != "router",
+                "host `{name}`: a name is 1 to 8 lower-case letters and digits, and not `switch` or `router`"
             );
             ensure!(names.insert(name), "host `{name}` is there twice");
         }
@@ -253,6 +284,10 @@ impl Scenario {
         for host in &self.sees_gateway {
             self.check_host(host, "`sees-gateway`")?;
         }
+        for SeesPathMtu { host, peer, .. } in &self.sees_path_mtu {
+            self.check_host(host, "`sees-path-mtu`")?;
+            self.check_host(peer, "`sees-path-mtu`")?;
+        }
         Ok(())
     }
 
@@ -270,6 +305,11 @@ impl Scenario {
                 ensure!(runs, "`{host}` has no priority, so it runs no keepalived");
                 Ok(())
             }
+            Action::Router(_) => {
+                let far = self.hosts.iter().any(|host| host.far);
+                ensure!(far, "`router` needs a host in the second segment (`far = true`)");
+                Ok(())
+            }
             Action::VipOn(_) => {
                 ensure!(self.vip.is_some(), "`vip-on` needs the scenario's `vip`");
                 Ok(())
@@ -278,8 +318,8 @@ impl Scenario {
                 ensure!(!is_guest(host), "the link of the guest `{host}` cannot be taken down");
                 Ok(())
             }
-            Action::Tcp(tcp) => {
-                ensure!(!is_guest(&tcp.from) && !is_guest(&tcp.to), "tcp runs between namespaces only");
+            Action::Tcp(_) => {
+                ensure!(!action.hosts().into_iter().any(is_guest), "traffic runs between namespaces only");
                 Ok(())
             }
             Action::Drop(rule) => {
@@ -392,6 +432,9 @@ mod tests {
             ("[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n", "ony"),
             ("[[steps]]\nat = \"1s\"\nkeepalived-start = \"a\"\n", "no priority"),
             ("[[steps]]\nat = \"1s\"\nvip-on = [\"a\"]\n", "the scenario's `vip`"),
+            ("[[steps]]\nat = \"1s\"\nrouter = { mtu = 1400, tells = \"both\" }\n", "the second segment"),
+            ("[[steps]]\nat = \"1s\"\nrouter = { mtu = 1400, tells = \"some\" }\n", "neither"),
+            ("[[sees-path-mtu]]\nhost = \"a\"\npeer = \"c\"\n", "the host `c`"),
             ("[[expect]]\nhost = \"a\"\nclass = \"path-dorp\"\n", "path-drop"),
             ("[[expect]]\nhost = \"c\"\nclass = \"path-drop\"\n", "the host `c`"),
             ("[[expect]]\nhost = \"a\"\nclass = \"path-drop\"\nfrom = \"cut\"\n", "no step is named `cut`"),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::fault::DropRule;
 use super::guest::GuestStep;
+use super::router::Narrow;
 
 /// Something that happens at a time of the scenario.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +29,8 @@ pub(crate) enum Action {
     Drop(DropRule),
     /// Every drop ends; always true.
     Heal(bool),
+    /// The link between the two segments gets another MTU.
+    Router(Narrow),
     /// A signal to a host's agent.
     Signal(ToAgent),
     /// A host's agent is started again.
@@ -120,7 +123,8 @@ impl Step {
     /// When it is over.
     pub(crate) fn ends(&self) -> Duration {
         match &self.action {
-            Action::Tcp(Tcp { lasts, .. }) | Action::Load(Load { lasts, .. }) => self.at + *lasts,
+            Action::Tcp(Tcp { lasts, .. })
+            | Action::Load(Load { lasts, .. }) => self.at + *lasts,
             Action::Guest(step) => self.at + step.lasts().unwrap_or_default(),
             _ => self.at,
         }
@@ -158,7 +162,7 @@ impl Action {
             | Self::HostGone(host)
             | Self::KeepalivedStart(host) => vec![host],
             Self::Guest(step) => vec![step.host()],
-            Self::Heal(_) | Self::Load(_) => Vec::new(),
+            Self::Heal(_) | Self::Load(_) | Self::Router(_) => Vec::new(),
         }
     }
 }
