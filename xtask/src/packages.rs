@@ -34,7 +34,7 @@ impl Need {
     fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Build => &["gcc", "libc6-dev"],
-            Self::Lab => &["iproute2", "nftables", "iputils-ping", "keepalived"],
+            Self::Lab => &["iproute2", "nftables", "iputils-ping", "keepalived", "nginx", "curl", "iperf3"],
             // The emulator; what is copied into guests; what their kernels' modules are unpacked and built with.
             Self::Guests => &[
                 "binutils",

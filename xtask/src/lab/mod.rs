@@ -8,6 +8,7 @@ pub(crate) mod fault;
 pub(crate) mod folder;
 pub(crate) mod guest;
 mod helper;
+mod iperf;
 mod judge;
 mod keepalived;
 mod load;
@@ -21,6 +22,7 @@ mod scenario;
 mod step;
 mod traffic;
 mod watch;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

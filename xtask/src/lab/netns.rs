@@ -62,17 +62,12 @@ impl Namespace {
     /// A program to start in it. The mounts stay those of the machine, unlike with `ip netns exec`, which hides
     /// tracefs and the control groups from the program.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", path(&self.name).display()));
-        command.arg("--").arg(program);
-        command
+        command(&self.name, program)
     }
 
     /// The same for a program that lives on: it is ended by the kernel with the thread that starts it.
     pub(crate) fn service(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = self.command("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-        command
+        service(&self.name, program)
     }
 
     /// Runs `work` on a thread of its own inside of it.
@@ -105,6 +100,21 @@ pub(crate) fn join(name: &str) -> Result<()> {
     let path = path(name);
     let file = File::open(&path).with_context(|| path.display().to_string())?;
     setns(file, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot enter {name}"))
+}
+
+/// As [`Namespace::command`], by the name of the namespace.
+fn command(name: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", path(name).display()));
+    command.arg("--").arg(program);
+    command
+}
+
+/// As [`Namespace::service`], by the name of the namespace.
+pub(crate) fn service(name: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = command(name, "setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 /// The beginning of the names of one set of namespaces: unlike any other, also of other runners.

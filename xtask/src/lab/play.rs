@@ -13,6 +13,7 @@ use super::fault;
 use super::guest::threads::WaitsWatch;
 use super::guest::{Faults, Guest, GuestStep, Image, Place};
 use super::helper::Helper;
+use super::iperf;
 use super::judge::{Judgement, Truth, judge};
 use super::keepalived::{self, Keepalived};
 use super::load;
@@ -22,6 +23,7 @@ use super::scenario::{Scenario, SeesPathMtu};
 use super::step::{Action, Step, ToAgent};
 use super::traffic;
 use super::watch::{Seen, Watch};
+use super::web::{self, Nginx, Web};
 use crate::stop::Stop;
 
 /// How long the agents may take until all of them see each other; those in guests load their probes slowly.
@@ -59,6 +61,7 @@ struct Play<'a> {
     readings: Readings,
     /// By host; they end before their network does.
     keepalived: BTreeMap<String, Keepalived>,
+    servers: BTreeMap<String, Nginx>,
     waits: BTreeMap<String, WaitsWatch>,
     truth: Truth,
     network: Network,
@@ -103,6 +106,7 @@ impl<'a> Play<'a> {
             faults: Vec::new(),
             readings: Readings::start(&setting.stop)?,
             keepalived: BTreeMap::new(),
+            servers: BTreeMap::new(),
             waits: BTreeMap::new(),
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             network: Network::with_places(&hosts)?,
@@ -255,6 +259,8 @@ impl<'a> Play<'a> {
                 self.agent(host)?.signal(nix::sys::signal::Signal::SIGKILL)?;
             }
             Action::Tcp(tcp) => return Ok(traffic::start(network, tcp, stop)?.into()),
+            Action::Web(web) => return Ok(vec![self.ask_web(web)?]),
+            Action::Iperf(iperf) => return Ok(vec![iperf::start(network, iperf, stop)?]),
             Action::Load(load) => return load::start(load, stop),
             Action::Keepalived(ToAgent { host, signal }) => {
                 let running = self.keepalived.get_mut(host).with_context(|| format!("no keepalived on {host}"))?;
@@ -265,6 +271,16 @@ impl<'a> Play<'a> {
             Action::Guest(_) => bail!("that is done to a guest"),
         }
         Ok(Vec::new())
+    }
+
+    /// Asks the server of a host, which is started with the first who asks.
+    fn ask_web(&mut self, web: &Web) -> Result<Helper> {
+        let stop = &self.setting.stop;
+        if !self.servers.contains_key(&web.to) {
+            let started = Nginx::start(self.network.host(&web.to)?, self.folder, stop)?;
+            self.servers.insert(web.to.clone(), started);
+        }
+        web::ask(&self.network, web, self.folder, stop)
     }
 
     fn act_on_guest(&mut self, step: &GuestStep) -> Result<(Moment, Vec<Helper>)> {

@@ -318,7 +318,7 @@ impl Scenario {
                 ensure!(!is_guest(host), "the link of the guest `{host}` cannot be taken down");
                 Ok(())
             }
-            Action::Tcp(_) => {
+            Action::Tcp(_) | Action::Web(_) | Action::Iperf(_) => {
                 ensure!(!action.hosts().into_iter().any(is_guest), "traffic runs between namespaces only");
                 Ok(())
             }

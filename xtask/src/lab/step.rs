@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use super::fault::DropRule;
 use super::guest::GuestStep;
+use super::iperf::Iperf;
 use super::router::Narrow;
+use super::web::Web;
 
 /// Something that happens at a time of the scenario.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +45,10 @@ pub(crate) enum Action {
     HostGone(String),
     /// One TCP connection with steady traffic.
     Tcp(Tcp),
+    /// A web server and a client that asks it again and again.
+    Web(Web),
+    /// Load on the way between two hosts.
+    Iperf(Iperf),
     /// Busy threads.
     Load(Load),
     /// A signal to a host's keepalived.
@@ -124,6 +130,8 @@ impl Step {
     pub(crate) fn ends(&self) -> Duration {
         match &self.action {
             Action::Tcp(Tcp { lasts, .. })
+            | Action::Web(Web { lasts, .. })
+            | Action::Iperf(Iperf { lasts, .. })
             | Action::Load(Load { lasts, .. }) => self.at + *lasts,
             Action::Guest(step) => self.at + step.lasts().unwrap_or_default(),
             _ => self.at,
@@ -154,6 +162,8 @@ impl Action {
         match self {
             Self::Drop(rule) => vec![&rule.from, &rule.to],
             Self::Tcp(tcp) => vec![&tcp.from, &tcp.to],
+            Self::Web(web) => vec![&web.from, &web.to],
+            Self::Iperf(iperf) => vec![&iperf.from, &iperf.to],
             Self::Signal(to) | Self::Keepalived(to) => vec![&to.host],
             Self::VipOn(hosts) => hosts.iter().map(String::as_str).collect(),
             Self::Start(host)
