@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::own::TOGETHER;
-use super::{Engine, SETTLE, Tracked, concerns};
+use super::{Engine, SETTLE, Tracked};
 use crate::account::Account;
 use crate::cpu::NAMES_AT_MOST;
 use crate::document::{Draft, Identity, incident};
@@ -159,10 +159,7 @@ impl Engine {
         let mut gap = Gap::new(name, before, since, now, self.settings.interval);
         kind(&mut gap);
         gap.own_stall = self.own_overlap(since, now);
-        let me = &self.settings.host;
-        for evidence in self.recent.iter().filter(|old| old.to > since && concerns(old, name, me)) {
-            gap.citations.add(evidence.clone());
-        }
+        self.recent_of(name, since).for_each(|evidence| gap.citations.add(evidence.clone()));
         let identity = Identity::new(name, gap.started, now, self.wall);
         self.gaps.insert(name.to_owned(), Tracked { gap, identity, said: None, joined: false });
     }

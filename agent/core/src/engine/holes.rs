@@ -31,7 +31,9 @@ impl Engine {
         let told = peer.hole.filter(|_| !peer.left);
         if !self.holes.contains_key(name) {
             let Some(since) = seen.map(|seen| seen.since).or_else(|| told.map(|_| at)) else { return };
-            let hole = Hole::new(name, since, &peer.sizes);
+            let mut hole = Hole::new(name, since, &peer.sizes);
+            // What TCP sent again before three large heartbeats were missing belongs to it.
+            self.recent_of(name, since).for_each(|evidence| hole.citations.add(evidence.clone()));
             let identity = Identity::new(&format!("{name} sizes"), since, at, self.wall);
             self.holes.insert(name.to_owned(), TrackedHole { hole, identity, said: None });
         }

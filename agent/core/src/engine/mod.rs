@@ -216,6 +216,13 @@ impl Engine {
                 self.with(&evidence.host, |peer| peer.sizes.on_path_mtu(*mtu, to));
                 self.remember(evidence);
             }
+            Fact::PathMtu { now, .. } => {
+                // Only a router's word lowers it, also one about packets of others.
+                if let Some(mtu) = now.and_then(|mtu| u16::try_from(mtu).ok()) {
+                    self.with(&evidence.host, |peer| peer.sizes.on_path_mtu(mtu, to));
+                }
+                self.remember(evidence);
+            }
             Fact::EchoSent => self.with(&evidence.host, |peer| peer.echo.on_sent(to)),
             Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
             Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
@@ -361,6 +368,12 @@ impl Engine {
             self.recent.pop_front();
         }
         self.recent.push_back(evidence);
+    }
+
+    /// What was kept of the time since `since`, as far as an incident about `peer` cites it.
+    fn recent_of<'a>(&'a self, peer: &'a str, since: Nanos) -> impl Iterator<Item = &'a Evidence> {
+        let me = &self.settings.host;
+        self.recent.iter().filter(move |old| old.to > since && concerns(old, peer, me))
     }
 
     /// Hands evidence to the incidents that are open and concerned.

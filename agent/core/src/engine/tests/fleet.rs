@@ -308,7 +308,8 @@ impl Fleet {
         let cut = self.cut.contains(&(from, to));
         let (boot_id, incarnation) = (self.host(from).boot_id, self.host(from).incarnation);
         for (size, seq) in large {
-            let bytes = if size == Size::Mtu { MTU } else { FRAGMENTED };
+            let told = self.host(from).engine.peer(to).and_then(|peer| peer.sizes.path_mtu(now));
+            let bytes = if size == Size::Mtu { told.unwrap_or(MTU) } else { FRAGMENTED };
             let passes = if size == Size::Mtu { bytes <= largest } else { fragments_pass };
             self.host(from).engine.handle(Evidence::at(to, now, Fact::LargeSent { size, bytes, seq }));
             // Two fragments must both get through.
