@@ -50,6 +50,10 @@ fn merge(known: &mut Evidence, more: &Evidence) -> bool {
             *failed += f;
         }
         (Fact::Drops { reason, count }, Fact::Drops { reason: r, count: n }) if reason == r => *count += n,
+        (
+            Fact::HeartbeatDrops { direction, reason, count },
+            Fact::HeartbeatDrops { direction: d, reason: r, count: n },
+        ) if (&*direction, &*reason) == (d, r) => *count += n,
         (Fact::SendRefused { error, count }, Fact::SendRefused { error: e, count: n }) if error == e => *count += n,
         (Fact::EventsLost { count }, Fact::EventsLost { count: n }) => *count += n,
         (Fact::SocketOverflow { count }, Fact::SocketOverflow { count: n }) => *count += n,

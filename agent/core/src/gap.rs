@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::account::{ACCOUNT_SLACK, Account};
 use crate::document::Citations;
-use crate::evidence::{Evidence, Fact, StallReport};
+use crate::evidence::{Evidence, Fact, KernelDrops, StallReport};
 use crate::incident::Direction;
 use crate::loss::CUT;
 use crate::peer::{Arrival, Baseline, Kernel, Peer, lost_between};
@@ -109,6 +109,12 @@ pub struct Gap {
     pub rewound: bool,
     /// How far it reaches.
     pub scope: Scope,
+    /// How many heartbeats of the peer this host's kernel has dropped since the present silence was noticed.
+    pub dropped_in_silence: u64,
+    /// This host's kernel counts what it drops of the heartbeats with the peer.
+    pub drops_counted: bool,
+    /// What the peer's kernel dropped of the heartbeats between it and this host, by its account; absent where it gave none.
+    pub peer_drops: Option<KernelDrops>,
     /// Since when another host has said that it hears the peer, while this one does not.
     others_hear: Option<Nanos>,
     /// Another host heard the peer for long, while this one did not: it is not the peer alone.
@@ -121,6 +127,8 @@ pub struct Gap {
     pub citations: Citations,
     /// The peer's counts before the gap.
     before: Baseline,
+    /// How many heartbeats of the peer this host's kernel had dropped when the present silence was noticed.
+    dropped_before_silence: Option<u64>,
     /// The echo counts when the peer was heard again: what is asked later says nothing about the silence.
     echo_after: Option<(u64, u64)>,
     /// The hole in the peer's send times, on its own clock, to match its account with.
@@ -160,12 +168,16 @@ impl Gap {
             new_incarnation: false,
             rewound: false,
             scope: Scope::default(),
+            dropped_in_silence: 0,
+            drops_counted: false,
+            peer_drops: None,
             others_hear: None,
             heard_by_others: false,
             suspicious: false,
             own_stall: Duration::ZERO,
             citations: Citations::default(),
             before,
+            dropped_before_silence: None,
             echo_after: None,
             send_hole: None,
         }
@@ -189,6 +201,7 @@ impl Gap {
         self.silent = true;
         self.silent_since = since;
         self.heard_again = false;
+        (self.dropped_in_silence, self.dropped_before_silence) = (0, None);
         self.echo_after = None;
         self.kernel = Kernel::Unknown;
         self.port_unreachable = false;
@@ -215,12 +228,14 @@ impl Gap {
         self.new_incarnation |= arrival.new_incarnation;
         self.rewound |= arrival.rewound;
         if arrival.counts_anew() {
-            self.before.heard = None;
+            (self.before.heard, self.before.drops) = (None, None);
         }
         self.quiet += quiet(arrival, interval);
         self.note_send_hole(arrival, interval);
         self.note_account(peer, at);
         self.note_heard(peer);
+        let dropped = peer.drops.as_ref().zip(self.before.drops);
+        self.peer_drops = dropped.and_then(|(drops, before)| drops.since(before));
         self.peer_behind = peer.clock.peer_behind();
         if self.silent {
             self.resumed = at;
@@ -285,8 +300,12 @@ impl Gap {
             self.kernel = peer.echo.kernel(self.silent_since, now);
             self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
             self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
+            let dropped = peer.own_drops.as_ref().map_or(0, |drops| drops.received);
+            let before = *self.dropped_before_silence.get_or_insert(dropped);
+            self.dropped_in_silence = dropped.saturating_sub(before);
         }
         self.note_hearers(&witnesses, now);
+        self.drops_counted = peer.own_drops.is_some();
         self.suspicious = peer.loss_from.is_suspicious() || peer.loss_to.is_suspicious();
         for witness in witnesses {
             match self.witnesses.iter_mut().find(|known| known.name == witness.name) {
@@ -338,6 +357,8 @@ impl Gap {
             self.account.map(|told| Evidence::during(&self.peer, told.from, told.to, Fact::Account(told.report))),
         );
         all.extend(self.direction().map(|direction| during(Fact::Lost { direction })));
+        let dropped = self.peer_drops.clone().filter(|drops| drops.counts() != [0; 3]);
+        all.extend(dropped.map(|drops| during(Fact::PeerDrops(drops))));
         all.extend(self.new_incarnation.then(|| Evidence::at(&self.peer, until, Fact::NewIncarnation)));
         if let (Some(before), Some(last)) = (self.new_boot, &peer.last) {
             let (before, now) = (hex(&before), hex(&last.boot_id));

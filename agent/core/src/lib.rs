@@ -13,6 +13,7 @@ pub mod gap;
 pub mod hole;
 pub mod incident;
 pub mod io;
+pub mod last_seen;
 pub mod load;
 pub mod loss;
 pub mod own;

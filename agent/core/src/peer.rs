@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock_track::ClockTrack;
 use crate::evidence::{
-    Heard, Heartbeat, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe, StallReport,
+    Heard, Heartbeat, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe, StallReport,
 };
 use crate::loss::LossTrack;
 use crate::received::Received;
@@ -181,6 +181,8 @@ pub struct Baseline {
     pub echo: (u64, u64),
     /// It had said goodbye.
     pub left: bool,
+    /// What it had said that its kernel dropped of the heartbeats between it and this host, when all of them arrived last.
+    pub drops: Option<[u64; 3]>,
 }
 
 /// Everything that is known of one peer.
@@ -226,6 +228,14 @@ pub struct Peer {
     pub sizes: Sizes,
     /// What it last said of the way from it: where large packets vanish, why.
     pub hole: Option<HoleReport>,
+    /// What this host's kernel dropped of the small heartbeats from and to it; absent where that is not counted.
+    pub own_drops: Option<KernelDrops>,
+    /// Heartbeats to it that this host's kernel refused to send.
+    refused: u64,
+    /// What it last said that its own kernel dropped of the small heartbeats between it and this host.
+    pub drops: Option<KernelDrops>,
+    /// What it had said of that when all heartbeats to it arrived last.
+    drops_before: Option<[u64; 3]>,
     /// Since when it has been heard without a gap.
     pub heard_since: Option<Nanos>,
     /// Duplicates of its heartbeats that came in.
@@ -249,9 +259,10 @@ impl Peer {
         Self { sent_seq, ..Self::default() }
     }
 
-    /// A heartbeat left for the peer.
-    pub fn on_sent(&mut self, seq: u64, at: Nanos) {
+    /// A heartbeat left for the peer, or this host's kernel refused to send it.
+    pub fn on_sent(&mut self, seq: u64, refused: bool, at: Nanos) {
         self.sent_seq = seq;
+        self.refused += u64::from(refused);
         if self.sent.len() == SENT_WINDOW {
             self.sent.pop_front();
         }
@@ -281,6 +292,7 @@ impl Peer {
             self.clock = ClockTrack::default();
             self.large = [None; 2];
             self.probe = None;
+            self.drops_before = None;
             self.sizes.begin_anew();
             self.forget_losses();
         } else {
@@ -298,6 +310,7 @@ impl Peer {
         self.first_heard = self.first_heard.filter(|_| goes_on).or(self.heard);
         arrival.heard_step = before.zip(self.heard).filter(|_| goes_on).map(|(before, now)| step(&before, &now));
         self.note_heard(&arrival, beat, at);
+        self.note_drops(&arrival, beat);
         self.stalls.clone_from(&beat.stalls);
         self.views.clone_from(&beat.views);
         self.hypervisor = beat.hypervisor;
@@ -321,6 +334,23 @@ impl Peer {
         if self.heard.is_some() {
             self.sizes.on_heard(&beat.large, beat.probe);
         }
+    }
+
+    /// What the peer's kernel drops shows up to a second later in its words: what it said while all arrived is from before a
+    /// loss, what it says since may be of it.
+    fn note_drops(&mut self, arrival: &Arrival, beat: &Heartbeat) {
+        self.drops.clone_from(&beat.drops);
+        let arrives = arrival.heard_step.is_some_and(|(missing, heard)| missing == 0 && heard > 0);
+        if arrives || self.drops_before.is_none() {
+            self.drops_before = self.drops.as_ref().map(KernelDrops::counts);
+        }
+    }
+
+    /// What this host's kernel dropped of the heartbeats between it and the peer, as it tells the peer.
+    #[must_use]
+    pub fn drops_for(&self) -> Option<KernelDrops> {
+        let own = self.own_drops.clone()?;
+        Some(KernelDrops { refused: self.refused, ..own })
     }
 
     /// A large heartbeat of the peer came in; one of another start of its agent than the last small one counts for nothing.
@@ -393,7 +423,7 @@ impl Peer {
     #[must_use]
     pub fn baseline(&self) -> Baseline {
         let echo = (self.echo.sent, self.echo.answered);
-        Baseline { heard: self.heard, overflow: self.overflow, echo, left: self.left }
+        Baseline { heard: self.heard, overflow: self.overflow, echo, left: self.left, drops: self.drops_before }
     }
 
     /// When the oldest heartbeat left that is still remembered.

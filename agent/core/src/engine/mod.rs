@@ -223,6 +223,16 @@ impl Engine {
                 }
                 self.remember(evidence);
             }
+            Fact::HeartbeatDropsCounted => self.with(&evidence.host, |peer| {
+                peer.own_drops.get_or_insert_default();
+            }),
+            Fact::HeartbeatDrops { direction, reason, count } => {
+                let (direction, reason, count) = (*direction, reason.clone(), *count);
+                self.with(&evidence.host, |peer| {
+                    peer.own_drops.get_or_insert_default().add(direction, &reason, count);
+                });
+                self.remember(evidence);
+            }
             Fact::EchoSent => self.with(&evidence.host, |peer| peer.echo.on_sent(to)),
             Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
             Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
@@ -302,6 +312,7 @@ impl Engine {
             large,
             probe,
             hole: self.hole_to(peer),
+            drops: to.drops_for(),
         })
     }
 
@@ -348,7 +359,7 @@ impl Engine {
 
     /// A heartbeat that this host's own kernel refused is lost all the same, and it is known where.
     fn on_sent(&mut self, name: &str, seq: u64, error: Option<&str>, at: Nanos) {
-        self.with(name, |peer| peer.on_sent(seq, at));
+        self.with(name, |peer| peer.on_sent(seq, error.is_some(), at));
         if let Some(error) = error {
             self.remember(Evidence::at(name, at, Fact::SendRefused { error: error.to_owned(), count: 1 }));
         }
@@ -410,6 +421,7 @@ fn concerns(evidence: &Evidence, peer: &str, me: &str) -> bool {
     match evidence.fact {
         Fact::Retransmits { .. }
         | Fact::SendRefused { .. }
+        | Fact::HeartbeatDrops { .. }
         | Fact::PathMtu { .. }
         | Fact::TooBig { .. }
         | Fact::RetransmitSizes { .. }

@@ -18,7 +18,7 @@ pub use size::{HoleReason, HoleReport, LargeHeard, LargeHeartbeat, Size, SizePro
 
 pub use cpu::{CpuStall, Handler, Landed, Place, Poke, Running};
 pub use link::{ClaimKind, LinkAddress, NoLinkAddress, VipClaim};
-pub use network::{FragmentLoss, InterfaceTrouble, Way};
+pub use network::{FragmentLoss, InterfaceTrouble, KernelDrops, MAX_REASON, Way, named};
 
 /// One observation: what was seen, of which host, in which interval of this host's boot clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -192,6 +192,20 @@ pub enum Fact {
         /// How many.
         count: u64,
     },
+    /// From then on this host's kernel counts what it drops of the small heartbeats from and to `host`: what it does not tell
+    /// of, it did not drop.
+    HeartbeatDropsCounted,
+    /// Small heartbeats from (in) or to (out) `host` that this host's kernel dropped.
+    HeartbeatDrops {
+        /// In: on their arrival. Out: before they left.
+        direction: Way,
+        /// The kernel's own name for the reason.
+        reason: String,
+        /// How many.
+        count: u64,
+    },
+    /// Derived: what `host` says that its kernel dropped of the small heartbeats between it and this host.
+    PeerDrops(KernelDrops),
     /// Datagrams that the receive buffer of this host's agent had no room for.
     SocketOverflow {
         /// How many.
@@ -416,6 +430,9 @@ pub struct Heartbeat {
     /// Where large packets of the sender do not reach this host: why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hole: Option<HoleReport>,
+    /// What the sender's kernel dropped of the small heartbeats between it and this host; absent where that is not counted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drops: Option<KernelDrops>,
     /// [`name_hash`] of the sender's label `hypervisor`; absent where it has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hypervisor: Option<u64>,

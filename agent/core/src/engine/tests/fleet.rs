@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::{Engine, Me};
-use crate::evidence::{AgentLate, Evidence, Fact, LargeHeartbeat, Size};
+use crate::evidence::{AgentLate, Evidence, Fact, LargeHeartbeat, Size, Way};
 use crate::incident::Incident;
 use crate::settings::Settings;
 use crate::time::{Nanos, WallNanos};
@@ -44,6 +44,8 @@ pub(super) struct Fleet {
     pub(super) cut: BTreeSet<(&'static str, &'static str)>,
     /// (from, to) pairs whose heartbeats vanish, while echoes pass.
     pub(super) filtered: BTreeSet<(&'static str, &'static str)>,
+    /// (from, to) pairs whose packets vanish in the kernel of one of them, which says so and why.
+    pub(super) dropped: BTreeMap<(&'static str, &'static str), (&'static str, &'static str)>,
     /// (from, to) pairs that lose a part of everything.
     pub(super) lossy: BTreeMap<(&'static str, &'static str), f64>,
     /// (from, to) pairs with the largest packet that passes whole, and whether fragments do.
@@ -82,12 +84,13 @@ impl Fleet {
         let now = Nanos(1_000_000_000_000);
         let hosts = NAMES[..hosts].iter().map(|name| host(name)).collect();
         let (cut, filtered) = (BTreeSet::new(), BTreeSet::new());
-        let (lossy, narrow) = (BTreeMap::new(), BTreeMap::new());
+        let (dropped, lossy, narrow) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut fleet = Self {
             now,
             hosts,
             cut,
             filtered,
+            dropped,
             lossy,
             narrow,
             chance: 1,
@@ -135,9 +138,19 @@ impl Fleet {
         self.cut.extend([(a, b), (b, a)]);
     }
 
+    /// The kernel of this host counts what it drops.
+    pub(super) fn count_drops(&mut self, name: &'static str) {
+        let now = self.now;
+        for peer in self.names().into_iter().filter(|peer| *peer != name) {
+            self.host(name).engine.handle(Evidence::at(peer, now, Fact::HeartbeatDropsCounted));
+        }
+        self.run(0.5);
+    }
+
     pub(super) fn heal(&mut self) {
         self.cut.clear();
         self.filtered.clear();
+        self.dropped.clear();
         self.lossy.clear();
         self.narrow.clear();
     }
@@ -273,7 +286,11 @@ impl Fleet {
         sender.engine.handle(Evidence::at(to, now, Fact::EchoSent));
         let (way, back) = ((from, to), (to, from));
         self.exchange_large(from, to, now);
-        let passes = !self.cut.contains(&way) && !self.is_lost(way);
+        let dropped = self.dropped.get(&way).copied();
+        if let Some((by, reason)) = dropped {
+            self.drop_heartbeat(way, by, reason);
+        }
+        let passes = !self.cut.contains(&way) && dropped.is_none() && !self.is_lost(way);
         let answers = passes && !self.cut.contains(&back) && !self.host(to).gone && !self.host(to).paused;
         let arrived = now.plus(ON_THE_WAY);
         if passes && !self.filtered.contains(&way) {
@@ -302,10 +319,18 @@ impl Fleet {
         ((self.chance >> 11) as f64 / (1_u64 << 53) as f64) < *rate
     }
 
+    /// One kernel dropped it: it counts that in time for the host's next word.
+    fn drop_heartbeat(&mut self, (from, to): (&'static str, &'static str), by: &'static str, reason: &str) {
+        let (peer, direction) = if by == to { (from, Way::In) } else { (to, Way::Out) };
+        let at = self.clock(by);
+        let fact = Fact::HeartbeatDrops { direction, reason: reason.to_owned(), count: 1 };
+        self.host(by).engine.handle(Evidence::at(peer, at, fact));
+    }
+
     fn exchange_large(&mut self, from: &'static str, to: &'static str, now: Nanos) {
         let (large, probe) = self.host(from).engine.large_due(to, now);
         let (largest, fragments_pass) = self.narrow.get(&(from, to)).copied().unwrap_or((MTU, true));
-        let cut = self.cut.contains(&(from, to));
+        let cut = self.cut.contains(&(from, to)) || self.dropped.contains_key(&(from, to));
         let (boot_id, incarnation) = (self.host(from).boot_id, self.host(from).incarnation);
         for (size, seq) in large {
             let told = self.host(from).engine.peer(to).and_then(|peer| peer.sizes.path_mtu(now));

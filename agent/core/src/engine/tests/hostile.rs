@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::fleet::Fleet;
 use crate::engine::{Engine, Me};
 use crate::evidence::{
-    AgentLate, Evidence, Fact, Heard, Heartbeat, HoleReason, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size,
-    SizeProbe, StallReport, name_hash,
+    AgentLate, Evidence, Fact, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat,
+    PeerView, Size, SizeProbe, StallReport, name_hash,
 };
 use crate::incident::{Class, State};
 use crate::settings::Settings;
@@ -40,7 +40,14 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
     let reason =
         prop_oneof![Just(HoleReason::DfDropped), Just(HoleReason::FragmentsLost), Just(HoleReason::FragNeededLost)];
     let hole = (reason, any::<Option<u16>>()).prop_map(|(reason, passes)| HoleReport { reason, passes });
-    let sizes = (proptest::collection::vec(large, 0..3), proptest::option::of(probe), proptest::option::of(hole));
+    let why = proptest::option::of(Just("NETFILTER_DROP".to_owned()));
+    let drops = (number(), number(), number(), why).prop_map(|(received, sent, refused, received_for)| {
+        let sent_for = received_for.clone();
+        KernelDrops { received, received_for, sent, sent_for, refused }
+    });
+    let drops = proptest::option::of(drops);
+    let sizes =
+        (proptest::collection::vec(large, 0..3), proptest::option::of(probe), proptest::option::of(hole), drops);
     let lists = (proptest::collection::vec(stall, 0..3), proptest::collection::vec(view, 0..3), sizes);
     ((number(), number(), number(), 0..3_u8, number(), any::<bool>(), number()), heard, lists).prop_map(
         |((seq, sent_at, wall, boot, incarnation, goodbye, overflow), heard, (stalls, views, sizes))| Heartbeat {
@@ -63,6 +70,7 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
             large: sizes.0,
             probe: sizes.1,
             hole: sizes.2,
+            drops: sizes.3,
         },
     )
 }

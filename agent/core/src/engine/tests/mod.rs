@@ -5,6 +5,7 @@ mod cpus;
 mod faults;
 mod fleet;
 mod hostile;
+mod last_seen;
 mod network;
 mod paths;
 mod vips;

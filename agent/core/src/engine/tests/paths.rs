@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::fleet::Fleet;
 use super::{assert_length, ruled_out};
 use crate::evidence::{Evidence, Fact, HoleReason, RetransmitCause};
-use crate::incident::{Class, Direction, Incident, State};
+use crate::incident::{Class, Direction, Incident, Reason, State};
 
 /// Both ends of the path a–b tell the same of it, each from its side, and of nothing else but `unknown`.
 fn on_both_ends(fleet: &mut Fleet, class: Class, state: State) -> [Incident; 2] {
@@ -83,7 +83,7 @@ fn large_packets_that_vanish_are_told_with_reason_and_size() {
         let [at_a, at_b] = on_both_ends(&mut fleet, Class::MtuBlackhole, State::Open);
         for (incident, direction) in [(&at_a, Direction::ToPeer), (&at_b, Direction::FromPeer)] {
             assert_eq!(incident.verdict.subject.mtu, Some(mtu));
-            assert_eq!(incident.verdict.detail.reason, Some(reason));
+            assert_eq!(incident.verdict.detail.reason, Some(Reason::Hole(reason)));
             assert_eq!(incident.verdict.detail.direction, Some(direction));
         }
         assert!(ruled_out(&at_a, Class::PathDrop));
