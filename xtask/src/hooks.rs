@@ -21,7 +21,7 @@ const END: &str = "<!-- cargo xtask hooks: end -->\n";
 /// Where the tests of the probes are in a guest.
 const TESTS: &str = "/lab/probe-tests";
 /// Tests that need two network namespaces and the programs that make them, which guests do not have.
-const SKIPPED: [&str; 4] = ["network_probes", "a_syn_that", "an_attempt_that", "cable::"];
+const SKIPPED: [&str; 5] = ["network_probes", "a_syn_that", "an_attempt_that", "cable::", "heartbeats::"];
 /// How long the tests may take in a guest, where everything is slow.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often it is tried.

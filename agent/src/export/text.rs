@@ -118,6 +118,10 @@ fn detail(incident: &Incident) -> Vec<(&'static str, String)> {
         |value: serde_json::Result<serde_json::Value>| value.ok().and_then(|value| value.as_str().map(str::to_owned));
     let pairs = [
         ("Direction", detail.direction.and_then(|d| name(serde_json::to_value(d)))),
+        ("Reason", detail.reason.as_ref().and_then(|reason| name(serde_json::to_value(reason)))),
+        ("Last seen", detail.last_seen.and_then(|place| name(serde_json::to_value(place)))),
+        ("To the peer", detail.last_seen_to_peer.and_then(|place| name(serde_json::to_value(place)))),
+        ("From the peer", detail.last_seen_from_peer.and_then(|place| name(serde_json::to_value(place)))),
         ("Agent was", detail.state.and_then(|s| name(serde_json::to_value(s)))),
         ("Steal", detail.steal_seconds.map(|s| format!("{s:.2} s"))),
         ("Claimed from", Some(detail.links.join(", ")).filter(|links| !links.is_empty())),

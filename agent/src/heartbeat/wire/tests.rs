@@ -53,6 +53,13 @@ fn holes() -> impl Strategy<Value = HoleReport> {
     (proptest::sample::select(reasons.to_vec()), passes).prop_map(|(reason, passes)| HoleReport { reason, passes })
 }
 
+fn drops() -> impl Strategy<Value = KernelDrops> {
+    let reason = || proptest::option::of("[A-Z0-9_]{1,40}");
+    (any::<[u64; 3]>(), reason(), reason()).prop_map(|([received, sent, refused], received_for, sent_for)| {
+        KernelDrops { received, received_for, sent, sent_for, refused }
+    })
+}
+
 prop_compose! {
     fn beats()(
         numbers in any::<[u64; 5]>(),
@@ -65,15 +72,35 @@ prop_compose! {
         large in vec(larges(), 0..=2),
         probe in proptest::option::of(any::<(u32, u16)>()),
         hole in proptest::option::of(holes()),
+        drops in proptest::option::of(drops()),
     ) -> Heartbeat {
         let [incarnation, seq, sent_at, sent_wall, overflow] = numbers;
         let (sent_at, sent_wall) = (Nanos(sent_at), WallNanos(sent_wall));
         let probe = probe.map(|(id, bytes)| SizeProbe { id, bytes });
         Heartbeat {
             seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views, hypervisor, large, probe,
-            hole,
+            hole, drops,
         }
     }
+}
+
+#[test]
+fn the_name_of_a_reason_is_one_of_a_kernel() {
+    for (reason, written) in [("NETFILTER_DROP", true), ("NOT_SPECIFIED", false), ("drop table", false), ("", false)] {
+        let drops = KernelDrops { received: 1, received_for: Some(reason.into()), ..KernelDrops::default() };
+        let mut packet = Vec::new();
+        encode("a", &Heartbeat { drops: Some(drops), ..Heartbeat::default() }, &mut packet).unwrap();
+        let Ok((_, Message::Heartbeat(read))) = decode(&packet) else { panic!("{reason}") };
+        assert_eq!(read.drops.unwrap().received_for.is_some(), written, "{reason}");
+    }
+    let drops = Some(KernelDrops { sent_for: Some("X".into()), ..KernelDrops::default() });
+    let mut packet = Vec::new();
+    encode("a", &Heartbeat { drops, ..Heartbeat::default() }, &mut packet).unwrap();
+    let place = packet.iter().rposition(|byte| *byte == b'X').unwrap();
+    packet[place] = b'\n';
+    assert_eq!(decode(&packet), Err(WireError::Range), "it would stand in somebody's log");
+    packet[place - 1] = 41;
+    assert_eq!(decode(&packet), Err(WireError::Range), "longer than any name");
 }
 
 proptest! {
