@@ -1,8 +1,11 @@
 //! Packets that vanish, by nftables: the text of the rules and the namespaces that they go to.
 
-use anyhow::Result;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use super::netns::Namespace;
 use super::network::Network;
 
 /// The table that holds every rule of the lab.
@@ -87,6 +90,8 @@ pub(crate) enum Hook {
     Ingress,
     /// In the sender's firewall; the sender is told (EPERM).
     Output,
+    /// In the receiver's reverse-path filter (RFC 3704): its way back to the sender seems to be another one.
+    ReversePath,
 }
 
 impl DropRule {
@@ -106,6 +111,9 @@ impl DropRule {
         for (from, to) in ways {
             let host = network.host(if self.hook == Hook::Output { from } else { to })?;
             let rule = self.rule(network, (from, to))?;
+            if self.hook == Hook::ReversePath {
+                other_way_back(host.namespace()?, network.host(from)?.addr)?;
+            }
             let family = if self.hook == Hook::Ingress { "netdev" } else { "inet" };
             host.namespace()?.nft(&self.script(family, &rule))?;
         }
@@ -119,7 +127,8 @@ impl DropRule {
             return Ok(format!("ip saddr {from} ip protocol 112 drop\n"));
         }
         let chance = self.percent.map(|percent| format!("numgen random mod 100 < {percent} ")).unwrap_or_default();
-        Ok(format!("ip saddr {from} ip daddr {to} {}{}{chance}drop\n", protocol(self.only), self.pieces.matching()))
+        let end = if self.hook == Hook::ReversePath { format!("meta mark set {OTHER_WAY}") } else { "drop".to_owned() };
+        Ok(format!("ip saddr {from} ip daddr {to} {}{}{chance}{end}\n", protocol(self.only), self.pieces.matching()))
     }
 
     fn script(&self, family: &str, rules: &str) -> String {
@@ -128,9 +137,28 @@ impl DropRule {
             Hook::Input => "input",
             Hook::Output => "output",
             Hook::Ingress => "ingress device \"eth0\"",
+            Hook::ReversePath => "prerouting",
         };
         format!("table {family} {TABLE} {{\nchain {TABLE} {{\ntype filter hook {hook} priority 0;\n{rules}}}\n}}\n")
     }
+}
+
+/// The mark of packets whose sender is not where the way back leads, and the number of the table with that way.
+const OTHER_WAY: u32 = 77;
+
+/// For packets with that mark the way back to `sender` leads elsewhere, and the filter looks at the mark. Without marked packets
+/// that changes nothing.
+fn other_way_back(namespace: &Namespace, sender: Ipv4Addr) -> Result<()> {
+    namespace.ip(&format!("route replace {sender}/32 dev lo table {OTHER_WAY}\n"))?;
+    // It may be there from before.
+    let _ = namespace.ip(&format!("rule delete fwmark {OTHER_WAY} lookup {OTHER_WAY}\n"));
+    namespace.ip(&format!("rule add fwmark {OTHER_WAY} lookup {OTHER_WAY}\n"))?;
+    namespace.enter(|| {
+        ["rp_filter", "src_valid_mark"].into_iter().try_for_each(|name| {
+            let path = format!("/proc/sys/net/ipv4/conf/eth0/{name}");
+            std::fs::write(&path, "1").context(path)
+        })
+    })
 }
 
 /// Removes every rule of the lab; the link between two segments is as wide as all others again.
@@ -164,7 +192,7 @@ mod tests {
     #[test]
     fn every_hook_drops_what_it_should_and_heals() {
         let network = Network::create(&["a", "b", "c"]).unwrap();
-        for hook in [Hook::Switch, Hook::Input, Hook::Ingress, Hook::Output] {
+        for hook in [Hook::Switch, Hook::Input, Hook::Ingress, Hook::Output, Hook::ReversePath] {
             let rule = DropRule {
                 from: "a".into(),
                 to: "b".into(),
