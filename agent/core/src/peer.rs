@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use crate::clock_track::ClockTrack;
 use crate::evidence::{
-    Heard, Heartbeat, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe, StallReport,
+    Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe,
+    StallReport,
 };
 use crate::loss::LossTrack;
 use crate::received::Received;
-use crate::sizes::Sizes;
+use crate::sizes::{CALM, Sizes};
 use crate::time::Nanos;
 
 /// Send times that are kept, to tell what a peer should have heard: a minute at ten a second.
@@ -354,7 +355,7 @@ impl Peer {
     }
 
     /// A large heartbeat of the peer came in; one of another start of its agent than the last small one counts for nothing.
-    pub fn on_large(&mut self, large: &LargeHeartbeat) {
+    pub fn on_large(&mut self, large: &LargeHeartbeat, at: Nanos) {
         let known = self
             .last
             .as_ref()
@@ -362,16 +363,29 @@ impl Peer {
         if !known || large.size == Size::Small {
             return;
         }
-        let fresh = LargeIn { first: large.seq, heard: LargeHeard { size: large.size, seq: 0, count: 0 } };
-        let heard = &mut self.large[place(large.size)].get_or_insert(fresh).heard;
-        heard.seq = heard.seq.max(large.seq);
-        heard.count += 1;
+        let fresh = LargeIn { first: large.seq, last: at, heard: LargeHeard { size: large.size, seq: 0, count: 0 } };
+        let known = self.large[place(large.size)].get_or_insert(fresh);
+        known.last = known.last.max(at);
+        known.heard.seq = known.heard.seq.max(large.seq);
+        known.heard.count += 1;
+    }
+
+    /// Since when large heartbeats of the peer have vanished of which it says so: when the first of them was due. Absent where
+    /// none ever came in.
+    #[must_use]
+    pub fn large_vanish_since(&self, reason: HoleReason) -> Option<Nanos> {
+        let due = |size: Size| self.large[place(size)].map(|large| large.last.plus(CALM));
+        match reason {
+            HoleReason::FragNeededLost => due(Size::Mtu),
+            HoleReason::FragmentsLost => due(Size::Fragmented),
+            HoleReason::DfDropped => [due(Size::Mtu), due(Size::Fragmented)].into_iter().flatten().min(),
+        }
     }
 
     /// Large heartbeats of that size from the peer since the first that came in: (sent, received).
     #[must_use]
     pub fn large_from(&self, size: Size) -> Option<(u64, u64)> {
-        let LargeIn { first, heard } = self.large[place(size)]?;
+        let LargeIn { first, heard, .. } = self.large[place(size)]?;
         Some((heard.seq.saturating_sub(first).saturating_add(1), heard.count))
     }
 
@@ -490,6 +504,8 @@ fn started_after(beat: &Heartbeat, last: &LastHeard) -> bool {
 struct LargeIn {
     /// The first number.
     first: u64,
+    /// When the newest came in.
+    last: Nanos,
     /// What the peer is told of them.
     heard: LargeHeard,
 }

@@ -11,7 +11,7 @@ use crate::evidence::{HoleReason, HoleReport, LargeHeard, Size, SizeProbe};
 use crate::time::Nanos;
 
 /// Large heartbeats leave this often while all is well.
-const CALM: Duration = Duration::from_secs(1);
+pub(crate) const CALM: Duration = Duration::from_secs(1);
 /// And this often where the last one was not heard of.
 const DOUBTFUL: Duration = Duration::from_millis(300);
 /// Large heartbeats that are not heard of yet and are remembered.

@@ -206,7 +206,7 @@ impl Engine {
             Fact::Clock { wall } => self.wall = Wall::new(to, *wall),
             Fact::Heartbeat(beat) => self.on_heartbeat(&evidence.host, beat, to),
             Fact::HeartbeatSent { seq, error } => self.on_sent(&evidence.host, *seq, error.as_deref(), to),
-            Fact::LargeHeartbeat(large) => self.with(&evidence.host, |peer| peer.on_large(large)),
+            Fact::LargeHeartbeat(large) => self.with(&evidence.host, |peer| peer.on_large(large, to)),
             Fact::LargeSent { size, bytes, seq } => {
                 self.with(&evidence.host, |peer| peer.sizes.on_sent(*size, *seq, *bytes, to));
             }
