@@ -7,7 +7,7 @@ use crate::incident::{Class, Direction, Incident, LastSeen, Reason, State};
 /// Both ends of the path a–b after five seconds and once it is over; all hosts count what their kernels drop.
 fn after_five_seconds(hosts: usize, begin: impl Fn(&mut Fleet)) -> [Incident; 2] {
     let mut fleet = Fleet::new(hosts);
-    ["a", "b"].map(|name| fleet.count_drops(name));
+    ["a", "b"].into_iter().for_each(|name| fleet.count_drops(name));
     begin(&mut fleet);
     fleet.run(5.0);
     fleet.heal();
@@ -120,7 +120,7 @@ fn a_kernel_that_counts_nothing_leaves_it_open() {
 #[test]
 fn drops_that_are_too_few_are_not_the_cause() {
     let mut fleet = Fleet::new(2);
-    ["a", "b"].map(|name| fleet.count_drops(name));
+    ["a", "b"].into_iter().for_each(|name| fleet.count_drops(name));
     fleet.dropped.insert(("a", "b"), ("b", "NETFILTER_DROP"));
     fleet.run(2.0);
     fleet.heal();
@@ -136,7 +136,7 @@ fn drops_that_are_too_few_are_not_the_cause() {
 #[test]
 fn drops_of_an_earlier_gap_do_not_explain_a_later_one() {
     let mut fleet = Fleet::new(2);
-    ["a", "b"].map(|name| fleet.count_drops(name));
+    ["a", "b"].into_iter().for_each(|name| fleet.count_drops(name));
     fleet.dropped.insert(("a", "b"), ("b", "NETFILTER_DROP"));
     fleet.run(5.0);
     fleet.heal();
