@@ -132,14 +132,16 @@ impl DropRule {
     }
 
     fn script(&self, family: &str, rules: &str) -> String {
-        let hook = match self.hook {
-            Hook::Switch => "forward",
-            Hook::Input => "input",
-            Hook::Output => "output",
-            Hook::Ingress => "ingress device \"eth0\"",
-            Hook::ReversePath => "prerouting",
+        let (hook, device) = match self.hook {
+            Hook::Switch => ("forward", ""),
+            Hook::Input => ("input", ""),
+            Hook::Output => ("output", ""),
+            Hook::Ingress => ("ingress", " device \"eth0\""),
+            Hook::ReversePath => ("prerouting", ""),
         };
-        format!("table {family} {TABLE} {{\nchain {TABLE} {{\ntype filter hook {hook} priority 0;\n{rules}}}\n}}\n")
+        // A chain for each hook: a host may drop at several.
+        let chain = format!("chain {hook} {{\ntype filter hook {hook}{device} priority 0;\n{rules}}}");
+        format!("table {family} {TABLE} {{\n{chain}\n}}\n")
     }
 }
 
