@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use lacuna_core::time::WallNanos;
 use nix::errno::Errno;
-use nix::libc::{EMSGSIZE, sock_extended_err};
+use nix::libc::{EMSGSIZE, ENOBUFS, EPERM, sock_extended_err};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
     sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf, RcvBufForce, ReceiveTimestampns, RxqOvfl},
@@ -140,8 +140,8 @@ impl Heartbeats {
         let mut sent = self.socket.send_to(packet, to);
         for _ in 0..SEND_AGAIN {
             // The socket hands out the answer to an earlier packet once, whichever it is, and then this one was not
-            // sent (udp(7), IP_RECVERR). An error of this one comes again.
-            if sent.is_ok() {
+            // sent (udp(7), IP_RECVERR). An error of this one comes again; where this kernel has dropped it, it is one drop.
+            if sent.as_ref().err().is_none_or(is_dropped_here) {
                 break;
             }
             sent = self.socket.send_to(packet, to);
@@ -214,6 +214,12 @@ impl Heartbeats {
         });
         Some(sent_to.zip(said).and_then(|(to, said)| said.of(to)))
     }
+}
+
+/// Whether this host's own kernel dropped the packet: a filter (EPERM) or a full queue (ENOBUFS). No ICMP message is handed out
+/// as one of these (`icmp_err_convert`, Linux 6.18; `icmpv6_err_convert`).
+fn is_dropped_here(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EPERM | ENOBUFS))
 }
 
 /// What an ICMP message said, and who sent it.
