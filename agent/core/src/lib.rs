@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod document;
 pub mod engine;
 pub mod evidence;
+pub mod flow;
 pub mod gap;
 pub mod hole;
 pub mod incident;

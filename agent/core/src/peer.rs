@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use crate::clock_track::ClockTrack;
 use crate::evidence::{
-    Heard, Heartbeat, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe, StallReport,
+    FlowReport, Heard, Heartbeat, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe, StallReport,
 };
+use crate::flow::FlowTrack;
 use crate::loss::LossTrack;
 use crate::received::Received;
 use crate::sizes::Sizes;
@@ -228,10 +229,10 @@ pub struct Peer {
     pub hole: Option<HoleReport>,
     /// Since when it has been heard without a gap.
     pub heard_since: Option<Nanos>,
-    /// Duplicates of its heartbeats that came in.
-    pub duplicates: u64,
-    /// Heartbeats of it that were overtaken by later ones.
-    pub reordered: u64,
+    /// How its heartbeats come in, by the place of their size.
+    pub flows: [FlowTrack; 3],
+    /// How it says that those of this host come in, by the place of their size.
+    pub flows_to: [Option<FlowReport>; 3],
     /// What came in of its large heartbeats: of the MTU, and fragmented.
     large: [Option<LargeIn>; 2],
     /// Its newest size probe.
@@ -262,13 +263,15 @@ impl Peer {
     pub fn on_heartbeat(&mut self, beat: &Heartbeat, at: Nanos, my_incarnation: u64) -> Arrival {
         let mut arrival = self.compare(beat, at);
         if arrival.duplicate {
-            self.duplicates += 1;
+            self.flows[Size::Small.place()].duplicates += 1;
             return arrival;
         }
         self.received_total += 1;
         if arrival.reordered {
             self.received += 1;
-            self.reordered += 1;
+            let flow = &mut self.flows[Size::Small.place()];
+            flow.reordered += 1;
+            flow.on_packet(beat.sent_at, at);
             self.lost_from = self.lost_from.saturating_sub(1);
             self.loss_from.fill();
             return arrival;
@@ -279,6 +282,7 @@ impl Peer {
             self.first_heard = None;
             self.numbers = Received::default();
             self.clock = ClockTrack::default();
+            self.flows.iter_mut().for_each(FlowTrack::begin_anew);
             self.large = [None; 2];
             self.probe = None;
             self.sizes.begin_anew();
@@ -287,6 +291,7 @@ impl Peer {
             self.loss_from.record(arrival.missing, 1, at);
         }
         self.received += 1;
+        self.flows[Size::Small.place()].on_packet(beat.sent_at, at);
         self.lost_from = self.lost_from.saturating_add(arrival.missing);
         self.numbers.advance(arrival.missing.saturating_add(1));
         self.left = beat.goodbye;
@@ -318,13 +323,15 @@ impl Peer {
         if lost_too {
             self.sizes.forgive();
         }
+        self.flows_to = [None; 3];
         if self.heard.is_some() {
             self.sizes.on_heard(&beat.large, beat.probe);
+            beat.flows.iter().for_each(|flow| self.flows_to[flow.size.place()] = Some(*flow));
         }
     }
 
     /// A large heartbeat of the peer came in; one of another start of its agent than the last small one counts for nothing.
-    pub fn on_large(&mut self, large: &LargeHeartbeat) {
+    pub fn on_large(&mut self, large: &LargeHeartbeat, at: Nanos) {
         let known = self
             .last
             .as_ref()
@@ -332,16 +339,32 @@ impl Peer {
         if !known || large.size == Size::Small {
             return;
         }
-        let fresh = LargeIn { first: large.seq, heard: LargeHeard { size: large.size, seq: 0, count: 0 } };
-        let heard = &mut self.large[place(large.size)].get_or_insert(fresh).heard;
-        heard.seq = heard.seq.max(large.seq);
-        heard.count += 1;
+        let flow = &mut self.flows[large.size.place()];
+        match self.large[place(large.size)].get_or_insert_with(|| LargeIn::new(large.size)).take(large.seq) {
+            Some(overtaken) => {
+                flow.reordered += u64::from(overtaken);
+                flow.on_packet(large.sent_at, at);
+            }
+            None => flow.duplicates += 1,
+        }
+    }
+
+    /// Packets of the peer came in again.
+    pub fn on_duplicates(&mut self, size: Size, count: u64) {
+        let flow = &mut self.flows[size.place()];
+        flow.duplicates = flow.duplicates.saturating_add(count);
+    }
+
+    /// How the peer's packets come in, as it is told.
+    #[must_use]
+    pub fn flows_for(&self) -> Vec<FlowReport> {
+        Size::ALL.into_iter().filter_map(|(size, _)| self.flows[size.place()].report(size)).collect()
     }
 
     /// Large heartbeats of that size from the peer since the first that came in: (sent, received).
     #[must_use]
     pub fn large_from(&self, size: Size) -> Option<(u64, u64)> {
-        let LargeIn { first, heard } = self.large[place(size)]?;
+        let LargeIn { first, heard, .. } = self.large[place(size)]?;
         Some((heard.seq.saturating_sub(first).saturating_add(1), heard.count))
     }
 
@@ -431,7 +454,9 @@ impl Peer {
     /// depend on clocks: what the peer calls old may be new to a host whose clock stood still.
     #[must_use]
     pub fn sent_beyond(&self, seq: u64, from: Nanos, to: Nanos) -> u64 {
-        self.sent.iter().filter(|(sent, at)| *sent > seq && *at > from && *at < to).count() as u64
+        // Numbers grow, and it is the newest that matter.
+        let beyond = self.sent.iter().rev().take_while(|(sent, _)| *sent > seq);
+        beyond.filter(|(_, at)| *at > from && *at < to).count() as u64
     }
 
     /// How many heartbeats left for the peer after `from` and before `to`.
@@ -458,10 +483,35 @@ fn started_after(beat: &Heartbeat, last: &LastHeard) -> bool {
 /// Large heartbeats of one size that came in of a peer.
 #[derive(Clone, Copy, Debug)]
 struct LargeIn {
-    /// The first number.
+    /// The lowest number.
     first: u64,
     /// What the peer is told of them.
     heard: LargeHeard,
+    /// Which of the newest numbers came in.
+    numbers: Received,
+}
+
+impl LargeIn {
+    fn new(size: Size) -> Self {
+        Self { first: u64::MAX, heard: LargeHeard { size, seq: 0, count: 0 }, numbers: Received::default() }
+    }
+
+    /// Counts a number, and says whether a higher one had overtaken it; nothing for one that came in before, or is too old
+    /// to know.
+    fn take(&mut self, seq: u64) -> Option<bool> {
+        let first = self.heard.count == 0;
+        let overtaken = !first && seq <= self.heard.seq;
+        if overtaken && !self.numbers.fill(self.heard.seq - seq) {
+            return None;
+        }
+        if !overtaken {
+            self.numbers.advance(if first { 1 } else { seq - self.heard.seq });
+            self.heard.seq = seq;
+        }
+        self.first = self.first.min(seq);
+        self.heard.count += 1;
+        Some(overtaken)
+    }
 }
 
 /// The place of a large size in a pair.

@@ -13,6 +13,7 @@ pub(super) fn of_path(host: &str, fact: &Fact) -> Option<String> {
         Fact::LargeSent { size, bytes, seq } => {
             format!("heartbeat {seq} of {bytes} bytes left for {host} ({})", size.name())
         }
+        Fact::Duplicates { size, count } => format!("{count} packets of {host} came in again ({})", size.name()),
         Fact::SizeProbe(probe) => format!("a size probe of {} bytes came in from {host}", probe.bytes),
         Fact::SizeProbeSent(probe) => format!("a size probe of {} bytes left for {host}", probe.bytes),
         Fact::TooBig { mtu } => {

@@ -33,10 +33,10 @@ const HEARD_BEFORE: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(super) fn on_heartbeat(&mut self, name: &str, beat: &Heartbeat, at: Nanos) {
-        if !self.settings.peers.iter().any(|known| known == name) {
+        if !self.settings.has_peer(name) {
             return;
         }
-        let Some(mut peer) = self.peers.remove(name) else { return };
+        let Some((key, mut peer)) = self.peers.remove_entry(name) else { return };
         let before = peer.baseline();
         let arrival = peer.on_heartbeat(beat, at, self.me.incarnation);
         let first = peer.received_total == 1 || arrival.counts_anew();
@@ -60,7 +60,7 @@ impl Engine {
             }
             self.settle_or_resume(name);
         }
-        self.peers.insert(name.to_owned(), peer);
+        self.peers.insert(key, peer);
     }
 
     /// A heartbeat after a silence that nobody had noticed yet opens a gap as well: it is over already.
@@ -380,7 +380,9 @@ impl Engine {
     pub(super) fn own_overlap(&self, from: Nanos, to: Nanos) -> Duration {
         let deaf = self.cpus.values().filter(|tracked| tracked.case.deaf());
         let deaf = deaf.map(|tracked| (tracked.case.from, tracked.case.to.unwrap_or(self.now)));
-        covered(self.own_stalls.iter().copied().chain(deaf).collect(), from, to)
+        // As a rule there are none, and nothing has to be put in order.
+        let concerned = self.own_stalls.iter().copied().chain(deaf).filter(|(_, end)| *end > from);
+        covered(concerned.collect(), from, to)
     }
 }
 

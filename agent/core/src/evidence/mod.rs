@@ -14,7 +14,7 @@ mod cpu;
 mod link;
 mod network;
 mod size;
-pub use size::{HoleReason, HoleReport, LargeHeard, LargeHeartbeat, Size, SizeProbe};
+pub use size::{FlowReport, HoleReason, HoleReport, LargeHeard, LargeHeartbeat, Size, SizeProbe};
 
 pub use cpu::{CpuStall, Handler, Landed, Place, Poke, Running};
 pub use link::{ClaimKind, LinkAddress, NoLinkAddress, VipClaim};
@@ -72,6 +72,13 @@ pub enum Fact {
         bytes: u16,
         /// Its number.
         seq: u64,
+    },
+    /// Packets of the peer `host` came in again, and were told by their tags: they say nothing new.
+    Duplicates {
+        /// Which size.
+        size: Size,
+        /// How many.
+        count: u64,
     },
     /// A size probe of the peer `host` came in.
     SizeProbe(SizeProbe),
@@ -410,6 +417,9 @@ pub struct Heartbeat {
     /// What the sender heard of this host's large heartbeats.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub large: Vec<LargeHeard>,
+    /// How this host's packets came in at the sender, by size; absent for a size of which too few did.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub flows: Vec<FlowReport>,
     /// The newest size probe of this host that the sender received.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub probe: Option<SizeProbe>,

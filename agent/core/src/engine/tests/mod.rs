@@ -4,6 +4,7 @@ mod chaos;
 mod cpus;
 mod faults;
 mod fleet;
+mod flows;
 mod hostile;
 mod network;
 mod paths;

@@ -1,0 +1,86 @@
+//! What this host tells its peers in heartbeats.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::evidence::{Heartbeat, MAX_VIEWS, PeerView, StallReport, name_hash};
+use crate::time::Nanos;
+
+/// A stall is told to the peers for this long.
+const TELL_STALLS: Duration = Duration::from_secs(60);
+
+/// The heartbeats of a moment: what every peer is told is put together once.
+pub struct Beats<'a> {
+    engine: &'a Engine,
+    stalls: Vec<StallReport>,
+    /// What this host sees of each peer, with its name.
+    views: Vec<(&'a str, PeerView)>,
+    hypervisor: Option<u64>,
+}
+
+impl Beats<'_> {
+    /// The one to `peer` that leaves at `sent_at`, the moment or not long after it; absent for a host that is not a peer.
+    #[must_use]
+    pub fn to(&self, peer: &str, sent_at: Nanos) -> Option<Heartbeat> {
+        let Engine { settings, peers, wall, me, overflow, .. } = self.engine;
+        let only_an_anchor = |name| settings.anchors.iter().any(|anchor| anchor == name) && !settings.has_peer(name);
+        let to = peers.get(peer).filter(|_| !only_an_anchor(peer))?;
+        let (large, probe) = to.large_for();
+        let others = self.views.iter().filter(|(name, _)| *name != peer);
+        Some(Heartbeat {
+            seq: to.sent_seq + 1,
+            sent_at,
+            sent_wall: wall.at(sent_at),
+            boot_id: me.boot_id,
+            incarnation: me.incarnation,
+            goodbye: false,
+            heard: to.heard_for(sent_at),
+            overflow: *overflow,
+            stalls: self.stalls.clone(),
+            views: others.map(|(_, view)| *view).take(MAX_VIEWS).collect(),
+            hypervisor: self.hypervisor,
+            large,
+            flows: to.flows_for(),
+            probe,
+            hole: self.engine.hole_to(peer),
+        })
+    }
+}
+
+impl Engine {
+    /// What to send to the peers at `now`.
+    #[must_use]
+    pub fn beats(&self, now: Nanos) -> Beats<'_> {
+        let (stalls, views) = (self.stalls(now), self.views(now));
+        Beats { engine: self, stalls, views, hypervisor: self.hypervisor() }
+    }
+
+    /// What to send to `peer` at `now`; absent for a host that is not a peer.
+    #[must_use]
+    pub fn heartbeat(&self, peer: &str, now: Nanos) -> Option<Heartbeat> {
+        self.beats(now).to(peer, now)
+    }
+
+    /// What this host tells of its own stalls; what is open goes on until now.
+    fn stalls(&self, now: Nanos) -> Vec<StallReport> {
+        let until_now = |stall: &StallReport| StallReport { to: if stall.open { now } else { stall.to }, ..*stall };
+        self.reports.iter().map(until_now).filter(|stall| stall.to.plus(TELL_STALLS) > now).collect()
+    }
+
+    /// The hypervisor that this host runs on, by the hash of its label.
+    pub(super) fn hypervisor(&self) -> Option<u64> {
+        self.settings.labels.get("hypervisor").map(|label| name_hash(label))
+    }
+
+    /// What this host sees of its peers: as many as any of them may be told of, and that one itself.
+    fn views(&self, now: Nanos) -> Vec<(&str, PeerView)> {
+        let view = |name: &String| {
+            let (name, peer) = self.peers.get_key_value(name)?;
+            let heard_age = peer.last.as_ref().map(|last| now.since(last.at));
+            let heard_for = peer.heard_since.map(|since| now.since(since));
+            let kernel_answers = peer.echo.lately(now);
+            Some((name.as_str(), PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers, heard_for }))
+        };
+        self.settings.peers.iter().filter_map(view).take(MAX_VIEWS + 1).collect()
+    }
+}
