@@ -31,12 +31,14 @@ mod counters;
 mod io;
 mod network;
 mod offset;
+mod outgoing;
 mod own;
 mod own_network;
 mod publish;
+mod ways;
 
 pub use io::IoWatch;
-pub use network::{Network, Sockets};
+pub use network::{Echoes, Network, Sockets};
 pub use own::{OwnWatch, TurnReading};
 pub use own_network::OwnNetwork;
 
@@ -313,9 +315,10 @@ impl Driver {
 
     /// A goodbye that is lost would look like a stall, so it is said more than once.
     fn say_goodbye(&mut self, stay: &[Peer]) {
-        let now = clock::boot();
         for _ in 0..3 {
-            self.parts.network.say_goodbye(&self.parts.engine, now, stay);
+            let sent = self.parts.network.say_goodbye(&self.parts.engine, stay);
+            // Each has a number of its own, or it would be a packet that came in twice.
+            sent.into_iter().for_each(|evidence| self.tell(evidence));
         }
     }
 

@@ -7,8 +7,23 @@ use lacuna_core::evidence::{Heartbeat, Size};
 use lacuna_core::time::WallNanos;
 
 use super::keys::{KeyRing, TAG_LEN};
-use super::replay::{Claim, Guard};
+use super::replay::{Claim, Guard, Refusal};
 use super::wire::{self, Message};
+
+/// Why a packet does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// As the counter names it.
+    pub reason: &'static str,
+    /// It counted before, as one of that size: the network doubled it, or somebody sent it again.
+    pub again: Option<Size>,
+}
+
+impl From<&'static str> for Refused {
+    fn from(reason: &'static str) -> Self {
+        Self { reason, again: None }
+    }
+}
 
 /// Tags what leaves this host and checks what comes in.
 #[derive(Debug)]
@@ -43,27 +58,30 @@ impl Seal {
     /// Reads a packet that came from the address of the peer `sender`, at `now` by this host's wall clock.
     ///
     /// # Errors
-    /// Why it does not count, as the counter names it.
-    pub fn open(&mut self, sender: &str, packet: &[u8], now: WallNanos) -> Result<Message, &'static str> {
+    /// Why it does not count.
+    pub fn open(&mut self, sender: &str, packet: &[u8], now: WallNanos) -> Result<Message, Refused> {
         let keys = self.keys.get();
         let packet = match &keys {
             None => packet,
             Some(keys) => {
                 let (body, tag) = packet.split_last_chunk::<TAG_LEN>().ok_or("short")?;
                 if !keys.verify(&self.host, body, tag) {
-                    return Err("tag");
+                    return Err("tag".into());
                 }
                 body
             }
         };
         let (name, message) = wire::decode(packet).map_err(|error| error.reason())?;
         if name != sender {
-            return Err("foreign-name");
+            return Err("foreign-name".into());
         }
         if keys.is_some() {
             let claim = self.claim(&message);
             let guard = self.guards.entry(name).or_default();
-            guard.take(&claim, now).map_err(|refusal| refusal.reason())?;
+            guard.take(&claim, now).map_err(|refusal| {
+                let again = size_of(&message).filter(|_| refusal == Refusal::Duplicate);
+                Refused { reason: refusal.reason(), again }
+            })?;
         }
         Ok(message)
     }
@@ -92,6 +110,15 @@ impl Seal {
     /// Forgets who is no peer any more.
     pub fn keep(&mut self, known: impl Fn(&str) -> bool) {
         self.guards.retain(|name, _| known(name));
+    }
+}
+
+/// The size that a packet counts for; none for a probe.
+fn size_of(message: &Message) -> Option<Size> {
+    match message {
+        Message::Heartbeat(_) => Some(Size::Small),
+        Message::Large(large) => Some(large.size),
+        Message::Probe { .. } => None,
     }
 }
 
@@ -126,10 +153,10 @@ mod tests {
     fn a_packet_counts_once_for_the_host_that_it_was_made_for() {
         let (a, mut b, mut c) = (Seal::new("a", 1, ring(7)), Seal::new("b", 1, ring(7)), Seal::new("c", 1, ring(7)));
         let sent = packet(&a, "b", 1);
-        assert_eq!(c.open("a", &sent, NOW), Err("tag"), "another receiver");
+        assert_eq!(c.open("a", &sent, NOW), Err("tag".into()), "another receiver");
         assert!(b.open("a", &sent, NOW).is_ok());
-        assert_eq!(b.open("a", &sent, NOW), Err("duplicate"));
-        assert_eq!(b.open("c", &packet(&a, "b", 2), NOW), Err("foreign-name"), "from the address of c");
+        assert_eq!(b.open("a", &sent, NOW), Err(Refused { reason: "duplicate", again: Some(Size::Small) }));
+        assert_eq!(b.open("c", &packet(&a, "b", 2), NOW), Err("foreign-name".into()), "from the address of c");
     }
 
     #[test]
@@ -137,9 +164,9 @@ mod tests {
         let (a, stranger, open) =
             (Seal::new("a", 1, ring(7)), Seal::new("a", 1, ring(8)), Seal::new("a", 1, Arc::default()));
         let mut b = Seal::new("b", 1, ring(7));
-        assert_eq!(b.open("a", &packet(&stranger, "b", 1), NOW), Err("tag"));
-        assert_eq!(b.open("a", &packet(&open, "b", 1), NOW), Err("tag"));
-        assert_eq!(b.open("a", &[0; TAG_LEN - 1], NOW), Err("short"));
+        assert_eq!(b.open("a", &packet(&stranger, "b", 1), NOW), Err("tag".into()));
+        assert_eq!(b.open("a", &packet(&open, "b", 1), NOW), Err("tag".into()));
+        assert_eq!(b.open("a", &[0; TAG_LEN - 1], NOW), Err("short".into()));
         assert!(b.open("a", &packet(&a, "b", 1), NOW).is_ok());
     }
 
