@@ -162,7 +162,7 @@ impl Driver {
             self.tell(clock_fact(&self.config.host, now));
         }
         self.parts.own.end_of_turn();
-        self.publisher.peers(&self.parts.engine, &self.parts.network, now.boot);
+        self.publisher.peers(&self.parts.engine, &self.parts.network, now.boot, slow);
         self.publisher.lateness(now.boot.since(due));
     }
 
