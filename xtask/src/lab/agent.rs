@@ -221,12 +221,17 @@ fn trust(network: &Network, folder: &Path) -> Result<String> {
     }
     let path = folder.join("cluster.key");
     if !path.exists() {
-        let mut random = [0; 32];
-        File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("/dev/urandom")?;
-        let mut file = File::options().create_new(true).write(true).mode(0o600).open(&path)?;
-        writeln!(file, "{}", STANDARD.encode(random)).with_context(|| path.display().to_string())?;
+        write_key(&path)?;
     }
     Ok(format!("key_file = {path:?}"))
+}
+
+/// Makes a key of a cluster.
+pub(crate) fn write_key(path: &Path) -> Result<()> {
+    let mut random = [0; 32];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("/dev/urandom")?;
+    let mut file = File::options().create_new(true).write(true).mode(0o600).open(path)?;
+    writeln!(file, "{}", STANDARD.encode(random)).with_context(|| path.display().to_string())
 }
 
 fn usual(network: &Network, host: &Host, trust: &str, folder: &Path) -> String {
