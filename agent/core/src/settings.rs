@@ -30,14 +30,6 @@ pub struct Settings {
     pub vips: Vec<IpAddr>,
 }
 
-impl Settings {
-    /// Whether heartbeats are exchanged with the host of that name.
-    #[must_use]
-    pub fn has_peer(&self, name: &str) -> bool {
-        self.peers.iter().any(|peer| peer == name)
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {

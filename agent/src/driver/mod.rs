@@ -214,7 +214,7 @@ impl Driver {
         let now = self.notice_hold_up(began);
         for evidence in seen {
             if let Fact::Heartbeat(beat) = &evidence.fact {
-                let offset_basis = self.parts.network.wall_of(&now, evidence.to);
+                let offset_basis = now.wall_at(evidence.to);
                 self.publisher.heartbeat(&self.parts.engine, &evidence.host, beat, evidence.to, offset_basis);
             }
             self.tell(evidence);

@@ -157,12 +157,6 @@ impl Network {
         (&self.refused, self.overflow)
     }
 
-    /// What the wall clock showed at `at`, by a reading from not long after.
-    #[must_use]
-    pub fn wall_of(&self, now: &Reading, at: Nanos) -> WallNanos {
-        WallNanos(now.wall.0.saturating_sub(now.boot.0.saturating_sub(at.0)))
-    }
-
     /// Everything that has arrived, as evidence: overflows, heartbeats in their order, refusals, echo replies.
     pub fn receive(&mut self, host: &str, now: Reading, drained_at: Nanos) -> Vec<Evidence> {
         let mut seen = Vec::new();

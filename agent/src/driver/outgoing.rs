@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use lacuna_core::engine::Engine;
+use lacuna_core::engine::{Beats, Engine};
 use lacuna_core::evidence::{Evidence, Fact, Size, SizeProbe};
 use lacuna_core::time::Nanos;
 
@@ -154,8 +154,14 @@ impl Network {
     /// A small heartbeat to each of these.
     fn send_small(&mut self, engine: &Engine, socket: &Heartbeats, to: &[To], goodbye: bool) -> Vec<Evidence> {
         let mut sent = Vec::with_capacity(to.len());
+        let (mut made, mut beats) = (clock::boot(), engine.beats(clock::boot()));
         for some in to.chunks(SEND_BATCH) {
-            let written = in_one_go(|| self.write_small(engine, some, goodbye));
+            let written = in_one_go(|| {
+                if clock::boot().since(made) >= HELD_UP {
+                    (made, beats) = (clock::boot(), engine.beats(clock::boot()));
+                }
+                self.write_small(&beats, some, goodbye)
+            });
             let became = self.batch.send(socket);
             sent.extend(written.into_iter().zip(became).map(|((name, seq, at), left)| {
                 let error = left.err().map(|error| error.to_string());
@@ -166,8 +172,8 @@ impl Network {
     }
 
     /// To whom, the number, and its date.
-    fn write_small<'a>(&mut self, engine: &Engine, to: &'a [To], goodbye: bool) -> Vec<(&'a str, u64, Nanos)> {
-        let (beats, mut written) = (engine.beats(clock::boot()), Vec::with_capacity(to.len()));
+    fn write_small<'a>(&mut self, beats: &Beats<'_>, to: &'a [To], goodbye: bool) -> Vec<(&'a str, u64, Nanos)> {
+        let mut written = Vec::with_capacity(to.len());
         self.batch.clear();
         for (name, addr) in to {
             let now = clock::boot();

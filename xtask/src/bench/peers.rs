@@ -199,16 +199,13 @@ impl Bench {
             }
         }
         running.end()?;
-        let [(begin, first), (middle, second), (end, third)] = at[..] else { anyhow::bail!("three readings") };
-        let cpu = |from: Usage, to: Usage, length: Duration| {
-            Duration::from_nanos(to.ran_ns.saturating_sub(from.ran_ns)).as_secs_f64() / length.as_secs_f64()
-        };
-        let wakeups = third.wakeups.saturating_sub(first.wakeups);
+        let [(begin, first), (middle, second), (end, third)] = &at[..] else { anyhow::bail!("three readings") };
+        let cpu = |from: &Usage, to: &Usage, length: Duration| to.since(from).0.as_secs_f64() / length.as_secs_f64();
         Ok(Window {
             subject,
             round,
-            cpu_halves: [cpu(first, second, middle - begin), cpu(second, third, end - middle)],
-            wakeups: wakeups as f64 / (end - begin).as_secs_f64(),
+            cpu_halves: [cpu(first, second, *middle - *begin), cpu(second, third, *end - *middle)],
+            wakeups: third.since(first).1 as f64 / (*end - *begin).as_secs_f64(),
             rss_mib: third.rss_kib as f64 / 1024.0,
         })
     }

@@ -13,8 +13,8 @@ const TELL_STALLS: Duration = Duration::from_secs(60);
 pub struct Beats<'a> {
     engine: &'a Engine,
     stalls: Vec<StallReport>,
-    /// What this host sees of each peer, with its name.
-    views: Vec<(&'a str, PeerView)>,
+    /// What this host sees of each peer.
+    views: Vec<PeerView>,
     hypervisor: Option<u64>,
 }
 
@@ -22,11 +22,11 @@ impl Beats<'_> {
     /// The one to `peer` that leaves at `sent_at`, the moment or not long after it; absent for a host that is not a peer.
     #[must_use]
     pub fn to(&self, peer: &str, sent_at: Nanos) -> Option<Heartbeat> {
-        let Engine { settings, peers, wall, me, overflow, .. } = self.engine;
-        let only_an_anchor = |name| settings.anchors.iter().any(|anchor| anchor == name) && !settings.has_peer(name);
-        let to = peers.get(peer).filter(|_| !only_an_anchor(peer))?;
+        let Engine { peers, hashes, wall, me, overflow, .. } = self.engine;
+        let to = peers.get(peer).filter(|_| self.engine.is_peer(peer))?;
         let (large, probe) = to.large_for();
-        let others = self.views.iter().filter(|(name, _)| *name != peer);
+        let itself = hashes.get(peer).copied();
+        let others = self.views.iter().filter(|view| Some(view.peer) != itself);
         Some(Heartbeat {
             seq: to.sent_seq + 1,
             sent_at,
@@ -37,7 +37,7 @@ impl Beats<'_> {
             heard: to.heard_for(sent_at),
             overflow: *overflow,
             stalls: self.stalls.clone(),
-            views: others.map(|(_, view)| *view).take(MAX_VIEWS).collect(),
+            views: others.copied().take(MAX_VIEWS).collect(),
             hypervisor: self.hypervisor,
             large,
             flows: to.flows_for(),
@@ -61,6 +61,12 @@ impl Engine {
         self.beats(now).to(peer, now)
     }
 
+    /// Whether heartbeats are exchanged with that host. All others that are known are anchors, of which there are few.
+    pub(super) fn is_peer(&self, name: &str) -> bool {
+        let anchor = self.settings.anchors.iter().any(|anchor| anchor == name);
+        self.peers.contains_key(name) && (!anchor || self.settings.peers.iter().any(|peer| peer == name))
+    }
+
     /// What this host tells of its own stalls; what is open goes on until now.
     fn stalls(&self, now: Nanos) -> Vec<StallReport> {
         let until_now = |stall: &StallReport| StallReport { to: if stall.open { now } else { stall.to }, ..*stall };
@@ -73,13 +79,13 @@ impl Engine {
     }
 
     /// What this host sees of its peers: as many as any of them may be told of, and that one itself.
-    fn views(&self, now: Nanos) -> Vec<(&str, PeerView)> {
+    fn views(&self, now: Nanos) -> Vec<PeerView> {
         let view = |name: &String| {
-            let (name, peer) = self.peers.get_key_value(name)?;
+            let peer = self.peers.get(name)?;
             let heard_age = peer.last.as_ref().map(|last| now.since(last.at));
             let heard_for = peer.heard_since.map(|since| now.since(since));
             let kernel_answers = peer.echo.lately(now);
-            Some((name.as_str(), PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers, heard_for }))
+            Some(PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers, heard_for })
         };
         self.settings.peers.iter().filter_map(view).take(MAX_VIEWS + 1).collect()
     }

@@ -33,7 +33,7 @@ const HEARD_BEFORE: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(super) fn on_heartbeat(&mut self, name: &str, beat: &Heartbeat, at: Nanos) {
-        if !self.settings.has_peer(name) {
+        if !self.is_peer(name) {
             return;
         }
         let Some((key, mut peer)) = self.peers.remove_entry(name) else { return };
