@@ -31,6 +31,8 @@ impl Bird {
         let path = |ending: &str| folder.join(format!("bird-{name}.{ending}"));
         let (config, socket) = (path("conf"), path("sock"));
         std::fs::write(&config, text(sessions))?;
+        // One that was killed leaves its socket behind, which would be taken for that of the new one.
+        let _ = std::fs::remove_file(&socket);
         let log = std::fs::File::create(path("log"))?;
         let child = namespace
             .service("bird")
