@@ -71,6 +71,9 @@ impl Batch {
 /// A large packet that is to leave.
 struct Large<'a> {
     to: &'a To,
+    /// When it was decided, the same for both sizes: those that are missing are sent again at the same time, and pass again at
+    /// the same time, or it would look for a moment as if only one of them vanished.
+    due: Nanos,
     size: Size,
     /// Its length, as IP has it.
     bytes: u16,
@@ -98,13 +101,13 @@ impl Large<'_> {
         }
     }
 
-    fn left(&self, at: Nanos) -> Evidence {
+    fn left(&self) -> Evidence {
         let Self { size, bytes, .. } = *self;
         let fact = match self.what {
             What::Beat(seq) => Fact::LargeSent { size, bytes, seq },
             What::Probe(_, probe) => Fact::SizeProbeSent(probe),
         };
-        Evidence::at(&self.to.0, at, fact)
+        Evidence::at(&self.to.0, self.due, fact)
     }
 }
 
@@ -197,9 +200,9 @@ impl Network {
             }
             for some in these.chunks(SEND_BATCH) {
                 let written = in_one_go(|| self.write_large(some));
-                for ((large, at), left) in written.into_iter().zip(self.batch.send(socket)) {
+                for (large, left) in written.into_iter().zip(self.batch.send(socket)) {
                     match left {
-                        Ok(()) => sent.push(large.left(at)),
+                        Ok(()) => sent.push(large.left()),
                         // The interface may have another MTU by now.
                         Err(_) => self.ways.forget(&large.to.0),
                     }
@@ -224,19 +227,20 @@ impl Network {
             for (size, seq) in due {
                 if sizes.is_doubtful(size) || is_turn(tick, place, size, ticks) {
                     let bytes = if size == Size::Mtu { mtu.min(path_mtu) } else { beyond(mtu) };
-                    all.push(Large { to, size, bytes, what: What::Beat(seq) });
+                    all.push(Large { to, due: now, size, bytes, what: What::Beat(seq) });
                 }
             }
             if let Some(probe) = probe {
                 self.probes += 1;
-                all.push(Large { to, size: Size::Mtu, bytes: probe.bytes, what: What::Probe(self.probes, probe) });
+                let what = What::Probe(self.probes, probe);
+                all.push(Large { to, due: now, size: Size::Mtu, bytes: probe.bytes, what });
             }
         }
         all
     }
 
-    /// Those that could be written, each with its date.
-    fn write_large<'a, 'b>(&mut self, due: &[&'b Large<'a>]) -> Vec<(&'b Large<'a>, Nanos)> {
+    /// Those that could be written, each dated then.
+    fn write_large<'a, 'b>(&mut self, due: &[&'b Large<'a>]) -> Vec<&'b Large<'a>> {
         let sender = Sender { name: &self.host, boot_id: self.boot_id, incarnation: self.incarnation };
         let tag = self.seal.tag_bytes();
         self.batch.clear();
@@ -244,7 +248,7 @@ impl Network {
         for large in due {
             let (now, (name, addr)) = (clock::boot(), large.to);
             if self.batch.add(&self.seal, (name, *addr), |out| large.write(&sender, now, tag, out)) {
-                written.push((*large, now));
+                written.push(*large);
             }
         }
         written
