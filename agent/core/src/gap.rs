@@ -90,6 +90,10 @@ pub struct Gap {
     pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
     pub port_unreachable: bool,
+    /// Packets from the peer's address that this host refused, whoever sent them.
+    pub refused: u64,
+    /// Packets from this host's address that the peer had and did not take, by its own word.
+    pub not_taken: u64,
     /// What others say.
     pub witnesses: Vec<Witness>,
     /// What the peer says of its own stall in this gap.
@@ -151,6 +155,8 @@ impl Gap {
             kernel: Kernel::Unknown,
             kernel_answers_for: Duration::ZERO,
             port_unreachable: false,
+            refused: 0,
+            not_taken: 0,
             witnesses: Vec::new(),
             account: None,
             peer_behind: None,
@@ -286,6 +292,8 @@ impl Gap {
             self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
             self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
         }
+        self.refused = peer.refused.saturating_sub(self.before.refused);
+        self.not_taken = peer.overflow.saturating_sub(self.before.overflow);
         self.note_hearers(&witnesses, now);
         self.suspicious = peer.loss_from.is_suspicious() || peer.loss_to.is_suspicious();
         for witness in witnesses {
@@ -363,6 +371,20 @@ impl Gap {
         deaf && self.lost_to.is_none_or(|lost| times(interval, lost) <= longest)
     }
 
+    /// Whether so much of the peer's address came in and was refused that what is missing may have been among it.
+    #[must_use]
+    pub fn is_refused(&self, interval: Duration, now: Nanos) -> bool {
+        let missing = if self.silent { whole(self.silence(now), interval) } else { self.lost_from };
+        missing >= LOSS_FLOOR && self.refused.saturating_mul(2) >= missing
+    }
+
+    /// Whether the peer had so much of this host's address and did not take it that what it missed may have been among it.
+    #[must_use]
+    pub fn is_refused_by_peer(&self, interval: Duration, now: Nanos) -> bool {
+        let missing = self.lost_to.filter(|lost| *lost > 0).unwrap_or_else(|| whole(self.length(now), interval));
+        missing >= LOSS_FLOOR && self.not_taken.saturating_mul(2) >= missing
+    }
+
     /// Which way packets were lost, as far as the numbers prove it.
     #[must_use]
     pub fn direction(&self) -> Option<Direction> {
@@ -430,8 +452,12 @@ impl Gap {
 
 /// How many heartbeats leave a peer in `slept`, at most; a stall begins up to an interval before it is noticed.
 fn intervals(slept: Duration, interval: Duration) -> u64 {
-    let whole = u64::try_from(slept.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u64::MAX);
-    if slept.is_zero() { 0 } else { whole.saturating_add(2) }
+    if slept.is_zero() { 0 } else { whole(slept, interval).saturating_add(2) }
+}
+
+/// How many intervals fit into `time`.
+fn whole(time: Duration, interval: Duration) -> u64 {
+    u64::try_from(time.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u64::MAX)
 }
 
 /// For how long the peer sent nothing before it was heard again, by what is missing and this host's clock; zero for

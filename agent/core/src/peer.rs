@@ -175,8 +175,10 @@ impl EchoTrack {
 pub struct Baseline {
     /// What it had said that it heard of us.
     pub heard: Option<Heard>,
-    /// Its count of datagrams that its receive buffer had no room for.
+    /// Its count of what it had of this host and did not take.
     pub overflow: u64,
+    /// Packets from its address that this host had refused.
+    pub refused: u64,
     /// Echo requests: (sent, answered).
     pub echo: (u64, u64),
     /// It had said goodbye.
@@ -202,8 +204,10 @@ pub struct Peer {
     pub heard: Option<Heard>,
     /// What it first said that it heard of this agent's incarnation.
     first_heard: Option<Heard>,
-    /// Its count of datagrams that its receive buffer had no room for.
+    /// Its count of datagrams that its receive buffer had no room for, or that it refused from this host's address.
     pub overflow: u64,
+    /// Packets from its address that this host refused: not of this cluster, not of this version, not its own.
+    pub refused: u64,
     /// When it was first heard, or heard again after it had sent nothing: before that it could not hear either.
     pub resumed: Nanos,
     /// When its kernel last said that nobody listens.
@@ -393,7 +397,7 @@ impl Peer {
     #[must_use]
     pub fn baseline(&self) -> Baseline {
         let echo = (self.echo.sent, self.echo.answered);
-        Baseline { heard: self.heard, overflow: self.overflow, echo, left: self.left }
+        Baseline { heard: self.heard, overflow: self.overflow, refused: self.refused, echo, left: self.left }
     }
 
     /// When the oldest heartbeat left that is still remembered.

@@ -16,7 +16,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | flags: 1 goodbye, 2 `heard` is there, 4 `hypervisor` is there, 8 `probe` is there, 16 `hole` is there |
-//! | 8 × 2 | wall clock (nanoseconds), overflows |
+//! | 8 × 2 | wall clock (nanoseconds), what was not taken: overflows, and what was refused from the receiver's address |
 //! | 8 × 4 | heard: incarnation, number, count, age (nanoseconds); only with flag 2 |
 //! | 8 | hash of the label `hypervisor`; only with flag 4 |
 //! | 6 | the newest size probe: its id (4), its bytes (2); only with flag 8 |

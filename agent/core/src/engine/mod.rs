@@ -219,6 +219,12 @@ impl Engine {
             Fact::EchoSent => self.with(&evidence.host, |peer| peer.echo.on_sent(to)),
             Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
             Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
+            Fact::Refused { count, .. } => {
+                let count = *count;
+                self.with(&evidence.host, |peer| peer.refused = peer.refused.saturating_add(count));
+                // A flood would leave no room for anything else that is remembered.
+                self.cite(&evidence);
+            }
             Fact::AgentLate(late) => self.on_agent_late(from, to, late.clone()),
             Fact::CpuStall(stall) => self.on_cpu_stall(from, to, (**stall).clone()),
             Fact::CpuLoad(load) => self.on_load(from, to, load),
@@ -288,7 +294,7 @@ impl Engine {
             incarnation: self.me.incarnation,
             goodbye: false,
             heard: to.heard_for(now),
-            overflow: self.overflow,
+            overflow: self.overflow.saturating_add(to.refused),
             stalls: self.stalls(now),
             views: self.views(peer, now),
             hypervisor: self.hypervisor(),

@@ -116,6 +116,13 @@ pub enum Fact {
     EchoReply,
     /// The kernel of `host` said that nobody listens on its heartbeat port (ICMP type 3 code 3, from its own address).
     PortUnreachable,
+    /// Packets came to this host's heartbeat port from the address of `host` and did not count, whoever sent them.
+    Refused {
+        /// Why, as the metric `lacuna_packets_refused_total` names it.
+        reason: String,
+        /// How many.
+        count: u64,
+    },
     /// Both clocks, read together.
     Clock {
         /// The wall clock at `to`.
@@ -400,8 +407,8 @@ pub struct Heartbeat {
     pub goodbye: bool,
     /// What the sender last heard of this host; absent where it never did.
     pub heard: Option<Heard>,
-    /// Datagrams that the sender's receive buffer had no room for since its agent started (`SO_RXQ_OVFL`): what
-    /// it did not hear of these was not lost on the way.
+    /// Datagrams that the sender's receive buffer had no room for since its agent started (`SO_RXQ_OVFL`), and those from
+    /// the receiver's address that it refused: what it did not hear of these was not lost on the way.
     pub overflow: u64,
     /// The sender's own recent stalls, newest last, at most [`MAX_STALLS`].
     pub stalls: Vec<StallReport>,

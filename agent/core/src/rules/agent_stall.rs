@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::path_drop::refused;
 use super::{Case, Context, Opinion, account, holds_with, host, percent, sent_all_along, time, told_otherwise};
 use crate::cpu::CpuCase;
 use crate::gap::Gap;
@@ -67,6 +68,9 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     let peer = &gap.peer;
     if !gap.silent {
         return Opinion::RuledOut(format!("{peer} sends its heartbeats on time"));
+    }
+    if gap.is_refused(context.settings.interval, context.now) {
+        return Opinion::CannotTell(refused(gap));
     }
     if gap.port_unreachable && gap.kernel == Kernel::Silent {
         let summary = format!(

@@ -40,6 +40,9 @@ const SILENT_AGAIN: f64 = 0.7;
 
 /// The peer is not back: only others can say that it runs.
 fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
+    if gap.is_refused(context.settings.interval, context.now) {
+        return Opinion::CannotTell(refused(gap));
+    }
     let witness = gap.witnesses.iter().find(|witness| witness.hears && gap.heard_by_others);
     if witness.is_some() && gap.silence(context.now) < times(context.settings.interval, CUT) {
         return Opinion::CannotTell(format!("so short a silence of {} may be a part of a steady loss", gap.peer));
@@ -97,6 +100,12 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
         };
         return Opinion::RuledOut(what);
     };
+    if gap.is_refused(context.settings.interval, context.now) {
+        return Opinion::CannotTell(refused(gap));
+    }
+    if direction != Direction::FromPeer && gap.is_refused_by_peer(context.settings.interval, context.now) {
+        return Opinion::CannotTell(refused_by_peer(context, gap));
+    }
     if may_be_steady(context, gap) {
         return Opinion::CannotTell(may_be_a_part(gap));
     }
@@ -129,6 +138,26 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
     // Where the peer stood still as well, the loss is the longer of the two.
     let confidence = if gap.quiet.is_zero() { 0.95 } else { 0.96 };
     holds_with(confidence, path_to(context, &gap.peer), summary(context, gap, direction), detail)
+}
+
+/// Why nothing of the peer counts, though packets arrive. Anybody may send those, so it proves nothing.
+pub(super) fn refused(gap: &Gap) -> String {
+    format!(
+        "{} packets from the address of {} arrived and were refused: it may have another key, name or version, or \
+         somebody else sends them",
+        gap.refused, gap.peer
+    )
+}
+
+/// The same at the other end.
+pub(super) fn refused_by_peer(context: &Context<'_>, gap: &Gap) -> String {
+    format!(
+        "{} says that it had {} packets from the address of {} and did not take them: it had no room, or refused them \
+         for another key, name or version",
+        gap.peer,
+        gap.not_taken,
+        context.me()
+    )
 }
 
 /// A few in a row may be the first sign of a steady loss, which shows in what follows.

@@ -44,6 +44,8 @@ pub(super) struct Fleet {
     pub(super) cut: BTreeSet<(&'static str, &'static str)>,
     /// (from, to) pairs whose heartbeats vanish, while echoes pass.
     pub(super) filtered: BTreeSet<(&'static str, &'static str)>,
+    /// (from, to) pairs whose heartbeats arrive and are refused, as without the same key.
+    pub(super) refused: BTreeSet<(&'static str, &'static str)>,
     /// (from, to) pairs that lose a part of everything.
     pub(super) lossy: BTreeMap<(&'static str, &'static str), f64>,
     /// (from, to) pairs with the largest packet that passes whole, and whether fragments do.
@@ -81,13 +83,14 @@ impl Fleet {
         };
         let now = Nanos(1_000_000_000_000);
         let hosts = NAMES[..hosts].iter().map(|name| host(name)).collect();
-        let (cut, filtered) = (BTreeSet::new(), BTreeSet::new());
+        let (cut, filtered, refused) = Default::default();
         let (lossy, narrow) = (BTreeMap::new(), BTreeMap::new());
         let mut fleet = Self {
             now,
             hosts,
             cut,
             filtered,
+            refused,
             lossy,
             narrow,
             chance: 1,
@@ -138,6 +141,7 @@ impl Fleet {
     pub(super) fn heal(&mut self) {
         self.cut.clear();
         self.filtered.clear();
+        self.refused.clear();
         self.lossy.clear();
         self.narrow.clear();
     }
@@ -276,7 +280,9 @@ impl Fleet {
         let passes = !self.cut.contains(&way) && !self.is_lost(way);
         let answers = passes && !self.cut.contains(&back) && !self.host(to).gone && !self.host(to).paused;
         let arrived = now.plus(ON_THE_WAY);
-        if passes && !self.filtered.contains(&way) {
+        if passes && self.refused.contains(&way) {
+            self.deliver(from, to, Fact::Refused { reason: "tag".into(), count: 1 });
+        } else if passes && !self.filtered.contains(&way) {
             self.deliver(from, to, Fact::Heartbeat(Box::new(beat)));
         }
         let closed = self.host(to).ended;
@@ -305,7 +311,7 @@ impl Fleet {
     fn exchange_large(&mut self, from: &'static str, to: &'static str, now: Nanos) {
         let (large, probe) = self.host(from).engine.large_due(to, now);
         let (largest, fragments_pass) = self.narrow.get(&(from, to)).copied().unwrap_or((MTU, true));
-        let cut = self.cut.contains(&(from, to));
+        let cut = self.cut.contains(&(from, to)) || self.refused.contains(&(from, to));
         let (boot_id, incarnation) = (self.host(from).boot_id, self.host(from).incarnation);
         for (size, seq) in large {
             let bytes = if size == Size::Mtu { MTU } else { FRAGMENTED };
