@@ -34,6 +34,7 @@ mod offset;
 mod own;
 mod own_network;
 mod publish;
+mod refusals;
 
 pub use io::IoWatch;
 pub use network::{Network, Sockets};

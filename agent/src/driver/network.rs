@@ -14,10 +14,12 @@ use crate::config::{Config, Peer};
 use crate::heartbeat::icmp::Echo;
 use crate::heartbeat::keys::KeyRing;
 use crate::heartbeat::mtu::{beyond, headers};
-use crate::heartbeat::seal::Seal;
+use crate::heartbeat::seal::{Refusal, Seal};
 use crate::heartbeat::udp::{Answer, Datagram, Fragmenting, Heartbeats};
 use crate::heartbeat::wire::{self, Message, Sender};
 use crate::host::HostFiles;
+
+use super::refusals::Refusals;
 
 /// A peer that is silent for longer is asked by echo once a second only, as one that is heard.
 const ASK_OFTEN_FOR: Duration = Duration::from_secs(10);
@@ -61,7 +63,7 @@ pub struct Network {
     by_name: HashMap<String, SocketAddr>,
     by_addr: HashMap<SocketAddr, String>,
     gateway: Option<Ipv4Addr>,
-    refused: BTreeMap<&'static str, u64>,
+    refused: Refusals,
     overflow: u64,
     packet: Vec<u8>,
 }
@@ -87,7 +89,7 @@ impl Network {
             by_name: HashMap::new(),
             by_addr: HashMap::new(),
             gateway,
-            refused: BTreeMap::new(),
+            refused: Refusals::default(),
             overflow: 0,
             packet: Vec::with_capacity(wire::MAX_PACKET),
         };
@@ -106,6 +108,7 @@ impl Network {
     pub fn set_peers(&mut self, config: &Config) {
         let known = |name: &str| config.peers.iter().any(|peer| peer.name == name);
         self.seal.keep(known);
+        self.refused.keep(known);
         self.ways.retain(|name, _| known(name));
         self.interval = config.heartbeat.interval;
         self.peers = config.peers.iter().map(|peer| (peer.name.clone(), peer.addr)).collect();
@@ -146,7 +149,7 @@ impl Network {
     /// Packets that were not accepted so far, by reason, and those that the buffer had no room for.
     #[must_use]
     pub fn refused(&self) -> (&BTreeMap<&'static str, u64>, u64) {
-        (&self.refused, self.overflow)
+        (self.refused.counts(), self.overflow)
     }
 
     /// What the wall clock showed at `at`, by a reading from not long after.
@@ -172,31 +175,19 @@ impl Network {
                 let now = if stamp > now.wall { clock::read() } else { now };
                 now.boot_at(stamp, drained_at)
             });
-            match self.accept(&datagram, at, now.wall) {
+            let Some(peer) = self.by_addr.get(&datagram.from) else { return self.refused.stranger(datagram.from) };
+            match accept(&mut self.seal, peer, &datagram, at, now.wall) {
                 Ok(evidence) => seen.push(evidence),
-                Err(reason) => *self.refused.entry(reason).or_default() += 1,
+                Err(refusal) => self.refused.of_peer(peer, datagram.from, &refusal),
             }
         });
         self.heartbeats = Some(socket);
+        seen.extend(self.refused.evidence(drained_at, now.boot));
         if lost > 0 {
             self.overflow += lost;
             let fact = Fact::SocketOverflow { count: lost };
             seen.insert(0, Evidence::during(host, drained_at, now.boot, fact));
         }
-    }
-
-    /// A packet counts where it came from a peer's address, its tag is right and its name is that peer's.
-    fn accept(&mut self, datagram: &Datagram, at: Nanos, now: WallNanos) -> Result<Evidence, &'static str> {
-        let name = self.by_addr.get(&datagram.from).ok_or("foreign-address")?;
-        let message = self.seal.open(name, &datagram.bytes, now)?;
-        let length = u16::try_from(datagram.bytes.len()).unwrap_or(u16::MAX);
-        let bytes = length.saturating_add(headers(datagram.from.ip()));
-        let fact = match message {
-            Message::Heartbeat(beat) => Fact::Heartbeat(beat),
-            Message::Large(large) => Fact::LargeHeartbeat(LargeHeartbeat { bytes, ..large }),
-            Message::Probe { id, .. } => Fact::SizeProbe(SizeProbe { id, bytes }),
-        };
-        Ok(Evidence::at(name, at, fact))
     }
 
     fn receive_errors(&mut self, now: Nanos, seen: &mut Vec<Evidence>) {
@@ -359,6 +350,19 @@ impl Network {
             }
         }
     }
+}
+
+/// A packet from a peer's address counts where its tag is right and its name is that peer's.
+fn accept(seal: &mut Seal, peer: &str, datagram: &Datagram, at: Nanos, now: WallNanos) -> Result<Evidence, Refusal> {
+    let message = seal.open(peer, &datagram.bytes, now)?;
+    let length = u16::try_from(datagram.bytes.len()).unwrap_or(u16::MAX);
+    let bytes = length.saturating_add(headers(datagram.from.ip()));
+    let fact = match message {
+        Message::Heartbeat(beat) => Fact::Heartbeat(beat),
+        Message::Large(large) => Fact::LargeHeartbeat(LargeHeartbeat { bytes, ..large }),
+        Message::Probe { id, .. } => Fact::SizeProbe(SizeProbe { id, bytes }),
+    };
+    Ok(Evidence::at(peer, at, fact))
 }
 
 fn overdue(engine: &Engine, name: &str, now: Nanos, interval: Duration) -> bool {

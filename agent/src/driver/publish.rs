@@ -99,11 +99,11 @@ impl Publisher {
         let mut counters = self.shared.counters.write();
         counters.socket_overflow = overflow;
         for (reason, count) in by_reason {
-            let known = counters.packets_refused.entry((*reason).to_owned()).or_default();
-            if *known == 0 {
-                tracing::warn!(reason, "a packet on the heartbeat port was refused; further ones are only counted");
+            // Without a new name for each turn.
+            match counters.packets_refused.get_mut(*reason) {
+                Some(known) => *known = *count,
+                None => _ = counters.packets_refused.insert((*reason).to_owned(), *count),
             }
-            *known = *count;
         }
     }
 
