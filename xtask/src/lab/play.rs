@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
 
 use super::agent::{self, Agent};
 use super::clock::Moment;
 use super::fault;
+use super::figures::{Figures, judge_logs};
+use super::flood::{self, Notes};
 use super::guest::threads::WaitsWatch;
 use super::guest::{Faults, Guest, GuestStep, Image, Place};
 use super::helper::Helper;
 use super::judge::{Judgement, Truth, judge};
 use super::keepalived::{self, Keepalived};
+use super::keys::{self, Rekey};
 use super::load;
 use super::machine::{self, Readings};
 use super::network::{GATEWAY, Network};
@@ -61,6 +65,10 @@ struct Play<'a> {
     keepalived: BTreeMap<String, Keepalived>,
     waits: BTreeMap<String, WaitsWatch>,
     truth: Truth,
+    /// What there is to tell of floods.
+    notes: Notes,
+    /// As they were when all hosts saw each other.
+    figures: Figures,
     network: Network,
 }
 
@@ -74,6 +82,7 @@ pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting
     play.start_keepalived()?;
     play.start_agents()?;
     play.wait_until_ready()?;
+    play.figures = Figures::read(scenario, &play.network)?;
     let started = Instant::now();
     for step in &scenario.steps {
         setting.stop.sleep_until(started + step.at)?;
@@ -105,6 +114,8 @@ impl<'a> Play<'a> {
             keepalived: BTreeMap::new(),
             waits: BTreeMap::new(),
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
+            notes: Notes::default(),
+            figures: Figures::default(),
             network: Network::with_guests(&hosts)?,
         })
     }
@@ -113,6 +124,7 @@ impl<'a> Play<'a> {
     fn boot(&mut self, image: Option<&Image>) -> Result<()> {
         for host in &self.scenario.hosts {
             let place = self.network.host(&host.name)?;
+            keys::give(self.folder, &host.name, &host.keys)?;
             let config = agent::configure(&self.network, place, &host.config, self.folder)?;
             if host.guest {
                 let image = image.context("a guest without an image")?;
@@ -193,26 +205,26 @@ impl<'a> Play<'a> {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let peers = self.scenario.hosts.len() - 1;
+        let scenario = self.scenario;
         let (watches, agents) = (&self.watches, &mut self.agents);
         let mut ended = false;
         let patience = if self.guests.is_empty() { READY } else { GUESTS_READY };
         let ready = self.setting.stop.wait_for(patience, || {
             ended = !agents.values_mut().all(Agent::alive);
-            ended || watches.values().all(|watch| watch.ready(peers))
+            ended || watches.iter().all(|(name, watch)| watch.ready(scenario.heard_by(name)))
         })?;
         if ready && !ended {
             return Ok(());
         }
-        bail!("the agents do not see each other: {}", self.why_not_ready(peers)?);
+        bail!("the agents do not see each other: {}", self.why_not_ready()?);
     }
 
-    fn why_not_ready(&self, peers: usize) -> Result<String> {
+    fn why_not_ready(&self) -> Result<String> {
         let mut lines = Vec::new();
         self.guests.values().for_each(|guest| guest.tell_where_it_is());
         for (name, watch) in &self.watches {
             let agent = self.agents.get(name).context("a watch without agent")?;
-            if !watch.ready(peers) {
+            if !watch.ready(self.scenario.heard_by(name)) {
                 let Seen { health, peers, broken, .. } = watch.seen();
                 let up: Vec<_> = peers.iter().map(|peer| (&peer.name, peer.up)).collect();
                 let log = agent.tail()?;
@@ -251,10 +263,15 @@ impl<'a> Play<'a> {
                     self.agents.remove(host);
                     return Ok(Vec::new());
                 }
-                self.agent(host)?.signal(nix::sys::signal::Signal::SIGKILL)?;
+                self.agent(host)?.signal(Signal::SIGKILL)?;
             }
             Action::Tcp(tcp) => return Ok(traffic::start(network, tcp, stop)?.into()),
             Action::Load(load) => return load::start(load, stop),
+            Action::Flood(flood) => return Ok(vec![flood::start(network, flood, self.folder, &self.notes, stop)?]),
+            Action::Keys(Rekey { host, are }) => {
+                keys::give(self.folder, host, are)?;
+                self.agent(host)?.signal(Signal::SIGHUP)?;
+            }
             Action::Keepalived(ToAgent { host, signal }) => {
                 let running = self.keepalived.get_mut(host).with_context(|| format!("no keepalived on {host}"))?;
                 running.signal(signal.signal())?;
@@ -333,6 +350,9 @@ impl<'a> Play<'a> {
     fn finish(mut self) -> Result<Judgement> {
         let mut judgement = self.judgement()?;
         self.note_gateway(&mut judgement);
+        judgement.reached.append(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        let figures = Figures::read(self.scenario, &self.network)?;
+        self.figures.judge(&self.scenario.figures, &figures, &mut judgement);
         let mut seen = BTreeMap::new();
         for (name, watch) in std::mem::take(&mut self.watches) {
             seen.insert(name, watch.end()?);
@@ -342,6 +362,7 @@ impl<'a> Play<'a> {
             self.finish_agent(&name, agent)?;
         }
         judgement.wrong.append(&mut self.faults);
+        judge_logs(&self.scenario.logs, self.folder, &mut judgement)?;
         super::report::keep_documents(self.folder, &seen, &self.truth)?;
         Ok(judgement)
     }

@@ -10,7 +10,9 @@ use lacuna_core::incident::{Class, State};
 use serde::Deserialize;
 
 use super::fault::Hook;
+use super::figures::{Growth, Logged};
 use super::guest::GuestStep;
+use super::keys;
 use super::network::MAX_HOSTS;
 use super::step::{Action, Step, ToAgent};
 
@@ -51,6 +53,12 @@ pub(crate) struct Scenario {
     /// The verdicts that must (or may) be reached. Any other incident is a failure.
     #[serde(default)]
     pub(crate) expect: Vec<Expect>,
+    /// What agents must (or must not) have counted in the end.
+    #[serde(default)]
+    pub(crate) figures: Vec<Growth>,
+    /// What their logs must have.
+    #[serde(default)]
+    pub(crate) logs: Vec<Logged>,
     /// The virtual address of the hosts that have a priority.
     #[serde(default)]
     pub(crate) vip: Option<Ipv4Addr>,
@@ -74,6 +82,9 @@ pub(crate) struct Host {
     /// It runs keepalived with this priority; of those that hear each other the highest has the virtual address.
     #[serde(default)]
     pub(crate) priority: Option<u8>,
+    /// The names of its keys; the first signs. Hosts hear each other whose keys fit.
+    #[serde(default = "default_keys")]
+    pub(crate) keys: Vec<String>,
     /// What its agent's configuration has beyond the usual.
     #[serde(default)]
     pub(crate) config: toml::Table,
@@ -134,6 +145,10 @@ fn default_patience() -> Duration {
     Duration::from_secs(10)
 }
 
+fn default_keys() -> Vec<String> {
+    vec![keys::CLUSTER.to_owned()]
+}
+
 fn default_memory() -> u32 {
     384
 }
@@ -189,6 +204,12 @@ impl Scenario {
     pub(crate) fn stresses(&self, name: &str) -> bool {
         let is = |step: &Step| matches!(&step.action, Action::Guest(GuestStep::Stress(stress)) if stress.host == name);
         self.steps.iter().any(is)
+    }
+
+    /// How many others that host hears: those that sign with a key that it has.
+    pub(crate) fn heard_by(&self, name: &str) -> usize {
+        let has = |key: Option<&String>| self.host(name).zip(key).is_some_and(|(host, key)| host.keys.contains(key));
+        self.hosts.iter().filter(|other| other.name != name && has(other.keys.first())).count()
     }
 
     /// The host of that name.
@@ -250,6 +271,10 @@ impl Scenario {
                 );
             }
         }
+        let asked = self.figures.iter().map(|figure| &figure.host).chain(self.logs.iter().map(|log| &log.host));
+        for host in asked {
+            self.check_host(host, "`figures` or `logs`")?;
+        }
         for host in &self.sees_gateway {
             self.check_host(host, "`sees-gateway`")?;
         }
@@ -276,6 +301,14 @@ impl Scenario {
             }
             Action::LinkDown(host) | Action::LinkUp(host) => {
                 ensure!(!is_guest(host), "the link of the guest `{host}` cannot be taken down");
+                Ok(())
+            }
+            Action::Keys(keys) => {
+                ensure!(!is_guest(&keys.host), "the guest `{}` has no key", keys.host);
+                Ok(())
+            }
+            Action::Flood(flood) => {
+                ensure!(!is_guest(&flood.from) && !is_guest(&flood.to), "a flood runs between namespaces only");
                 Ok(())
             }
             Action::Tcp(tcp) => {

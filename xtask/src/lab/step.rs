@@ -6,7 +6,9 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::fault::DropRule;
+use super::flood::Flood;
 use super::guest::GuestStep;
+use super::keys::Rekey;
 
 /// Something that happens at a time of the scenario.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +50,10 @@ pub(crate) enum Action {
     KeepalivedStart(String),
     /// Waits until exactly these hosts have the virtual address; the run fails where that never comes.
     VipOn(Vec<String>),
+    /// Packets that must not count.
+    Flood(Flood),
+    /// A host's agent has other keys from then on.
+    Keys(Rekey),
     /// What is done to guests only.
     #[serde(skip)]
     Guest(GuestStep),
@@ -121,6 +127,7 @@ impl Step {
     pub(crate) fn ends(&self) -> Duration {
         match &self.action {
             Action::Tcp(Tcp { lasts, .. }) | Action::Load(Load { lasts, .. }) => self.at + *lasts,
+            Action::Flood(Flood { lasts, .. }) => self.at + *lasts,
             Action::Guest(step) => self.at + step.lasts().unwrap_or_default(),
             _ => self.at,
         }
@@ -150,6 +157,8 @@ impl Action {
         match self {
             Self::Drop(rule) => vec![&rule.from, &rule.to],
             Self::Tcp(tcp) => vec![&tcp.from, &tcp.to],
+            Self::Flood(flood) => vec![&flood.from, &flood.to],
+            Self::Keys(keys) => vec![&keys.host],
             Self::Signal(to) | Self::Keepalived(to) => vec![&to.host],
             Self::VipOn(hosts) => hosts.iter().map(String::as_str).collect(),
             Self::Start(host)
