@@ -97,8 +97,9 @@ fn write_request(bytes: &mut [u8; REQUEST_BYTES], identifier: u16, sequence: u16
     }
 }
 
-/// Who answered which request of ours; a raw socket over IPv4 hands out the IP header as well.
-fn parse_reply(bytes: &[u8], identifier: u16) -> Option<(Ipv4Addr, u16)> {
+/// Who answered which request of ours, by its sequence number; a raw socket over IPv4 hands out the IP header as well.
+#[must_use]
+pub fn parse_reply(bytes: &[u8], identifier: u16) -> Option<(Ipv4Addr, u16)> {
     let ip = Ipv4Packet::new(bytes)?;
     let reply = EchoReplyPacket::new(ip.payload())?;
     let ours = reply.get_icmp_type() == IcmpTypes::EchoReply && reply.get_identifier() == identifier;

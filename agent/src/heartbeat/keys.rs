@@ -172,7 +172,11 @@ impl Keys {
         Self::parse(&text, path)
     }
 
-    fn parse(text: &[u8], path: &Path) -> Result<Self, KeyError> {
+    /// Reads what a `key_file` says; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// It says something else than keys.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Self, KeyError> {
         let path = || path.to_owned();
         let mut keys: Vec<(usize, Key)> = Vec::with_capacity(MAX_KEYS);
         for (line, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {

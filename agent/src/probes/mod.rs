@@ -6,6 +6,8 @@ mod decode;
 mod error;
 mod events;
 mod fragments;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hooks;
 mod irq_hooks;
 mod kernel_types;
