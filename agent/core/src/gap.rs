@@ -273,7 +273,8 @@ impl Gap {
 
     fn cite_silence(&mut self, arrival: &Arrival, at: Nanos) {
         let known = arrival.send_hole.is_some();
-        let lost = known.then_some(arrival.missing);
+        // What arrived and was refused was not lost.
+        let lost = known.then(|| arrival.missing.saturating_sub(self.refused));
         let unsent_ns = known.then(|| nanos(self.unsent));
         let from = Nanos(at.0.saturating_sub(nanos(arrival.silence)));
         self.citations.add(Evidence::during(&self.peer, from, at, Fact::Silence { lost, unsent_ns }));
@@ -316,7 +317,7 @@ impl Gap {
 
     /// What the incident cites beyond what was collected on the way: the state of things at `now`.
     #[must_use]
-    pub fn standing_evidence(&self, peer: &Peer, sent: u64, now: Nanos) -> Vec<Evidence> {
+    pub fn standing_evidence(&self, peer: &Peer, sent: u64, interval: Duration, now: Nanos) -> Vec<Evidence> {
         let until = self.back.unwrap_or(now);
         let during = |fact| Evidence::during(&self.peer, self.since, until, fact);
         let mut all = Vec::new();
@@ -345,7 +346,9 @@ impl Gap {
         all.extend(
             self.account.map(|told| Evidence::during(&self.peer, told.from, told.to, Fact::Account(told.report))),
         );
-        all.extend(self.direction().map(|direction| during(Fact::Lost { direction })));
+        // What is missing may have arrived and been refused.
+        let refused = self.is_refused(interval, now) || self.is_refused_by_peer(interval, now);
+        all.extend(self.direction().filter(|_| !refused).map(|direction| during(Fact::Lost { direction })));
         all.extend(self.new_incarnation.then(|| Evidence::at(&self.peer, until, Fact::NewIncarnation)));
         if let (Some(before), Some(last)) = (self.new_boot, &peer.last) {
             let (before, now) = (hex(&before), hex(&last.boot_id));

@@ -177,7 +177,7 @@ pub struct Baseline {
     pub heard: Option<Heard>,
     /// Its count of what it had of this host and did not take.
     pub overflow: u64,
-    /// Packets from its address that this host had refused.
+    /// Packets from its address that this host had refused when it was last heard.
     pub refused: u64,
     /// Echo requests: (sent, answered).
     pub echo: (u64, u64),
@@ -208,6 +208,8 @@ pub struct Peer {
     pub overflow: u64,
     /// Packets from its address that this host refused: not of this cluster, not of this version, not its own.
     pub refused: u64,
+    /// How many those were when it was last heard.
+    refused_before: u64,
     /// When it was first heard, or heard again after it had sent nothing: before that it could not hear either.
     pub resumed: Nanos,
     /// When its kernel last said that nobody listens.
@@ -294,6 +296,7 @@ impl Peer {
         self.lost_from = self.lost_from.saturating_add(arrival.missing);
         self.numbers.advance(arrival.missing.saturating_add(1));
         self.left = beat.goodbye;
+        self.refused_before = self.refused;
         self.overflow = beat.overflow;
         let before = self.heard;
         self.heard = beat.heard.filter(|heard| heard.incarnation == my_incarnation);
@@ -397,7 +400,7 @@ impl Peer {
     #[must_use]
     pub fn baseline(&self) -> Baseline {
         let echo = (self.echo.sent, self.echo.answered);
-        Baseline { heard: self.heard, overflow: self.overflow, refused: self.refused, echo, left: self.left }
+        Baseline { heard: self.heard, overflow: self.overflow, refused: self.refused_before, echo, left: self.left }
     }
 
     /// When the oldest heartbeat left that is still remembered.

@@ -342,7 +342,7 @@ impl Engine {
         let judgement = judge(&Context { settings: &self.settings, now }, Case::Gap(gap));
         let (cited, dropped) = gap.citations.parts();
         let sent = peer.sent_between(gap.since, gap.back.unwrap_or(now));
-        let mut evidence = gap.standing_evidence(peer, sent, now);
+        let mut evidence = gap.standing_evidence(peer, sent, self.settings.interval, now);
         evidence.extend_from_slice(cited);
         let draft = Draft { identity, ended: gap.back, closed, now, occurrences: gap.occurrences, evidence, dropped };
         Some(incident(draft, judgement, &self.settings.host, &self.me.facts))

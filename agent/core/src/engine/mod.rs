@@ -403,6 +403,7 @@ fn concerns(evidence: &Evidence, peer: &str, me: &str) -> bool {
     match evidence.fact {
         Fact::Retransmits { .. }
         | Fact::SendRefused { .. }
+        | Fact::Refused { .. }
         | Fact::PathMtu { .. }
         | Fact::TooBig { .. }
         | Fact::RetransmitSizes { .. }

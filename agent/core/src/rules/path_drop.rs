@@ -2,7 +2,7 @@
 //!
 //! Confirms: heartbeats that left one of them and did not arrive (missing numbers), in either direction; while the
 //! silence lasts, another host that still hears the peer. Rules out: all numbers arrived; the peer did not send;
-//! the peer's kernel answered that nobody listens.
+//! the peer's kernel answered that nobody listens. Cannot tell: as much as is missing came in and was refused, at either end.
 
 use std::time::Duration;
 

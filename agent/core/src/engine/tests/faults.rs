@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::fleet::Fleet;
 use super::{assert_length, ruled_out};
 use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact};
-use crate::incident::{AgentState, Class, ClockState, Direction, State};
+use crate::incident::{AgentState, Cited, Class, ClockState, Direction, State};
 use crate::settings::Settings;
 use crate::time::WallNanos;
 
@@ -27,8 +27,18 @@ fn a_peer_with_another_key_is_refused_and_neither_its_path_nor_its_agent_is_blam
         for name in ["a", "b", "c"] {
             let host = fleet.host(name);
             assert_eq!(host.classes(), BTreeSet::from(["unknown"]), "{name}: {}", host.history());
-            assert!(host.incidents().iter().all(|incident| incident.state == State::Closed), "{}", host.history());
+            for incident in host.incidents() {
+                assert_eq!(incident.state, State::Closed, "{}", host.history());
+                let lost = |cited: &Cited| match cited.fact {
+                    Fact::Lost { .. } => true,
+                    Fact::Silence { lost, .. } => lost > Some(1),
+                    _ => false,
+                };
+                assert!(!incident.evidence.iter().any(lost), "{name}: {:?}", incident.evidence);
+            }
         }
+        let cited = fleet.host("a").incident().evidence;
+        assert!(cited.iter().any(|cited| matches!(cited.fact, Fact::Refused { .. })), "{cited:?}");
     }
 }
 
