@@ -98,7 +98,7 @@ fn landing(files: &HostFiles) {
         silence: Default::default(),
         kind: LandingKind::Sample,
         frames: vec![0xffff_ffff_8100_0000, 0xffff_ffff_8200_0010, u64::MAX],
-        code: vec![[0xfb; 8]; 3],
+        code: vec![[0xfb; 32]; 3],
     };
     keep((files.landmarks().landed(&landing), files.landed(&landing, |_| None)));
 }

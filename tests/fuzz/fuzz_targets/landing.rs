@@ -19,7 +19,7 @@ static FILES: LazyLock<HostFiles> = LazyLock::new(|| {
     HostFiles::below(&root)
 });
 
-fuzz_target!(|code: [[u8; 8]; 3]| {
+fuzz_target!(|code: [[u8; 32]; 3]| {
     let frames = vec![0xffff_ffff_8100_0010, 0xffff_ffff_8100_0110, 0xffff_ffff_8100_0120];
     let (at, silence) = Default::default();
     let landing = RawLanding { at, silence, kind: LandingKind::Sample, frames, code: code.to_vec() };
