@@ -101,6 +101,13 @@ impl Reading {
         let clamped = at.clamp(i128::from(earliest.0.min(self.boot.0)), i128::from(self.boot.0));
         Nanos(u64::try_from(clamped).unwrap_or(self.boot.0))
     }
+
+    /// What the wall clock showed at `at`, shortly before this reading or after it: what comes in during a turn is later than
+    /// the reading of its begin.
+    #[must_use]
+    pub fn wall_at(&self, at: Nanos) -> WallNanos {
+        WallNanos(self.wall.0.wrapping_sub(self.boot.0).wrapping_add(at.0))
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +126,12 @@ mod tests {
         assert_eq!(reading, Reading { boot: at(900), wall: wall(1_900) });
         let less = (at(950), wall(1_990), at(990));
         assert_eq!(closest([held_up, less].into_iter()).unwrap().boot, at(990), "else the one that was held up least");
+    }
+
+    #[test]
+    fn the_wall_clock_of_a_moment_before_and_after_a_reading() {
+        assert_eq!(NOW.wall_at(Nanos(4_800)), WallNanos(999_800));
+        assert_eq!(NOW.wall_at(Nanos(5_300)), WallNanos(1_000_300), "not that of the reading");
     }
 
     #[test]

@@ -12,7 +12,10 @@ use crate::host::snmp::ProtocolCounters;
 use crate::host::softnet::Softnet;
 use crate::link_state::{Interface, Refused};
 use crate::probes::{FragmentCount, FragmentKind, Log2Histogram, ProbeMetrics, ProbeStatus};
-use crate::shared::{Cell, Counters, CpuStatus, DiscoveryFigures, Identity, NetworkStatus, PeerStatus, Shared};
+use crate::shared::{
+    Cell, Counters, CpuStatus, DiscoveryFigures, EchoCounts, FlowCounts, Identity, LargeCounts, NetworkStatus,
+    PeerClock, PeerStatus, Shared,
+};
 
 /// A closed incident with evidence, rulings and a witness.
 pub(crate) fn path_drop() -> Incident {
@@ -133,7 +136,9 @@ fn histogram(us: &[u64]) -> Histogram<u64> {
 
 fn heard(name: &str) -> PeerStatus {
     PeerStatus {
-        large: Vec::new(),
+        large: vec![LargeCounts { size: "mtu", sent: 100, lost_to_peer: 3, from_peer: Some((90, 88)) }],
+        flows: vec![flow("small", true, 4), flow("small", false, 2), flow("mtu", true, 0)],
+        echoes: [("small", 99), ("mtu", 9)].into_iter().map(echoes).collect(),
         name: name.into(),
         addr: "10.77.0.12:9479".parse().unwrap(),
         role: "peer",
@@ -141,14 +146,28 @@ fn heard(name: &str) -> PeerStatus {
         left: false,
         last_heard_seconds: Some(0.04),
         last_echo_seconds: Some(0.7),
-        clock_offset_seconds: Some(-0.0125),
+        clock: PeerClock {
+            offset_seconds: Some(-0.0125),
+            offset_error_seconds: Some(0.000_09),
+            drift_ratio: Some(12.5e-6),
+            drift_error_ratio: Some(0.4e-6),
+        },
         sent: 1000,
         received: 838,
         lost_from_peer: 158,
         lost_to_peer: Some(160),
+        path_mtu_bytes: Some(1400),
         rtt_us: histogram(&[180, 210, 240]),
         gap_us: histogram(&[100_000, 15_840_000]),
     }
+}
+
+fn flow(size: &'static str, from_peer: bool, duplicates: u64) -> FlowCounts {
+    FlowCounts { size, from_peer, duplicates, reordered: 1, variation_seconds: Some(0.000_035) }
+}
+
+fn echoes((size, answered): (&'static str, u64)) -> EchoCounts {
+    EchoCounts { size: size.into(), sent: answered + 1, answered }
 }
 
 fn unheard(name: &str) -> PeerStatus {
@@ -158,10 +177,14 @@ fn unheard(name: &str) -> PeerStatus {
         up: None,
         last_heard_seconds: None,
         last_echo_seconds: None,
-        clock_offset_seconds: None,
+        clock: PeerClock::default(),
+        large: Vec::new(),
+        flows: Vec::new(),
+        echoes: Vec::new(),
         received: 0,
         lost_from_peer: 0,
         lost_to_peer: None,
+        path_mtu_bytes: None,
         rtt_us: histogram(&[]),
         gap_us: histogram(&[]),
         ..heard(name)

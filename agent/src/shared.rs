@@ -1,6 +1,7 @@
 //! What the driver publishes and the readers (web, metrics, status) show. Written by the driver, the store and
 //! discovery only.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -143,8 +144,9 @@ pub struct PeerStatus {
     pub last_heard_seconds: Option<f64>,
     /// Seconds since its kernel last answered an echo request; absent where it never did.
     pub last_echo_seconds: Option<f64>,
-    /// Its wall clock minus this one's, in seconds; absent where not known yet.
-    pub clock_offset_seconds: Option<f64>,
+    /// How its clocks are beside this host's.
+    #[serde(flatten)]
+    pub clock: PeerClock,
     /// Heartbeats sent to it.
     pub sent: u64,
     /// Heartbeats received from it.
@@ -153,15 +155,67 @@ pub struct PeerStatus {
     pub lost_from_peer: u64,
     /// Heartbeats to it that did not arrive, by its own account; absent where it gave none.
     pub lost_to_peer: Option<u64>,
+    /// What a router said of its MTU on the way to it, in bytes, while that holds; absent where none did.
+    pub path_mtu_bytes: Option<u16>,
     /// Large heartbeats, by size.
     #[serde(skip)]
     pub large: Vec<LargeCounts>,
+    /// How heartbeats came in, by size and direction.
+    #[serde(skip)]
+    pub flows: Vec<FlowCounts>,
+    /// Echo requests, by size.
+    #[serde(skip)]
+    pub echoes: Vec<EchoCounts>,
     /// Round trips of heartbeats, in microseconds.
     #[serde(skip)]
     pub rtt_us: Histogram<u64>,
     /// Gaps between heartbeats, in microseconds.
     #[serde(skip)]
     pub gap_us: Histogram<u64>,
+}
+
+/// How the clocks of a peer are beside this host's. What is not known yet is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerClock {
+    /// Its wall clock minus this one's, in seconds.
+    #[serde(rename = "clock_offset_seconds", skip_serializing_if = "Option::is_none")]
+    pub offset_seconds: Option<f64>,
+    /// The true offset is no further from that than this.
+    #[serde(rename = "clock_offset_error_seconds", skip_serializing_if = "Option::is_none")]
+    pub offset_error_seconds: Option<f64>,
+    /// By how much its boot clock gains on this one's, as a part of the time that passes (0.000 001 is one in a million).
+    #[serde(rename = "clock_drift_ratio", skip_serializing_if = "Option::is_none")]
+    pub drift_ratio: Option<f64>,
+    /// The true drift, where it was steady for the last ten minutes, is no further from that than this.
+    #[serde(rename = "clock_drift_error_ratio", skip_serializing_if = "Option::is_none")]
+    pub drift_error_ratio: Option<f64>,
+}
+
+/// How heartbeats of one size came in, one way.
+#[derive(Clone, Debug)]
+pub struct FlowCounts {
+    /// `small`, `mtu` or `fragmented`.
+    pub size: &'static str,
+    /// Whether they came from the peer; else they went to it, by its account.
+    pub from_peer: bool,
+    /// Came in again.
+    pub duplicates: u64,
+    /// Were overtaken by later ones.
+    pub reordered: u64,
+    /// How much the time on the way varies (RFC 3550, 6.4.1); absent before the second one.
+    pub variation_seconds: Option<f64>,
+}
+
+/// Echo requests of one size.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EchoCounts {
+    /// `small`, `mtu` or `fragmented`.
+    pub size: Cow<'static, str>,
+    /// Sent.
+    pub sent: u64,
+    /// Answered whole.
+    pub answered: u64,
 }
 
 /// Large heartbeats of one size. A figure that is not known is absent.

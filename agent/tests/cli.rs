@@ -73,6 +73,24 @@ fn config_check_says_ok_and_what_it_means() {
 }
 
 #[test]
+fn config_check_says_which_keys_are_there_and_is_no_less_content_where_they_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("cluster.key");
+    let text = format!(
+        "host = \"db1\"\n[heartbeat]\nkey_file = {key:?}\n[[peers]]\nname = \"lb1\"\naddr = \"10.77.0.12:9479\"\n"
+    );
+    let file = written(dir.path(), "keys.toml", &text);
+    let missing = lacuna(&["config", "check", &file]);
+    assert_eq!(code(&missing), Some(0));
+    assert!(out(&missing).contains("authenticated, but not with what is here now: "), "{}", out(&missing));
+
+    std::fs::write(&key, format!("{}=\n{}=\n", "A".repeat(43), "E".repeat(43))).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let there = out(&lacuna(&["config", "check", &file]));
+    assert!(there.contains("from 0.0.0.0:9479, authenticated: 2 keys, the first one signs\n"), "{there}");
+}
+
+#[test]
 fn a_wrong_configuration_is_exit_2_for_every_command_that_reads_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = written(dir.path(), "bad.toml", "hots = \"db1\"\n[heartbeat]\ninterval = \"100\"\n");

@@ -260,6 +260,25 @@ fn a_configuration_that_is_read_again_keeps_what_was_found_and_may_add_sources()
 }
 
 #[test]
+fn a_peer_that_calls_itself_otherwise_is_said_once_with_both_names() {
+    let host = Host::new();
+    let list = host.dir.path().join("peers.json");
+    fs::write(&list, r#"[{"targets": ["127.0.0.2"], "labels": {"name": "lb2"}}]"#).unwrap();
+    let a = host.agent("a", 1, &format!("[[discovery.file]]\npath = \"{}\"\n", list.display()));
+    let b = host.agent("b", 2, "[[peers]]\nname = \"a\"\naddr = \"127.0.0.1:9479\"\n");
+    let refused = |status: &Value| status["counters"]["packets_refused"]["foreign-name"].as_u64();
+    let seen = a.until("refusing b", |status| refused(status) >= Some(10));
+    assert_eq!(peer(&seen, "lb2").unwrap()["up"], Value::Null, "its heartbeats do not count");
+    b.until("hearing a", is_up("a"));
+    let said = r#"the peer at 127.0.0.2:9479 calls itself "b"; its name here is "lb2""#;
+    assert_eq!(a.log().matches(said).count(), 1, "{}", a.log());
+    assert!(a.incidents_with("lb2").is_empty());
+
+    replace(&list, r#"[{"targets": ["127.0.0.2"], "labels": {"name": "b"}}]"#);
+    a.until("with b", is_up("b"));
+}
+
+#[test]
 fn config_check_and_doctor_say_what_the_sources_give() {
     let dir = tempfile::tempdir().unwrap();
     let (list, config) = (dir.path().join("peers.json"), dir.path().join("lacuna.toml"));

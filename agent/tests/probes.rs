@@ -8,6 +8,8 @@ mod cable;
 mod congestion;
 #[path = "probes/fragments.rs"]
 mod fragments;
+#[path = "probes/heartbeats.rs"]
+mod heartbeats;
 mod support;
 
 use std::net::{IpAddr, TcpListener, TcpStream};

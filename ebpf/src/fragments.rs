@@ -18,14 +18,11 @@ use crate::address::mapped;
 use crate::kernel::{globals, read};
 use crate::netns::{by_device, is_own_netns};
 use crate::output::refuse;
+use crate::packet::{header, ip_header};
 
 globals! {
-    /// Offset of `sk_buff.head`.
-    SKB_HEAD: u32;
     /// Offset of `sk_buff.data`.
     SKB_DATA: u32;
-    /// Offset of `sk_buff.network_header`.
-    SKB_NETWORK_HEADER: u32;
     /// Offset of `sk_buff.transport_header`.
     SKB_TRANSPORT_HEADER: u32;
     /// Offset of `inet_frag_queue.timer`.
@@ -193,18 +190,6 @@ fn try_tell4(ctx: &RawTracePointContext) -> Result<(), i32> {
         count(mapped(read(ip_header(skb)?, SADDR4)?), FRAGMENT_NEEDED_OUT, 0);
     }
     Ok(())
-}
-
-#[inline(always)]
-fn ip_header(skb: *const u8) -> Result<*const u8, i32> {
-    header(skb, SKB_NETWORK_HEADER.load())
-}
-
-/// The header whose place in the packet the field at `offset` has.
-#[inline(always)]
-fn header(skb: *const u8, offset: u32) -> Result<*const u8, i32> {
-    let head = read::<*const u8>(skb, SKB_HEAD.load())?;
-    Ok(head.wrapping_add(usize::from(read::<u16>(skb, offset)?)))
 }
 
 #[inline(always)]

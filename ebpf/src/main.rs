@@ -14,6 +14,7 @@ mod landing;
 mod link;
 mod netns;
 mod output;
+mod packet;
 mod passing;
 mod softirq;
 mod tcp;

@@ -78,6 +78,22 @@ pub(crate) fn agent(statically: bool) -> Result<PathBuf> {
     link_statically(cargo, &target_dir, "lacuna")
 }
 
+/// Builds the stand-ins for many peers (`agent/examples/mesh_peers.rs`); the path of the program.
+///
+/// # Errors
+/// Where they cannot be built.
+pub(crate) fn stand_ins() -> Result<PathBuf> {
+    let target_dir = root().join("target");
+    let mut cargo = cargo();
+    // With the same probes as the agent, or each would undo the build of the other.
+    cargo.current_dir(root()).env("LACUNA_PROBES", probes()?);
+    cargo
+        .args(["build", "--release", "--package", "lacuna", "--example", "mesh_peers", "--target-dir"])
+        .arg(&target_dir);
+    process::run(&mut cargo)?;
+    binary(target_dir.join("release").join("examples"), "mesh_peers")
+}
+
 /// Builds the first process of the lab's guests, statically; the path of the binary.
 ///
 /// # Errors

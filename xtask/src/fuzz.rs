@@ -1,51 +1,142 @@
-//! `cargo xtask fuzz`: random input for a target of tests/fuzz.
+//! `cargo xtask fuzz`: random input for the decoders, by the targets in tests/fuzz.
 
-use anyhow::{Context as _, Result};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{process, sh};
 
 /// The folder of the fuzz targets, below the root.
-pub(crate) const FOLDER: &str = "tests/fuzz";
+const FOLDER: &str = "tests/fuzz";
+/// An input that takes longer is a finding, in seconds; most take microseconds.
+const SLOW: u32 = 20;
+/// Lines of the log of a failure that are shown.
+const TAIL: usize = 30;
 
 /// Arguments of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// For how long.
+    /// The targets; all where none is named.
+    targets: Vec<String>,
+    /// Lists the targets and what they show.
+    #[arg(long)]
+    list: bool,
+    /// For how long each.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// The target, a file in tests/fuzz.
-    target: String,
+    /// Runs that many at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
 }
 
-/// Installs cargo-fuzz where it is missing, and fuzzes.
+impl Args {
+    /// Every target for so long, as many at once as there are CPUs.
+    pub(crate) fn all(seconds: u32) -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
+        Self { targets: Vec::new(), list: false, seconds, jobs: cpus }
+    }
+}
+
+/// Feeds the targets; an error where one of them has a finding.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    install()?;
-    fuzz(&args.target, args.seconds)
+    if args.list {
+        for target in all()? {
+            println!("{:<10} {}", target, about(&target)?);
+        }
+        return Ok(());
+    }
+    let (good, bad) = outcomes(args)?;
+    println!("{good} passed, {bad} failed");
+    ensure!(bad == 0, "fuzz targets have findings");
+    Ok(())
 }
 
-/// Feeds that target for that long; an error where it crashed.
-pub(crate) fn fuzz(target: &str, seconds: u32) -> Result<()> {
-    let time = format!("-max_total_time={seconds}");
-    // What is found is kept in the first folder; the second holds real packets, to begin with.
+/// How many targets had no finding, and how many had one; each is told as it ends.
+pub(crate) fn outcomes(args: &Args) -> Result<(usize, usize)> {
+    let targets = chosen(&args.targets)?;
+    install()?;
+    process::run(cargo_fuzz("build").args(target_of(&targets)))?;
+    let (waiting, failed) = (Mutex::new(targets.iter()), Mutex::new(0));
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            scope.spawn(|| {
+                while let Some(target) = next() {
+                    match feed(target, args.seconds) {
+                        Ok(runs) => println!("ok     {target:<10} {:>3} s, {runs}", args.seconds),
+                        Err(error) => {
+                            println!("FAILED {target:<10} {error:#}");
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((targets.len() - failed, failed))
+}
+
+/// A single one is built alone.
+fn target_of(targets: &[String]) -> Option<&String> {
+    targets.first().filter(|_| targets.len() == 1)
+}
+
+/// Feeds that target for that long; what it says of its runs.
+fn feed(target: &str, seconds: u32) -> Result<String> {
+    // What is found is kept in the first folder; the second holds real input, to begin with.
     let (corpus, seeds) = (format!("{FOLDER}/corpus/{target}"), format!("{FOLDER}/seeds/{target}"));
     std::fs::create_dir_all(crate::root().join(&corpus)).context(corpus.clone())?;
-    let fuzz = ["fuzz", "run", "--fuzz-dir", FOLDER, target, &corpus, &seeds, "--", &time];
-    let mut command = if has_nightly() {
+    let log = log(target)?;
+    let (time, slow) = (format!("-max_total_time={seconds}"), format!("-timeout={SLOW}"));
+    let mut run = cargo_fuzz("run");
+    run.args([target, &corpus, &seeds, "--", &time, &slow, "-print_final_stats=1"]);
+    let file = File::create(&log).with_context(|| log.display().to_string())?;
+    let status = run.stdout(file.try_clone()?).stderr(file).status().context("cannot start cargo-fuzz")?;
+    let text = String::from_utf8_lossy(&std::fs::read(&log)?).into_owned();
+    if !status.success() {
+        bail!("{status}; {} ends with:\n{}", log.display(), tail(&text));
+    }
+    Ok(runs(&text).unwrap_or("without figures").to_owned())
+}
+
+/// The figures of libFuzzer's `Done 123 runs in 60 second(s)`.
+fn runs(log: &str) -> Option<&str> {
+    log.lines().rev().find_map(|line| line.strip_prefix("Done ")?.split(" in ").next())
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}
+
+fn log(target: &str) -> Result<PathBuf> {
+    let folder = crate::target().join("fuzz");
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder.join(format!("{target}.log")))
+}
+
+/// `cargo fuzz`, which needs a compiler that takes unstable options.
+fn cargo_fuzz(what: &str) -> Command {
+    let words = ["fuzz", what, "--fuzz-dir", FOLDER];
+    if has_nightly() {
         let mut command = sh::command(&["cargo", "+nightly"]);
-        command.args(fuzz).current_dir(crate::root());
+        command.args(words).current_dir(crate::root());
         // Set by the cargo that runs this, and for its toolchain.
         command.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
         command
     } else {
-        let mut command = sh::cargo(&fuzz);
+        let mut command = sh::cargo(&words);
         command.env("RUSTC_BOOTSTRAP", "1");
         command
-    };
-    process::run(&mut command).with_context(|| format!("the target `{target}`"))
+    }
 }
 
 /// Installs cargo-fuzz where it is missing.
-pub(crate) fn install() -> Result<()> {
+fn install() -> Result<()> {
     if sh::output(&mut sh::cargo(&["fuzz", "--version"]), "").is_ok() {
         return Ok(());
     }
@@ -55,4 +146,67 @@ pub(crate) fn install() -> Result<()> {
 
 fn has_nightly() -> bool {
     sh::output(&mut sh::command(&["cargo", "+nightly", "--version"]), "").is_ok()
+}
+
+/// Those that were asked for.
+fn chosen(asked: &[String]) -> Result<Vec<String>> {
+    let known = all()?;
+    if asked.is_empty() {
+        return Ok(known);
+    }
+    for target in asked {
+        ensure!(known.contains(target), "no fuzz target `{target}`; there are: {}", known.join(", "));
+    }
+    Ok(asked.to_vec())
+}
+
+/// The names of the files in `fuzz_targets`, sorted.
+fn all() -> Result<Vec<String>> {
+    let folder = folder();
+    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let stems = entries.filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_owned()));
+    let mut names: Vec<_> = stems.filter_map(|stem| stem.into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The first line of its documentation.
+fn about(target: &str) -> Result<String> {
+    let path = folder().join(format!("{target}.rs"));
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(text.lines().next().unwrap_or_default().trim_start_matches("//! ").to_owned())
+}
+
+fn folder() -> PathBuf {
+    crate::root().join(Path::new(FOLDER)).join("fuzz_targets")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_built_says_what_it_shows_and_has_seeds() {
+        let manifest = std::fs::read_to_string(crate::root().join(FOLDER).join("Cargo.toml")).unwrap();
+        let targets = all().unwrap();
+        assert!(targets.len() >= 2);
+        for target in targets {
+            assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
+            assert!(!about(&target).unwrap().is_empty(), "{target}");
+            let seeds = std::fs::read_dir(crate::root().join(FOLDER).join("seeds").join(&target));
+            assert!(seeds.is_ok_and(|mut seeds| seeds.next().is_some()), "{target} has no seeds");
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_not_there_names_those_that_are() {
+        let error = chosen(&["wier".into()]).unwrap_err().to_string();
+        assert!(error.contains("`wier`") && error.contains("wire"), "{error}");
+    }
+
+    #[test]
+    fn the_figures_are_those_of_the_last_line_that_has_some() {
+        assert_eq!(runs("#2 INITED cov: 3\nDone 512 runs in 31 second(s)\nstat::x: 1\n"), Some("512 runs"));
+        assert_eq!(runs("==1==ERROR"), None);
+    }
 }

@@ -11,17 +11,16 @@ use serde_json::Value;
 use crate::lab::EMULATOR_ERRED;
 use crate::lab::folder::Folder;
 use crate::lab::guest::{Guest, Image, Place, emulator_erred};
-use crate::lab::network::Network;
+use crate::lab::network::{self, Network};
 use crate::stop::Stop;
-use crate::{build, lab, sh};
+use crate::{build, lab, readme, sh};
 
-/// The table in the README lies between these lines.
-const BEGIN: &str = "<!-- cargo xtask hooks: begin -->\n";
-const END: &str = "<!-- cargo xtask hooks: end -->\n";
+/// The table's place in the README.
+const PLACE: &str = "hooks";
 /// Where the tests of the probes are in a guest.
 const TESTS: &str = "/lab/probe-tests";
 /// Tests that need two network namespaces and the programs that make them, which guests do not have.
-const SKIPPED: [&str; 4] = ["network_probes", "a_syn_that", "an_attempt_that", "cable::"];
+const SKIPPED: [&str; 5] = ["network_probes", "a_syn_that", "an_attempt_that", "cable::", "heartbeats::"];
 /// How long the tests may take in a guest, where everything is slow.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often it is tried.
@@ -61,14 +60,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     columns.push(here(&agent, &tests)?);
     let table = table(&columns);
     print!("{table}");
-    let path = crate::root().join("README.md");
-    let readme = std::fs::read_to_string(&path).context("README.md")?;
-    let with_table = put(&readme, &table)?;
     if args.write {
-        return std::fs::write(&path, with_table).context("README.md");
+        return readme::write(PLACE, &table);
     }
+    let there = readme::read()?;
+    let with_table = readme::put(&there, PLACE, &table)?;
     // The own kernel of another machine may be any.
-    ensure!(same_guests(&readme, &with_table), "the README has another table: look at it, then write it with --write");
+    ensure!(same_guests(&there, &with_table), "the README has another table: look at it, then write it with --write");
     Ok(())
 }
 
@@ -88,7 +86,7 @@ fn in_guest_again(image: &Image, stop: &Stop) -> Result<Column> {
 }
 
 fn in_guest(image: &Image, stop: &Stop, folder: &Folder) -> Result<Column> {
-    let network = Network::with_guests(&[(NAME, true)])?;
+    let network = Network::with_places(&[(NAME, network::Place::Guest)])?;
     let host = network.host(NAME)?;
     let config = format!("host = \"{NAME}\"\n[heartbeat]\ninsecure = true\n[store]\npath = \"/run/store\"\n");
     let place = Place {
@@ -190,13 +188,6 @@ fn table(columns: &[Column]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The README with that table in its place.
-fn put(readme: &str, table: &str) -> Result<String> {
-    let (before, rest) = readme.split_once(BEGIN).context("README.md has no place for the table")?;
-    let (_, after) = rest.split_once(END).context("README.md: the table has no end")?;
-    Ok(format!("{before}{BEGIN}{table}{END}{after}"))
-}
-
 /// Whether the hooks of the guests' kernels are the same in both, whatever the versions are called; the last column is of
 /// whatever machine this is.
 fn same_guests(one: &str, other: &str) -> bool {
@@ -227,14 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn the_table_takes_its_place_and_the_own_kernel_may_differ() {
-        let readme = format!("a\n{BEGIN}old\n{END}b\n");
-        let [one, other] =
-            ["6.18", "5.10"].map(|own| put(&readme, &table(&[column("6.1", None), column(own, None)])).unwrap());
-        assert!(one.starts_with("a\n") && one.ends_with("b\n") && !one.contains("old"));
+    fn the_own_kernel_may_differ() {
+        let [one, other] = ["6.18", "5.10"].map(|own| table(&[column("6.1", None), column(own, None)]));
         assert!(same_guests(&one, &other));
-        assert!(!same_guests(&one, &put(&readme, &table(&[column("6.1", Some("x")), column("6.18", None)])).unwrap()));
-        assert!(put("nothing", "").is_err());
+        assert!(!same_guests(&one, &table(&[column("6.1", Some("x")), column("6.18", None)])));
     }
 
     #[test]

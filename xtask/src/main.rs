@@ -10,6 +10,7 @@ mod lint;
 mod packages;
 mod prepare;
 mod process;
+mod readme;
 mod run;
 mod sh;
 mod stop;

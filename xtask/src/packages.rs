@@ -19,6 +19,8 @@ pub(crate) enum Need {
     Guests,
     /// To measure against others.
     Bench,
+    /// To run others beside Lacuna in the lab.
+    Compare,
 }
 
 /// The version of the linker that is known to build the probes, with the LLVM of [`PROBE_PACKAGES`].
@@ -34,7 +36,7 @@ impl Need {
     fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Build => &["gcc", "libc6-dev"],
-            Self::Lab => &["iproute2", "nftables", "iputils-ping", "keepalived"],
+            Self::Lab => &["iproute2", "nftables", "iputils-ping", "keepalived", "nginx", "curl", "iperf3"],
             // The emulator; what is copied into guests; what their kernels' modules are unpacked and built with.
             Self::Guests => &[
                 "binutils",
@@ -48,6 +50,7 @@ impl Need {
                 "xz-utils",
             ],
             Self::Bench => &["bird2", "iproute2", "nftables"],
+            Self::Compare => &["bird2", "corosync", "keepalived"],
         }
     }
 }

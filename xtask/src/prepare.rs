@@ -17,6 +17,11 @@ pub(crate) fn to_test() -> Result<()> {
     packages::ensure(&[Need::Build, Need::Lab, Need::Bench])
 }
 
+/// Installs what the comparison with others lacks, beyond the lab.
+pub(crate) fn to_compare() -> Result<()> {
+    packages::ensure(&[Need::Build, Need::Lab, Need::Compare])
+}
+
 /// Installs what guests of the lab need beyond that.
 pub(crate) fn to_run_guests() -> Result<()> {
     packages::ensure(&[Need::Build, Need::Lab, Need::Guests])

@@ -1,7 +1,6 @@
 //! `cargo xtask test`: every test there is, step by step, with times and one closing line.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -35,13 +34,12 @@ enum Step {
     Unit,
     /// Every scenario of the namespace lab.
     Lab,
-    /// Each fuzz target for a short time; only when asked for, since another build with a sanitizer takes longer than
-    /// all the rest.
+    /// Each fuzz target for a short time, last since it needs another build, with a sanitizer.
     Fuzz,
 }
 
 /// What runs where nothing else is asked for, in order.
-const STEPS: [Step; 5] = [Step::Format, Step::Build, Step::Clippy, Step::Unit, Step::Lab];
+const STEPS: [Step; 6] = [Step::Format, Step::Build, Step::Clippy, Step::Unit, Step::Lab, Step::Fuzz];
 
 /// How many of something passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,32 +119,8 @@ fn scenarios() -> Result<Tally> {
 }
 
 fn fuzz_targets() -> Result<Tally> {
-    let mut tally = Tally::default();
-    let targets = targets()?;
-    if !targets.is_empty() {
-        fuzz::install()?;
-    }
-    for target in targets {
-        match fuzz::fuzz(&target, FUZZ_SECONDS) {
-            Ok(()) => tally.passed += 1,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                tally.failed += 1;
-            }
-        }
-    }
-    Ok(tally)
-}
-
-/// The names of the files in `fuzz_targets`.
-fn targets() -> Result<Vec<String>> {
-    let folder: PathBuf = crate::root().join(fuzz::FOLDER).join("fuzz_targets");
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
-    let stems = entries.filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_owned()));
-    Ok(stems.filter_map(|stem| stem.into_string().ok()).collect())
+    let (passed, failed) = fuzz::outcomes(&fuzz::Args::all(FUZZ_SECONDS))?;
+    Ok(Tally { passed, failed })
 }
 
 fn row(tally: Tally, took: Duration) -> String {

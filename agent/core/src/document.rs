@@ -50,7 +50,12 @@ fn merge(known: &mut Evidence, more: &Evidence) -> bool {
             *failed += f;
         }
         (Fact::Drops { reason, count }, Fact::Drops { reason: r, count: n }) if reason == r => *count += n,
+        (
+            Fact::HeartbeatDrops { direction, reason, count },
+            Fact::HeartbeatDrops { direction: d, reason: r, count: n },
+        ) if (&*direction, &*reason) == (d, r) => *count += n,
         (Fact::SendRefused { error, count }, Fact::SendRefused { error: e, count: n }) if error == e => *count += n,
+        (Fact::Refused { reason, count }, Fact::Refused { reason: r, count: n }) if reason == r => *count += n,
         (Fact::EventsLost { count }, Fact::EventsLost { count: n }) => *count += n,
         (Fact::SocketOverflow { count }, Fact::SocketOverflow { count: n }) => *count += n,
         (Fact::ArpReply { address, link, count }, Fact::ArpReply { address: a, link: l, count: n })

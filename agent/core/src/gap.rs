@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::account::{ACCOUNT_SLACK, Account};
 use crate::document::Citations;
-use crate::evidence::{Evidence, Fact, StallReport};
+use crate::evidence::{Evidence, Fact, KernelDrops, StallReport};
 use crate::incident::Direction;
 use crate::loss::CUT;
 use crate::peer::{Arrival, Baseline, Kernel, Peer, lost_between};
@@ -90,6 +90,10 @@ pub struct Gap {
     pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
     pub port_unreachable: bool,
+    /// Packets from the peer's address that this host refused, whoever sent them.
+    pub refused: u64,
+    /// Packets from this host's address that the peer had and did not take, by its own word.
+    pub not_taken: u64,
     /// What others say.
     pub witnesses: Vec<Witness>,
     /// What the peer says of its own stall in this gap.
@@ -109,6 +113,12 @@ pub struct Gap {
     pub rewound: bool,
     /// How far it reaches.
     pub scope: Scope,
+    /// How many heartbeats of the peer this host's kernel has dropped since the present silence was noticed.
+    pub dropped_in_silence: u64,
+    /// This host's kernel counts what it drops of the heartbeats with the peer.
+    pub drops_counted: bool,
+    /// What the peer's kernel dropped of the heartbeats between it and this host, by its account; absent where it gave none.
+    pub peer_drops: Option<KernelDrops>,
     /// Since when another host has said that it hears the peer, while this one does not.
     others_hear: Option<Nanos>,
     /// Another host heard the peer for long, while this one did not: it is not the peer alone.
@@ -123,6 +133,8 @@ pub struct Gap {
     before: Baseline,
     /// What was lost to the peer before the gap, and was told in it first; absent until it told anything.
     lost_before: Option<u64>,
+    /// How many heartbeats of the peer this host's kernel had dropped when the present silence was noticed.
+    dropped_before_silence: Option<u64>,
     /// The echo counts when the peer was heard again: what is asked later says nothing about the silence.
     echo_after: Option<(u64, u64)>,
     /// The hole in the peer's send times, on its own clock, to match its account with.
@@ -153,6 +165,8 @@ impl Gap {
             kernel: Kernel::Unknown,
             kernel_answers_for: Duration::ZERO,
             port_unreachable: false,
+            refused: 0,
+            not_taken: 0,
             witnesses: Vec::new(),
             account: None,
             peer_behind: None,
@@ -162,6 +176,9 @@ impl Gap {
             new_incarnation: false,
             rewound: false,
             scope: Scope::default(),
+            dropped_in_silence: 0,
+            drops_counted: false,
+            peer_drops: None,
             others_hear: None,
             heard_by_others: false,
             suspicious: false,
@@ -169,6 +186,7 @@ impl Gap {
             citations: Citations::default(),
             before,
             lost_before: None,
+            dropped_before_silence: None,
             echo_after: None,
             send_hole: None,
         }
@@ -192,6 +210,7 @@ impl Gap {
         self.silent = true;
         self.silent_since = since;
         self.heard_again = false;
+        (self.dropped_in_silence, self.dropped_before_silence) = (0, None);
         self.echo_after = None;
         self.kernel = Kernel::Unknown;
         self.port_unreachable = false;
@@ -218,12 +237,14 @@ impl Gap {
         self.new_incarnation |= arrival.new_incarnation;
         self.rewound |= arrival.rewound;
         if arrival.counts_anew() {
-            self.before.heard = None;
+            (self.before.heard, self.before.drops) = (None, None);
         }
         self.quiet += quiet(arrival, interval);
         self.note_send_hole(arrival, interval);
         self.note_account(peer, at);
         self.note_heard(peer, interval);
+        let dropped = peer.drops.as_ref().zip(self.before.drops);
+        self.peer_drops = dropped.and_then(|(drops, before)| drops.since(before));
         self.peer_behind = peer.clock.peer_behind();
         if self.silent {
             self.resumed = at;
@@ -276,7 +297,8 @@ impl Gap {
 
     fn cite_silence(&mut self, arrival: &Arrival, at: Nanos) {
         let known = arrival.send_hole.is_some();
-        let lost = known.then_some(arrival.missing);
+        // What arrived and was refused was not lost.
+        let lost = known.then(|| arrival.missing.saturating_sub(self.refused));
         let unsent_ns = known.then(|| nanos(self.unsent));
         let from = Nanos(at.0.saturating_sub(nanos(arrival.silence)));
         self.citations.add(Evidence::during(&self.peer, from, at, Fact::Silence { lost, unsent_ns }));
@@ -294,8 +316,14 @@ impl Gap {
             self.kernel = peer.echo.kernel(self.silent_since, now);
             self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
             self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
+            let dropped = peer.own_drops.as_ref().map_or(0, |drops| drops.received);
+            let before = *self.dropped_before_silence.get_or_insert(dropped);
+            self.dropped_in_silence = dropped.saturating_sub(before);
         }
+        self.refused = peer.refused.saturating_sub(self.before.refused);
+        self.not_taken = peer.overflow.saturating_sub(self.before.overflow);
         self.note_hearers(&witnesses, now);
+        self.drops_counted = peer.own_drops.is_some();
         self.suspicious = peer.loss_from.is_suspicious() || peer.loss_to.is_suspicious();
         for witness in witnesses {
             match self.witnesses.iter_mut().find(|known| known.name == witness.name) {
@@ -317,7 +345,7 @@ impl Gap {
 
     /// What the incident cites beyond what was collected on the way: the state of things at `now`.
     #[must_use]
-    pub fn standing_evidence(&self, peer: &Peer, sent: u64, now: Nanos) -> Vec<Evidence> {
+    pub fn standing_evidence(&self, peer: &Peer, sent: u64, interval: Duration, now: Nanos) -> Vec<Evidence> {
         let until = self.back.unwrap_or(now);
         let during = |fact| Evidence::during(&self.peer, self.since, until, fact);
         let mut all = Vec::new();
@@ -346,7 +374,11 @@ impl Gap {
         all.extend(
             self.account.map(|told| Evidence::during(&self.peer, told.from, told.to, Fact::Account(told.report))),
         );
-        all.extend(self.direction().map(|direction| during(Fact::Lost { direction })));
+        // What is missing may have arrived and been refused.
+        let refused = self.is_refused(interval, now) || self.is_refused_by_peer(interval, now);
+        all.extend(self.direction().filter(|_| !refused).map(|direction| during(Fact::Lost { direction })));
+        let dropped = self.peer_drops.clone().filter(|drops| drops.counts() != [0; 3]);
+        all.extend(dropped.map(|drops| during(Fact::PeerDrops(drops))));
         all.extend(self.new_incarnation.then(|| Evidence::at(&self.peer, until, Fact::NewIncarnation)));
         if let (Some(before), Some(last)) = (self.new_boot, &peer.last) {
             let (before, now) = (hex(&before), hex(&last.boot_id));
@@ -370,6 +402,20 @@ impl Gap {
         let deaf = self.told().is_some_and(|report| report.deaf);
         let longest = self.told_length(now).saturating_add(ACCOUNT_SLACK);
         deaf && self.lost_to.is_none_or(|lost| times(interval, lost) <= longest)
+    }
+
+    /// Whether so much of the peer's address came in and was refused that what is missing may have been among it.
+    #[must_use]
+    pub fn is_refused(&self, interval: Duration, now: Nanos) -> bool {
+        let missing = if self.silent { whole(self.silence(now), interval) } else { self.lost_from };
+        missing >= LOSS_FLOOR && self.refused.saturating_mul(2) >= missing
+    }
+
+    /// Whether the peer had so much of this host's address and did not take it that what it missed may have been among it.
+    #[must_use]
+    pub fn is_refused_by_peer(&self, interval: Duration, now: Nanos) -> bool {
+        let missing = self.lost_to.filter(|lost| *lost > 0).unwrap_or_else(|| whole(self.length(now), interval));
+        missing >= LOSS_FLOOR && self.not_taken.saturating_mul(2) >= missing
     }
 
     /// Which way packets were lost, as far as the numbers prove it.
@@ -439,8 +485,12 @@ impl Gap {
 
 /// How many heartbeats leave a peer in `slept`, at most; a stall begins up to an interval before it is noticed.
 fn intervals(slept: Duration, interval: Duration) -> u64 {
-    let whole = u64::try_from(slept.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u64::MAX);
-    if slept.is_zero() { 0 } else { whole.saturating_add(2) }
+    if slept.is_zero() { 0 } else { whole(slept, interval).saturating_add(2) }
+}
+
+/// How many intervals fit into `time`.
+fn whole(time: Duration, interval: Duration) -> u64 {
+    u64::try_from(time.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u64::MAX)
 }
 
 /// For how long the peer sent nothing before it was heard again, by what is missing and this host's clock; zero for

@@ -11,7 +11,7 @@ use crate::time::Nanos;
 pub struct Hole {
     /// The other end.
     pub peer: String,
-    /// When the first packet left that vanished; where only the peer tells of it, when it said so.
+    /// When the first packet left that vanished; where only the peer tells of it, when the first of its was due.
     pub since: Nanos,
     /// When the first one passed again, once all do.
     pub back: Option<Nanos>,

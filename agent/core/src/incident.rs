@@ -130,6 +130,29 @@ pub enum Direction {
     FromPeer,
 }
 
+/// Where packets that were lost were last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LastSeen {
+    /// In the kernel of the host that says so, which dropped them.
+    ThisKernel,
+    /// In the peer's kernel, which dropped them by its account.
+    PeerKernel,
+    /// They left the protocols of one kernel and never reached those of the other: on the way, in a card, or in what a driver
+    /// runs before the protocols (XDP).
+    Between,
+}
+
+/// Why packets vanish, in one word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Reason {
+    /// Large ones do.
+    Hole(HoleReason),
+    /// A kernel's own name for the reason that it dropped them for, such as `NETFILTER_DROP`.
+    Drop(String),
+}
+
 /// In which way an agent did not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -158,9 +181,18 @@ pub struct Detail {
     /// `path-drop`, `packet-loss`, `mtu-blackhole`, `host-isolated`: which way packets were lost.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub direction: Option<Direction>,
-    /// `mtu-blackhole`: why large packets vanish.
+    /// `mtu-blackhole`: why large packets vanish. `path-drop`: the kernel's own name for the reason of its drops.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub reason: Option<HoleReason>,
+    pub reason: Option<Reason>,
+    /// `path-drop`: where the packets were last seen; absent where that is not known, or differs by direction.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_seen: Option<LastSeen>,
+    /// `path-drop` both ways, where they end in different places: where the packets to the peer were last seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_seen_to_peer: Option<LastSeen>,
+    /// The same for the packets from the peer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_seen_from_peer: Option<LastSeen>,
     /// `packet-loss`: the part of the small heartbeats from the peer that is lost.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub loss_from_peer: Option<LossRate>,

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use crate::clock_track::ClockTrack;
 use crate::evidence::{
-    Heard, Heartbeat, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size, SizeProbe, StallReport,
+    FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, PeerView, Size,
+    SizeProbe, StallReport,
 };
+use crate::flow::FlowTrack;
 use crate::loss::LossTrack;
 use crate::received::Received;
-use crate::sizes::Sizes;
+use crate::sizes::{CALM, Sizes};
 use crate::time::Nanos;
 
 /// Send times that are kept, to tell what a peer should have heard: a minute at ten a second.
@@ -175,12 +177,16 @@ impl EchoTrack {
 pub struct Baseline {
     /// What it had said that it heard of us.
     pub heard: Option<Heard>,
-    /// Its count of datagrams that its receive buffer had no room for.
+    /// Its count of what it had of this host and did not take.
     pub overflow: u64,
+    /// Packets from its address that this host had refused when it was last heard.
+    pub refused: u64,
     /// Echo requests: (sent, answered).
     pub echo: (u64, u64),
     /// It had said goodbye.
     pub left: bool,
+    /// What it had said that its kernel dropped of the heartbeats between it and this host, when all of them arrived last.
+    pub drops: Option<[u64; 3]>,
 }
 
 /// Everything that is known of one peer.
@@ -202,8 +208,12 @@ pub struct Peer {
     pub heard: Option<Heard>,
     /// What it first said that it heard of this agent's incarnation.
     first_heard: Option<Heard>,
-    /// Its count of datagrams that its receive buffer had no room for.
+    /// Its count of datagrams that its receive buffer had no room for, or that it refused from this host's address.
     pub overflow: u64,
+    /// Packets from its address that this host refused: not of this cluster, not of this version, not its own.
+    pub refused: u64,
+    /// How many those were when it was last heard.
+    refused_before: u64,
     /// When it was first heard, or heard again after it had sent nothing: before that it could not hear either.
     pub resumed: Nanos,
     /// When its kernel last said that nobody listens.
@@ -226,12 +236,20 @@ pub struct Peer {
     pub sizes: Sizes,
     /// What it last said of the way from it: where large packets vanish, why.
     pub hole: Option<HoleReport>,
+    /// What this host's kernel dropped of the small heartbeats from and to it; absent where that is not counted.
+    pub own_drops: Option<KernelDrops>,
+    /// Heartbeats to it that this host's kernel refused to send.
+    send_refused: u64,
+    /// What it last said that its own kernel dropped of the small heartbeats between it and this host.
+    pub drops: Option<KernelDrops>,
+    /// What it had said of that when all heartbeats to it arrived last.
+    drops_before: Option<[u64; 3]>,
     /// Since when it has been heard without a gap.
     pub heard_since: Option<Nanos>,
-    /// Duplicates of its heartbeats that came in.
-    pub duplicates: u64,
-    /// Heartbeats of it that were overtaken by later ones.
-    pub reordered: u64,
+    /// How its heartbeats come in, by the place of their size.
+    pub flows: [FlowTrack; 3],
+    /// How it says that those of this host come in, by the place of their size.
+    pub flows_to: [Option<FlowReport>; 3],
     /// What came in of its large heartbeats: of the MTU, and fragmented.
     large: [Option<LargeIn>; 2],
     /// Its newest size probe.
@@ -249,9 +267,10 @@ impl Peer {
         Self { sent_seq, ..Self::default() }
     }
 
-    /// A heartbeat left for the peer.
-    pub fn on_sent(&mut self, seq: u64, at: Nanos) {
+    /// A heartbeat left for the peer, or this host's kernel refused to send it.
+    pub fn on_sent(&mut self, seq: u64, refused: bool, at: Nanos) {
         self.sent_seq = seq;
+        self.send_refused += u64::from(refused);
         if self.sent.len() == SENT_WINDOW {
             self.sent.pop_front();
         }
@@ -262,13 +281,15 @@ impl Peer {
     pub fn on_heartbeat(&mut self, beat: &Heartbeat, at: Nanos, my_incarnation: u64) -> Arrival {
         let mut arrival = self.compare(beat, at);
         if arrival.duplicate {
-            self.duplicates += 1;
+            self.flows[Size::Small.place()].duplicates += 1;
             return arrival;
         }
         self.received_total += 1;
         if arrival.reordered {
             self.received += 1;
-            self.reordered += 1;
+            let flow = &mut self.flows[Size::Small.place()];
+            flow.reordered += 1;
+            flow.on_packet(beat.sent_at, at);
             self.lost_from = self.lost_from.saturating_sub(1);
             self.loss_from.fill();
             return arrival;
@@ -279,17 +300,21 @@ impl Peer {
             self.first_heard = None;
             self.numbers = Received::default();
             self.clock = ClockTrack::default();
+            self.flows.iter_mut().for_each(FlowTrack::begin_anew);
             self.large = [None; 2];
             self.probe = None;
+            self.drops_before = None;
             self.sizes.begin_anew();
             self.forget_losses();
         } else {
             self.loss_from.record(arrival.missing, 1, at);
         }
         self.received += 1;
+        self.flows[Size::Small.place()].on_packet(beat.sent_at, at);
         self.lost_from = self.lost_from.saturating_add(arrival.missing);
         self.numbers.advance(arrival.missing.saturating_add(1));
         self.left = beat.goodbye;
+        self.refused_before = self.refused;
         self.overflow = beat.overflow;
         let before = self.heard;
         self.heard = beat.heard.filter(|heard| heard.incarnation == my_incarnation);
@@ -298,6 +323,7 @@ impl Peer {
         self.first_heard = self.first_heard.filter(|_| goes_on).or(self.heard);
         arrival.heard_step = before.zip(self.heard).filter(|_| goes_on).map(|(before, now)| step(&before, &now));
         self.note_heard(&arrival, beat, at);
+        self.note_drops(&arrival, beat);
         self.stalls.clone_from(&beat.stalls);
         self.views.clone_from(&beat.views);
         self.hypervisor = beat.hypervisor;
@@ -318,13 +344,32 @@ impl Peer {
         if lost_too {
             self.sizes.forgive();
         }
+        self.flows_to = [None; 3];
         if self.heard.is_some() {
             self.sizes.on_heard(&beat.large, beat.probe);
+            beat.flows.iter().for_each(|flow| self.flows_to[flow.size.place()] = Some(*flow));
         }
     }
 
+    /// What the peer's kernel drops shows up to a second later in its words: what it said while all arrived is from before a
+    /// loss, what it says since may be of it.
+    fn note_drops(&mut self, arrival: &Arrival, beat: &Heartbeat) {
+        self.drops.clone_from(&beat.drops);
+        let arrives = arrival.heard_step.is_some_and(|(missing, heard)| missing == 0 && heard > 0);
+        if arrives || self.drops_before.is_none() {
+            self.drops_before = self.drops.as_ref().map(KernelDrops::counts);
+        }
+    }
+
+    /// What this host's kernel dropped of the heartbeats between it and the peer, as it tells the peer.
+    #[must_use]
+    pub fn drops_for(&self) -> Option<KernelDrops> {
+        let own = self.own_drops.clone()?;
+        Some(KernelDrops { refused: self.send_refused, ..own })
+    }
+
     /// A large heartbeat of the peer came in; one of another start of its agent than the last small one counts for nothing.
-    pub fn on_large(&mut self, large: &LargeHeartbeat) {
+    pub fn on_large(&mut self, large: &LargeHeartbeat, at: Nanos) {
         let known = self
             .last
             .as_ref()
@@ -332,16 +377,44 @@ impl Peer {
         if !known || large.size == Size::Small {
             return;
         }
-        let fresh = LargeIn { first: large.seq, heard: LargeHeard { size: large.size, seq: 0, count: 0 } };
-        let heard = &mut self.large[place(large.size)].get_or_insert(fresh).heard;
-        heard.seq = heard.seq.max(large.seq);
-        heard.count += 1;
+        let flow = &mut self.flows[large.size.place()];
+        match self.large[place(large.size)].get_or_insert_with(|| LargeIn::new(large.size)).take(large.seq, at) {
+            Some(overtaken) => {
+                flow.reordered += u64::from(overtaken);
+                flow.on_packet(large.sent_at, at);
+            }
+            None => flow.duplicates += 1,
+        }
+    }
+
+    /// Packets of the peer came in again.
+    pub fn on_duplicates(&mut self, size: Size, count: u64) {
+        let flow = &mut self.flows[size.place()];
+        flow.duplicates = flow.duplicates.saturating_add(count);
+    }
+
+    /// How the peer's packets come in, as it is told.
+    #[must_use]
+    pub fn flows_for(&self) -> Vec<FlowReport> {
+        Size::ALL.into_iter().filter_map(|(size, _)| self.flows[size.place()].report(size)).collect()
+    }
+
+    /// Since when large heartbeats of the peer have vanished of which it says so: when the first of them was due. Absent where
+    /// none ever came in.
+    #[must_use]
+    pub fn large_vanish_since(&self, reason: HoleReason) -> Option<Nanos> {
+        let due = |size: Size| self.large[place(size)].map(|large| large.last.plus(CALM));
+        match reason {
+            HoleReason::FragNeededLost => due(Size::Mtu),
+            HoleReason::FragmentsLost => due(Size::Fragmented),
+            HoleReason::DfDropped => [due(Size::Mtu), due(Size::Fragmented)].into_iter().flatten().min(),
+        }
     }
 
     /// Large heartbeats of that size from the peer since the first that came in: (sent, received).
     #[must_use]
     pub fn large_from(&self, size: Size) -> Option<(u64, u64)> {
-        let LargeIn { first, heard } = self.large[place(size)]?;
+        let LargeIn { first, heard, .. } = self.large[place(size)]?;
         Some((heard.seq.saturating_sub(first).saturating_add(1), heard.count))
     }
 
@@ -393,7 +466,8 @@ impl Peer {
     #[must_use]
     pub fn baseline(&self) -> Baseline {
         let echo = (self.echo.sent, self.echo.answered);
-        Baseline { heard: self.heard, overflow: self.overflow, echo, left: self.left }
+        let (drops, refused) = (self.drops_before, self.refused_before);
+        Baseline { heard: self.heard, overflow: self.overflow, refused, echo, left: self.left, drops }
     }
 
     /// When the oldest heartbeat left that is still remembered.
@@ -431,7 +505,9 @@ impl Peer {
     /// depend on clocks: what the peer calls old may be new to a host whose clock stood still.
     #[must_use]
     pub fn sent_beyond(&self, seq: u64, from: Nanos, to: Nanos) -> u64 {
-        self.sent.iter().filter(|(sent, at)| *sent > seq && *at > from && *at < to).count() as u64
+        // Numbers grow, and it is the newest that matter.
+        let beyond = self.sent.iter().rev().take_while(|(sent, _)| *sent > seq);
+        beyond.filter(|(_, at)| *at > from && *at < to).count() as u64
     }
 
     /// How many heartbeats left for the peer after `from` and before `to`.
@@ -465,10 +541,43 @@ fn started_after(beat: &Heartbeat, last: &LastHeard) -> bool {
 /// Large heartbeats of one size that came in of a peer.
 #[derive(Clone, Copy, Debug)]
 struct LargeIn {
-    /// The first number.
+    /// The lowest number.
     first: u64,
+    /// When the newest came in.
+    last: Nanos,
     /// What the peer is told of them.
     heard: LargeHeard,
+    /// Which of the newest numbers came in.
+    numbers: Received,
+}
+
+impl LargeIn {
+    fn new(size: Size) -> Self {
+        Self {
+            first: u64::MAX,
+            last: Nanos(0),
+            heard: LargeHeard { size, seq: 0, count: 0 },
+            numbers: Received::default(),
+        }
+    }
+
+    /// Counts a number, and says whether a higher one had overtaken it; nothing for one that came in before, or is too old
+    /// to know.
+    fn take(&mut self, seq: u64, at: Nanos) -> Option<bool> {
+        self.last = self.last.max(at);
+        let first = self.heard.count == 0;
+        let overtaken = !first && seq <= self.heard.seq;
+        if overtaken && !self.numbers.fill(self.heard.seq - seq) {
+            return None;
+        }
+        if !overtaken {
+            self.numbers.advance(if first { 1 } else { seq - self.heard.seq });
+            self.heard.seq = seq;
+        }
+        self.first = self.first.min(seq);
+        self.heard.count += 1;
+        Some(overtaken)
+    }
 }
 
 /// The place of a large size in a pair.

@@ -11,7 +11,7 @@ use crate::evidence::{HoleReason, HoleReport, LargeHeard, Size, SizeProbe};
 use crate::time::Nanos;
 
 /// Large heartbeats leave this often while all is well.
-const CALM: Duration = Duration::from_secs(1);
+pub(crate) const CALM: Duration = Duration::from_secs(1);
 /// And this often where the last one was not heard of.
 const DOUBTFUL: Duration = Duration::from_millis(300);
 /// Large heartbeats that are not heard of yet and are remembered.
@@ -22,6 +22,9 @@ const FEWEST_MISSES: u32 = 3;
 const ATTEMPTS: u32 = 3;
 /// What a router said of its MTU holds for this long (`net.ipv4.route.mtu_expires`, 600 s by default).
 const PATH_MTU_HOLDS: Duration = Duration::from_secs(600);
+/// So long a router's word may take to be known: it sends one a second to each host at most (`net.ipv4.icmp_ratelimit`, 1 s by
+/// default), which may be about packets of others, and what the kernel learned from those is looked at once a second.
+const ROUTERS_WORD: Duration = Duration::from_millis(2500);
 /// No small heartbeat is shorter than this as an IP packet, and small ones pass.
 const FLOOR: u16 = 192;
 
@@ -233,7 +236,8 @@ impl Sizes {
             (true, false) => HoleReason::FragNeededLost,
             (false, _) => HoleReason::FragmentsLost,
         };
-        Some(Holes { since, reason })
+        let word_may_come = reason == HoleReason::FragNeededLost && since.plus(ROUTERS_WORD) > until;
+        (!word_may_come).then_some(Holes { since, reason })
     }
 
     /// When the newest large heartbeat left of those sizes that `reason` says vanish, where all of them passed since `since`.
@@ -390,7 +394,7 @@ mod tests {
             (1500, false, HoleReason::FragmentsLost),
         ] {
             let mut path = Path::new(largest, fragments_pass);
-            path.run(3);
+            path.run(5);
             assert_eq!(path.reason(), Some(reason));
         }
     }
@@ -414,6 +418,16 @@ mod tests {
         assert_eq!(path.sizes.path_mtu(path.now), Some(1400));
         assert_eq!(path.sizes.path_mtu(path.now.plus(PATH_MTU_HOLDS)), None);
         assert_eq!(path.reason(), None);
+    }
+
+    #[test]
+    fn a_routers_word_may_take_its_time() {
+        let mut path = Path::new(1400, true);
+        path.run(2);
+        assert!(path.sizes.is_doubtful(Size::Mtu));
+        assert_eq!(path.reason(), None, "it may have told others first");
+        path.run(3);
+        assert_eq!(path.reason(), Some(HoleReason::FragNeededLost));
     }
 
     #[test]

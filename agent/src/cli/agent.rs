@@ -63,7 +63,7 @@ pub struct Args {
 pub fn run(args: &Args, config: Config) -> Result<()> {
     let files = HostFiles::default();
     let http = listen(&config)?;
-    let keys = Arc::new(KeyRing::new(load_keys(&config)?));
+    let keys = Arc::new(KeyRing::new(Keys::of(&config.heartbeat)?));
     let heartbeats = match config.exchanges_heartbeats() {
         true => Some(Heartbeats::bind(config.heartbeat.listen)?),
         false => None,
@@ -330,17 +330,11 @@ struct Reloads<'a> {
 impl Reloads<'_> {
     /// The keys first: where they are wrong, everything stays as it was.
     fn take(&self, new: Config) -> Result<()> {
-        let keys = load_keys(&new)?;
+        let keys = Keys::of(&new.heartbeat)?;
         self.discovery.reload(new)?;
         self.keys.replace(keys);
         Ok(())
     }
-}
-
-/// The keys of the cluster; none where the operator wants none.
-fn load_keys(config: &Config) -> Result<Option<Keys>> {
-    let path = config.heartbeat.key_file.as_deref().filter(|_| !config.heartbeat.insecure);
-    Ok(path.map(Keys::load).transpose()?)
 }
 
 /// The new configuration, where it can be taken without a restart.

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::output;
-use crate::config::Config;
+use crate::config::{Config, Heartbeat};
 use crate::discovery::{self, Survey};
 use crate::export::words::span;
+use crate::heartbeat::keys::Keys;
 
 /// What can be done with configuration files.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -43,7 +44,7 @@ fn meaning(config: &Config, survey: &Survey) -> String {
         found(survey).into_iter().for_each(&mut line);
         let peers: Vec<_> = survey.peers.iter().map(|peer| peer.name.as_str()).collect();
         line(format!("{} peers: {}", peers.len(), listed(&peers)));
-        line(format!("heartbeats every {} from {}, not authenticated", span(beats.interval), beats.listen));
+        line(format!("heartbeats every {} from {}, {}", span(beats.interval), beats.listen, authenticated(beats)));
     }
     let thresholds = &config.thresholds;
     line(format!(
@@ -61,6 +62,15 @@ fn meaning(config: &Config, survey: &Survey) -> String {
     }
     line(format!("page, API and metrics on http://{}/", config.http.listen));
     text
+}
+
+/// By which keys; that they are not there is no mistake of the file, which may be for another machine.
+fn authenticated(heartbeat: &Heartbeat) -> String {
+    match Keys::of(heartbeat) {
+        Ok(None) => "not authenticated".to_owned(),
+        Ok(Some(keys)) => format!("authenticated: {}", keys.said()),
+        Err(error) => format!("authenticated, but not with what is here now: {error}"),
+    }
 }
 
 /// What each source of peers gives at this moment; one that gives nothing is no mistake of the file.

@@ -61,10 +61,10 @@ impl Addresses {
 
 /// One of SRV records.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Service {
+pub(super) struct Service {
     /// The host, without the dot at its end.
-    target: String,
-    port: u16,
+    pub(super) target: String,
+    pub(super) port: u16,
 }
 
 /// Asks for a name once; and how long to wait until the next time.
@@ -178,7 +178,7 @@ fn bounded(mut peers: impl Iterator<Item = Peer>) -> Found {
 }
 
 /// The target `.` says that the service is not there (RFC 2782).
-fn service(record: &Record) -> Option<Service> {
+pub(super) fn service(record: &Record) -> Option<Service> {
     let RData::SRV(service) = &record.data else { return None };
     let target = service.target.to_ascii().trim_end_matches('.').to_lowercase();
     (!target.is_empty()).then_some(Service { target, port: service.port })
@@ -196,7 +196,7 @@ async fn addresses_of(resolver: &TokioResolver, name: &str, family: Family) -> R
     Ok(Addresses { ips, ttl })
 }
 
-fn address(record: &Record) -> Option<IpAddr> {
+pub(super) fn address(record: &Record) -> Option<IpAddr> {
     match &record.data {
         RData::A(address) => Some(IpAddr::V4(address.0)),
         RData::AAAA(address) => Some(IpAddr::V6(address.0)),

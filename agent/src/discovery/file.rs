@@ -26,7 +26,7 @@ const NAME_LABELS: [&str; 3] = ["lacuna_name", "name", "instance"];
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
-enum FileError {
+pub(super) enum FileError {
     #[error("cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),
     #[error("is no file")]
@@ -63,13 +63,13 @@ struct Target {
 
 /// All that a file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Targets {
+pub(super) struct Targets {
     targets: Vec<Target>,
     refused: Refusals,
 }
 
 impl Targets {
-    fn parse(text: &[u8]) -> Result<Self, FileError> {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, FileError> {
         let groups: Vec<Group> = serde_json::from_slice(text)?;
         let mut all = Self::default();
         for Group { targets, labels } in groups {
@@ -96,7 +96,7 @@ impl Targets {
     }
 
     /// The peers; `addresses` are those of names.
-    fn found(&self, addresses: &HashMap<String, IpAddr>) -> Found {
+    pub(super) fn found(&self, addresses: &HashMap<String, IpAddr>) -> Found {
         let mut found = Found { peers: Vec::new(), refused: self.refused.clone() };
         for Target { name, host, port } in &self.targets {
             let ip = match host {

@@ -12,6 +12,8 @@ mod dns;
 mod dns_tests;
 mod file;
 mod follow;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod merge;
 mod refusals;
 mod sources;

@@ -1,14 +1,15 @@
-//! What the kernel counts in maps, read as differences: retransmits to peers and their sizes, fragments of peers, and drops.
+//! What the kernel counts in maps, read as differences: retransmits to peers and their sizes, fragments of peers, drops, and
+//! which of these were heartbeats.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lacuna_core::evidence::{Evidence, Fact, FragmentLoss, RetransmitCause, Way};
 use lacuna_core::time::Nanos;
 
 use super::Network;
-use crate::probes::{FragmentKind, ProbeMetrics, Sizes};
+use crate::probes::{FragmentKind, HeartbeatDrops, ProbeMetrics, Sizes};
 
 /// The kernel gives every echo reply to the raw socket and then drops its own copy for this reason, so it counts what
 /// the agent itself asks for (`ping_rcv`, Linux 6.18). It stays in the metrics, and is no evidence.
@@ -20,6 +21,11 @@ pub(super) struct KernelCounters {
     retransmits: BTreeMap<(String, RetransmitCause), (u64, u64)>,
     fragments: BTreeMap<(IpAddr, FragmentKind), u64>,
     drops: BTreeMap<String, u64>,
+    heartbeat_drops: HeartbeatDrops,
+    /// The peers whose heartbeats are counted where they are dropped.
+    counted: BTreeSet<SocketAddr>,
+    /// Of these, for whom that was told.
+    told: BTreeSet<SocketAddr>,
     read_at: Option<Nanos>,
     peers: BTreeSet<String>,
     /// Peers that joined since the last reading: what the kernel counted before is not of now.
@@ -33,6 +39,9 @@ impl KernelCounters {
             retransmits: BTreeMap::new(),
             fragments: BTreeMap::new(),
             drops: BTreeMap::new(),
+            heartbeat_drops: HeartbeatDrops::new(),
+            counted: BTreeSet::new(),
+            told: BTreeSet::new(),
             read_at: None,
             peers: BTreeSet::new(),
             joined: BTreeSet::new(),
@@ -47,6 +56,10 @@ impl KernelCounters {
         self.retransmits.retain(|(name, _), _| peers.contains(name));
         self.fragments.retain(|(address, _), _| network.name_of(*address).is_some());
         self.peers = peers;
+        let addresses: Vec<SocketAddr> = network.peers().iter().map(|(_, address)| *address).collect();
+        self.counted = self.metrics.as_ref().map(|metrics| metrics.watch_heartbeats(&addresses)).unwrap_or_default();
+        self.told.retain(|address| addresses.contains(address));
+        self.heartbeat_drops.retain(|(address, ..), _| addresses.contains(address));
     }
 
     /// What was added since the last reading; the first one only begins to count.
@@ -57,6 +70,7 @@ impl KernelCounters {
         let mut tell = |peer: &str, fact| seen.extend(from.map(|from| Evidence::during(peer, from, now, fact)));
         self.read_retransmits(metrics.as_ref(), network, &mut tell);
         self.read_fragments(metrics.as_ref(), network, &mut tell);
+        self.read_heartbeat_drops(metrics.as_ref(), network, from.unwrap_or(now), now, &mut seen);
         self.joined.clear();
         for (reason, count) in metrics.drops().unwrap_or_default() {
             let before = self.drops.insert(reason.clone(), count).unwrap_or(0);
@@ -93,6 +107,31 @@ impl KernelCounters {
             if let Some(count) = lost.remove(&peer) {
                 tell(&peer, Fact::RetransmitSizes { count, smallest, largest });
             }
+        }
+    }
+
+    /// That a peer's are counted is told once, before the first of them.
+    fn read_heartbeat_drops(
+        &mut self,
+        metrics: &dyn ProbeMetrics,
+        network: &Network,
+        from: Nanos,
+        now: Nanos,
+        seen: &mut Vec<Evidence>,
+    ) {
+        let Some(found) = metrics.heartbeat_drops() else { return };
+        for (name, address) in network.peers().iter().filter(|(_, address)| self.counted.contains(address)) {
+            if self.told.insert(*address) {
+                seen.push(Evidence::at(name, now, Fact::HeartbeatDropsCounted));
+            }
+        }
+        for (key, now_counted) in found {
+            let before = self.heartbeat_drops.insert(key.clone(), now_counted).unwrap_or(0);
+            let (address, direction, reason) = key;
+            let count = grown(before, now_counted);
+            let peer = network.peers().iter().find(|(_, known)| *known == address).filter(|_| count > 0);
+            let fact = Fact::HeartbeatDrops { direction, reason, count };
+            seen.extend(peer.map(|(name, _)| Evidence::during(name, from, now, fact)));
         }
     }
 

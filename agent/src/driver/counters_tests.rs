@@ -16,6 +16,7 @@ struct Counted {
     retransmits: Vec<(IpAddr, RetransmitCause, u64, u64)>,
     sizes: BTreeMap<(IpAddr, RetransmitCause), Sizes>,
     fragments: BTreeMap<(IpAddr, FragmentKind), FragmentCount>,
+    heartbeats: Option<HeartbeatDrops>,
 }
 
 #[derive(Default)]
@@ -39,6 +40,12 @@ impl ProbeMetrics for Kernel {
     }
     fn fragments(&self) -> Option<BTreeMap<(IpAddr, FragmentKind), FragmentCount>> {
         Some(self.0.lock().unwrap().fragments.clone())
+    }
+    fn watch_heartbeats(&self, peers: &[SocketAddr]) -> BTreeSet<SocketAddr> {
+        peers.iter().copied().collect()
+    }
+    fn heartbeat_drops(&self) -> Option<HeartbeatDrops> {
+        self.0.lock().unwrap().heartbeats.clone()
     }
     fn drops(&self) -> Option<Vec<(String, u64)>> {
         None
@@ -146,6 +153,30 @@ fn fragments_that_did_not_get_through_are_told_of_the_peer() {
     ];
     assert_eq!(story.told(&now), expected.map(|fact| ("lb1".to_owned(), fact)));
     assert_eq!(story.told(&now), []);
+}
+
+#[test]
+fn heartbeats_that_are_dropped_are_told_of_their_peer_once_they_are_counted() {
+    let of = |address: &str, port: u16, way, count| {
+        let peer: SocketAddr = (ip(address), port).into();
+        ((peer, way, "NETFILTER_DROP".to_owned()), count)
+    };
+    let mut story = Story::begin(&Counted::default());
+    story.counters.set_peers(&story.network);
+    assert_eq!(story.told(&Counted::default()), [], "they cannot be counted");
+    let none = Counted { heartbeats: Some(HeartbeatDrops::new()), ..Counted::default() };
+    assert_eq!(story.told(&none), [("lb1".to_owned(), Fact::HeartbeatDropsCounted)]);
+    let drops = [
+        of(PEER, 9479, Way::In, 3),
+        of(PEER, 9479, Way::Out, 1),
+        of(PEER, 9480, Way::In, 8),
+        of(OTHER, 9479, Way::In, 9),
+    ];
+    let now = Counted { heartbeats: Some(drops.into()), ..Counted::default() };
+    let fact = |direction, count| Fact::HeartbeatDrops { direction, reason: "NETFILTER_DROP".into(), count };
+    let expected = [fact(Way::In, 3), fact(Way::Out, 1)];
+    assert_eq!(story.told(&now), expected.map(|fact| ("lb1".to_owned(), fact)));
+    assert_eq!(story.told(&now), [], "nothing grew");
 }
 
 #[test]

@@ -31,12 +31,15 @@ mod counters;
 mod io;
 mod network;
 mod offset;
+mod outgoing;
 mod own;
 mod own_network;
 mod publish;
+mod refusals;
+mod ways;
 
 pub use io::IoWatch;
-pub use network::{Network, Sockets};
+pub use network::{Echoes, Network, Sockets};
 pub use own::{OwnWatch, TurnReading};
 pub use own_network::OwnNetwork;
 
@@ -160,7 +163,7 @@ impl Driver {
             self.tell(clock_fact(&self.config.host, now));
         }
         self.parts.own.end_of_turn();
-        self.publisher.peers(&self.parts.engine, &self.parts.network, now.boot);
+        self.publisher.peers(&self.parts.engine, &self.parts.network, now.boot, slow);
         self.publisher.lateness(now.boot.since(due));
     }
 
@@ -212,7 +215,7 @@ impl Driver {
         let now = self.notice_hold_up(began);
         for evidence in seen {
             if let Fact::Heartbeat(beat) = &evidence.fact {
-                let offset_basis = self.parts.network.wall_of(&now, evidence.to);
+                let offset_basis = now.wall_at(evidence.to);
                 self.publisher.heartbeat(&self.parts.engine, &evidence.host, beat, evidence.to, offset_basis);
             }
             self.tell(evidence);
@@ -313,9 +316,10 @@ impl Driver {
 
     /// A goodbye that is lost would look like a stall, so it is said more than once.
     fn say_goodbye(&mut self, stay: &[Peer]) {
-        let now = clock::boot();
         for _ in 0..3 {
-            self.parts.network.say_goodbye(&self.parts.engine, now, stay);
+            let sent = self.parts.network.say_goodbye(&self.parts.engine, stay);
+            // Each has a number of its own, or it would be a packet that came in twice.
+            sent.into_iter().for_each(|evidence| self.tell(evidence));
         }
     }
 

@@ -7,32 +7,37 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use lacuna_core::engine::Engine;
-use lacuna_core::evidence::{Heartbeat, Size};
+use lacuna_core::evidence::{FlowReport, Heartbeat, Size};
 use lacuna_core::incident::{Incident, State};
 use lacuna_core::peer::Peer;
 use lacuna_core::time::{Nanos, WallNanos};
 
 use super::Network;
 use super::network::GATEWAY;
-use super::offset::OffsetFilter;
+use super::offset::{ClockEstimate, Exchange};
 use crate::cpus::CpuWatch;
 use crate::link::LinkWatch;
-use crate::shared::{CpuStatus, LargeCounts, NetworkStatus, PeerStatus, Shared};
+use crate::shared::{CpuStatus, EchoCounts, FlowCounts, LargeCounts, NetworkStatus, PeerClock, PeerStatus, Shared};
 
 /// Longest duration that a histogram tells apart, in microseconds: a minute.
 const LONGEST_US: u64 = 60_000_000;
 /// Longest incident that a histogram tells apart, in milliseconds: a week.
 const LONGEST_MS: u64 = 7 * 24 * 3600 * 1000;
 
+/// The sizes beside the small one.
+const LARGE: [Size; 2] = [Size::Mtu, Size::Fragmented];
+
 /// See the module's documentation.
 pub(super) struct Publisher {
     shared: Arc<Shared>,
-    offsets: HashMap<String, OffsetFilter>,
+    clocks: HashMap<String, ClockEstimate>,
+    /// Where each peer stands in what is shared.
+    places: HashMap<String, usize>,
 }
 
 impl Publisher {
     pub(super) fn new(shared: Arc<Shared>, network: &Network) -> Self {
-        let mut publisher = Self { shared, offsets: HashMap::new() };
+        let mut publisher = Self { shared, clocks: HashMap::new(), places: HashMap::new() };
         publisher.set_peers(network);
         publisher
     }
@@ -43,7 +48,7 @@ impl Publisher {
     }
 
     pub(super) fn set_peers(&mut self, network: &Network) {
-        self.offsets.retain(|name, _| network.peers().iter().any(|(known, _)| known == name));
+        self.clocks.retain(|name, _| network.peers().iter().any(|(known, _)| known == name));
         let mut statuses = self.shared.peers.write();
         let mut known: HashMap<String, PeerStatus> = statuses.drain(..).map(|old| (old.name.clone(), old)).collect();
         let peers = network.peers().iter().map(|(name, addr)| (name.clone(), *addr, "peer"));
@@ -52,6 +57,7 @@ impl Publisher {
             let same = known.remove(&name).filter(|old| old.addr == addr && old.role == role);
             same.unwrap_or_else(|| status(name, addr, role))
         }));
+        self.places = statuses.iter().enumerate().map(|(place, status)| (status.name.clone(), place)).collect();
     }
 
     /// A heartbeat came in at `at`, when this host's wall clock showed `wall`; the engine has not seen it yet.
@@ -59,26 +65,32 @@ impl Publisher {
         let Some(peer) = engine.peer(name) else { return };
         let round_trip = beat.heard.as_ref().and_then(|heard| peer.round_trip(heard, at));
         let mut statuses = self.shared.peers.write();
-        let Some(status) = statuses.iter_mut().find(|status| status.name == name) else { return };
+        let Some(status) = self.places.get(name).and_then(|place| statuses.get_mut(*place)) else { return };
         if let Some(last) = &peer.last {
             record(&mut status.gap_us, at.since(last.at));
         }
+        let clock = self.clocks.entry(name.to_owned()).or_default();
+        if peer.last.as_ref().is_some_and(|last| last.boot_id != beat.boot_id) {
+            clock.begin_anew();
+        }
         if let Some(round_trip) = round_trip {
             record(&mut status.rtt_us, round_trip);
-            let offset = self.offsets.entry(name.to_owned()).or_default();
-            offset.add(beat.sent_wall, wall, round_trip);
-            status.clock_offset_seconds = offset.seconds();
+            clock.add(&Exchange { at, wall, sent_at: beat.sent_at, sent_wall: beat.sent_wall, round_trip });
         }
     }
 
-    /// The state of every peer after a turn.
-    pub(super) fn peers(&self, engine: &Engine, network: &Network, now: Nanos) {
+    /// The state of every peer after a turn; with `details`, what nobody needs at every turn.
+    pub(super) fn peers(&self, engine: &Engine, network: &Network, now: Nanos, details: bool) {
         let mut statuses = self.shared.peers.write();
         debug_assert!(statuses.len() >= network.peers().len());
         for status in statuses.iter_mut() {
-            if let Some(peer) = engine.peer(&status.name) {
-                let silent = engine.is_silent(&status.name);
-                update(status, peer, silent, now);
+            let Some(peer) = engine.peer(&status.name) else { continue };
+            update(status, peer, engine.is_silent(&status.name), now);
+            if details {
+                status.clock = self.clocks.get(&status.name).map(clock).unwrap_or_default();
+                status.large = LARGE.into_iter().filter_map(|size| large(peer, size)).collect();
+                status.flows = Size::ALL.into_iter().flat_map(|(size, _)| flows(peer, size)).flatten().collect();
+                status.echoes = echoes(peer, &status.name, network);
             }
         }
     }
@@ -99,11 +111,11 @@ impl Publisher {
         let mut counters = self.shared.counters.write();
         counters.socket_overflow = overflow;
         for (reason, count) in by_reason {
-            let known = counters.packets_refused.entry((*reason).to_owned()).or_default();
-            if *known == 0 {
-                tracing::warn!(reason, "a packet on the heartbeat port was refused; further ones are only counted");
+            // Without a new name for each turn.
+            match counters.packets_refused.get_mut(*reason) {
+                Some(known) => *known = *count,
+                None => _ = counters.packets_refused.insert((*reason).to_owned(), *count),
             }
-            *known = *count;
         }
     }
 
@@ -171,12 +183,15 @@ fn status(name: String, addr: SocketAddr, role: &'static str) -> PeerStatus {
         left: false,
         last_heard_seconds: None,
         last_echo_seconds: None,
-        clock_offset_seconds: None,
+        clock: PeerClock::default(),
         sent: 0,
         received: 0,
         lost_from_peer: 0,
         lost_to_peer: None,
+        path_mtu_bytes: None,
         large: Vec::new(),
+        flows: Vec::new(),
+        echoes: Vec::new(),
         rtt_us: histogram(LONGEST_US),
         gap_us: histogram(LONGEST_US),
     }
@@ -193,7 +208,39 @@ fn update(status: &mut PeerStatus, peer: &Peer, silent: bool, now: Nanos) {
     status.received = peer.received_total;
     status.lost_from_peer = peer.lost_from;
     status.lost_to_peer = peer.lost_to();
-    status.large = [Size::Mtu, Size::Fragmented].into_iter().filter_map(|size| large(peer, size)).collect();
+    status.path_mtu_bytes = peer.sizes.path_mtu(now);
+}
+
+fn clock(estimate: &ClockEstimate) -> PeerClock {
+    let (offset, drift) = (estimate.offset(), estimate.drift());
+    PeerClock {
+        offset_seconds: offset.map(|offset| offset.value),
+        offset_error_seconds: offset.map(|offset| offset.error),
+        drift_ratio: drift.map(|drift| drift.value),
+        drift_error_ratio: drift.map(|drift| drift.error),
+    }
+}
+
+/// From the peer, and to it by its account. Absent where none came in.
+fn flows(peer: &Peer, size: Size) -> [Option<FlowCounts>; 2] {
+    let counts = |from_peer, report: FlowReport| {
+        let FlowReport { duplicates, reordered, variation, .. } = report;
+        let variation_seconds = variation.map(|variation| variation.as_secs_f64());
+        FlowCounts { size: size.name(), from_peer, duplicates, reordered, variation_seconds }
+    };
+    let came_in = if size == Size::Small { peer.received_total > 0 } else { peer.large_from(size).is_some() };
+    let flow = peer.flows[size.place()];
+    let (duplicates, reordered, variation) = (flow.duplicates, flow.reordered, flow.variation());
+    let from = came_in.then(|| counts(true, FlowReport { size, duplicates, reordered, variation }));
+    [from, peer.flows_to[size.place()].map(|report| counts(false, report))]
+}
+
+/// Absent where none was sent.
+fn echoes(peer: &Peer, name: &str, network: &Network) -> Vec<EchoCounts> {
+    let counts = |size: Size, sent, answered| EchoCounts { size: size.name().into(), sent, answered };
+    let small = (peer.echo.sent > 0).then(|| counts(Size::Small, peer.echo.sent, peer.echo.answered));
+    let large = |size| network.large_echoes(name, size).map(|echoes| counts(size, echoes.sent, echoes.answered));
+    small.into_iter().chain(LARGE.into_iter().filter_map(large)).collect()
 }
 
 /// Absent where none was exchanged.

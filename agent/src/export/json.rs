@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use hdrhistogram::Histogram;
 use lacuna_core::incident::{Incident, State};
 use serde::{Deserialize, Serialize};
 
+use super::exchange::{self, Way};
 use crate::probes::ProbeStatus;
-use crate::shared::{Counters, CpuStatus, Identity, PeerStatus, Shared};
+use crate::shared::{Counters, CpuStatus, EchoCounts, Identity, PeerClock, PeerStatus, Shared};
 
 /// `/api/v1/incidents` and `lacuna incidents --json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -121,9 +123,15 @@ pub struct Peer {
     /// Since its kernel last answered an echo request.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_echo_seconds: Option<f64>,
-    /// Its wall clock minus this one's.
+    /// How its clocks are beside this host's.
+    #[serde(flatten, default)]
+    pub clock: PeerClock,
+    /// Echo requests to it, by size.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub echoes: Vec<EchoCounts>,
+    /// What a router said of its MTU on the way to it, while that holds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub clock_offset_seconds: Option<f64>,
+    pub path_mtu_bytes: Option<u16>,
     /// What heartbeats did; absent for an anchor, which has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub heartbeats: Option<Heartbeats>,
@@ -144,6 +152,27 @@ pub struct Heartbeats {
     /// The middle one of all round trips; absent where there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rtt_median_seconds: Option<f64>,
+    /// Of all round trips since the agent started; absent where there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rtt_quantiles: Option<RoundTrips>,
+    /// By size and direction.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub by_size: Vec<Way>,
+}
+
+/// Round trips in seconds: so large a part of them was no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundTrips {
+    /// Half.
+    pub p50: f64,
+    /// 90 %.
+    pub p90: f64,
+    /// 99 %.
+    pub p99: f64,
+    /// 99.9 %.
+    pub p999: f64,
+    /// All.
+    pub max: f64,
 }
 
 /// One probe.
@@ -181,7 +210,9 @@ impl From<&PeerStatus> for Peer {
             left: status.left,
             last_heard_seconds: status.last_heard_seconds,
             last_echo_seconds: status.last_echo_seconds,
-            clock_offset_seconds: status.clock_offset_seconds,
+            clock: status.clock,
+            echoes: status.echoes.clone(),
+            path_mtu_bytes: status.path_mtu_bytes,
             heartbeats: (status.role == "peer").then(|| heartbeats(status)),
         }
     }
@@ -195,7 +226,15 @@ fn heartbeats(status: &PeerStatus) -> Heartbeats {
         lost_from_peer: status.lost_from_peer,
         lost_to_peer: status.lost_to_peer,
         rtt_median_seconds: (!status.rtt_us.is_empty()).then(|| micros(median())),
+        rtt_quantiles: round_trips(&status.rtt_us),
+        by_size: exchange::ways(status),
     }
+}
+
+fn round_trips(us: &Histogram<u64>) -> Option<RoundTrips> {
+    let at = |quantile| micros(us.value_at_quantile(quantile));
+    let all = || RoundTrips { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: micros(us.max()) };
+    (!us.is_empty()).then(all)
 }
 
 /// Microseconds in seconds.

@@ -1,6 +1,7 @@
 //! From values to bytes: documents, metrics, pages and texts. Nothing here opens, waits or writes.
 
 mod cpu_words;
+pub mod exchange;
 pub mod html;
 pub mod json;
 mod network_words;

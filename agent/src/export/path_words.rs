@@ -1,6 +1,6 @@
 //! Evidence about sizes and losses in words.
 
-use lacuna_core::evidence::{Fact, HoleReason, HoleReport};
+use lacuna_core::evidence::{Fact, HoleReason, HoleReport, KernelDrops, Way};
 use lacuna_core::incident::Direction;
 use lacuna_core::loss::LossRate;
 
@@ -13,6 +13,7 @@ pub(super) fn of_path(host: &str, fact: &Fact) -> Option<String> {
         Fact::LargeSent { size, bytes, seq } => {
             format!("heartbeat {seq} of {bytes} bytes left for {host} ({})", size.name())
         }
+        Fact::Duplicates { size, count } => format!("{count} packets of {host} came in again ({})", size.name()),
         Fact::SizeProbe(probe) => format!("a size probe of {} bytes came in from {host}", probe.bytes),
         Fact::SizeProbeSent(probe) => format!("a size probe of {} bytes left for {host}", probe.bytes),
         Fact::TooBig { mtu } => {
@@ -23,6 +24,16 @@ pub(super) fn of_path(host: &str, fact: &Fact) -> Option<String> {
         }
         Fact::Hole(report) => hole(host, *report),
         Fact::Loss { direction, rate } => loss(host, *direction, *rate),
+        Fact::HeartbeatDropsCounted => {
+            format!("this host's kernel counts the heartbeats from and to {host} that it drops")
+        }
+        Fact::HeartbeatDrops { direction: Way::In, reason, count } => {
+            format!("the kernel of this host dropped {count} heartbeats that came from {host}: {reason}")
+        }
+        Fact::HeartbeatDrops { direction: Way::Out, reason, count } => {
+            format!("the kernel of this host dropped {count} heartbeats that were to go to {host}: {reason}")
+        }
+        Fact::PeerDrops(drops) => peer_drops(host, drops),
         _ => return None,
     })
 }
@@ -35,6 +46,17 @@ fn hole(host: &str, report: HoleReport) -> String {
     };
     let passes = report.passes.map(|passes| format!("; up to {passes} bytes pass")).unwrap_or_default();
     format!("{host} says that {what} of it do not arrive here{passes}")
+}
+
+fn peer_drops(host: &str, drops: &KernelDrops) -> String {
+    let ways = [("sent to it", Way::In), ("that it sent here", Way::Out)];
+    let part = |(which, way): (&str, Way)| {
+        let reason = drops.reason(way).map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let count = drops.count(way);
+        (count > 0).then(|| format!("{count} heartbeats {which}{reason}"))
+    };
+    let parts: Vec<_> = ways.into_iter().filter_map(part).collect();
+    format!("{host} says that its kernel dropped {}", parts.join(" and "))
 }
 
 fn loss(host: &str, direction: Direction, rate: LossRate) -> String {
@@ -61,6 +83,9 @@ mod tests {
         let loss = Fact::Loss { direction: Direction::ToPeer, rate };
         let expected = "10.0 % of 300 heartbeats to b were lost (5.5 to 17.5 %)";
         assert_eq!(of_path("b", &loss).as_deref(), Some(expected));
+        let drops = KernelDrops { received: 50, received_for: Some("NETFILTER_DROP".into()), ..KernelDrops::default() };
+        let expected = "b says that its kernel dropped 50 heartbeats sent to it (NETFILTER_DROP)";
+        assert_eq!(of_path("b", &Fact::PeerDrops(drops)).as_deref(), Some(expected));
         assert_eq!(of_path("b", &Fact::EchoSent), None);
     }
 }

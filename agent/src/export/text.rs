@@ -118,6 +118,10 @@ fn detail(incident: &Incident) -> Vec<(&'static str, String)> {
         |value: serde_json::Result<serde_json::Value>| value.ok().and_then(|value| value.as_str().map(str::to_owned));
     let pairs = [
         ("Direction", detail.direction.and_then(|d| name(serde_json::to_value(d)))),
+        ("Reason", detail.reason.as_ref().and_then(|reason| name(serde_json::to_value(reason)))),
+        ("Last seen", detail.last_seen.and_then(|place| name(serde_json::to_value(place)))),
+        ("To the peer", detail.last_seen_to_peer.and_then(|place| name(serde_json::to_value(place)))),
+        ("From the peer", detail.last_seen_from_peer.and_then(|place| name(serde_json::to_value(place)))),
         ("Agent was", detail.state.and_then(|s| name(serde_json::to_value(s)))),
         ("Steal", detail.steal_seconds.map(|s| format!("{s:.2} s"))),
         ("Claimed from", Some(detail.links.join(", ")).filter(|links| !links.is_empty())),
@@ -224,6 +228,7 @@ fn peers(peers: &[Peer], paint: Paint) -> String {
         "ECHO AGO",
         "RTT",
         "OFFSET",
+        "DRIFT",
         "LOST FROM",
         "LOST TO",
     ]);
@@ -237,12 +242,19 @@ fn peers(peers: &[Peer], paint: Paint) -> String {
             plain(words::seconds(peer.last_heard_seconds)),
             plain(words::seconds(peer.last_echo_seconds)),
             plain(figure(beats.and_then(|b| b.rtt_median_seconds), |s| format!("{:.2} ms", s * 1e3))),
-            plain(figure(peer.clock_offset_seconds, |s| format!("{:+.3} s", s))),
+            plain(within(peer.clock.offset_seconds, peer.clock.offset_error_seconds, 1e3, "ms")),
+            plain(within(peer.clock.drift_ratio, peer.clock.drift_error_ratio, 1e6, "ppm")),
             plain(beats.map_or("-".into(), |b| b.lost_from_peer.to_string())),
             plain(beats.and_then(|b| b.lost_to_peer).map_or("-".into(), |lost| lost.to_string())),
         ]);
     }
     table.render(paint, "  ")
+}
+
+/// A figure with its error, in a unit of which there are `units` to one.
+fn within(value: Option<f64>, error: Option<f64>, units: f64, unit: &str) -> String {
+    let error = error.map(|error| format!(" ±{:.2}", error * units)).unwrap_or_default();
+    figure(value, |value| format!("{:+.2}{error} {unit}", value * units))
 }
 
 /// The state of a peer in one word.

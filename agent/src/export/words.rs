@@ -50,6 +50,9 @@ fn sensed(host: &str, took: &str, fact: &Fact) -> String {
         Fact::PortUnreachable => {
             format!("the kernel of {host} answers that nobody listens on its heartbeat port")
         }
+        Fact::Refused { reason, count } => {
+            format!("{count} packets from the address of {host} were refused: {}", reason.escape_debug())
+        }
         Fact::Clock { wall } => format!("the wall clock of {host} stood at {} ns", wall.0),
         Fact::AgentLate(late) => agent_late(host, took, late),
         Fact::TimerLate { cpu } => format!("a timer on CPU {cpu} of {host} expired {took} late"),
@@ -310,6 +313,10 @@ mod tests {
         check(
             json!({"kind": "port-unreachable"}),
             "the kernel of lb1 answers that nobody listens on its heartbeat port",
+        );
+        check(
+            fact("refused", json!({"reason": "tag", "count": 7})),
+            "7 packets from the address of lb1 were refused: tag",
         );
         check(
             fact(

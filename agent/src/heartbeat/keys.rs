@@ -16,6 +16,8 @@ use blake3::Hasher;
 use constant_time_eq::constant_time_eq_16;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::config::Heartbeat;
+
 /// Length of a key, in bytes: that of BLAKE3's keyed mode.
 pub const KEY_LEN: usize = 32;
 /// Length of a tag, in bytes. Half of the hash is the least that RFC 2104, section 5, allows for a truncated one (and 80 bits
@@ -132,11 +134,35 @@ impl KeyRing {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keys({})", 1 + self.further.len())
+        write!(f, "Keys({})", self.count())
     }
 }
 
 impl Keys {
+    /// Those that the configuration names; none where it wants none.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of(heartbeat: &Heartbeat) -> Result<Option<Self>, KeyError> {
+        let path = heartbeat.key_file.as_deref().filter(|_| !heartbeat.insecure);
+        path.map(Self::load).transpose()
+    }
+
+    /// How many there are, at least one.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + self.further.len()
+    }
+
+    /// How many there are and what they do, in words.
+    #[must_use]
+    pub fn said(&self) -> String {
+        match self.count() {
+            1 => "1 key".to_owned(),
+            count => format!("{count} keys, the first one signs"),
+        }
+    }
+
     /// Reads `key_file`.
     ///
     /// # Errors
@@ -146,7 +172,11 @@ impl Keys {
         Self::parse(&text, path)
     }
 
-    fn parse(text: &[u8], path: &Path) -> Result<Self, KeyError> {
+    /// Reads what a `key_file` says; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// It says something else than keys.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Self, KeyError> {
         let path = || path.to_owned();
         let mut keys: Vec<(usize, Key)> = Vec::with_capacity(MAX_KEYS);
         for (line, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {

@@ -1,5 +1,6 @@
 //! What goes over the network: heartbeats over UDP and echo requests over ICMP.
 
+pub mod fragmenting;
 pub mod icmp;
 pub mod keys;
 pub mod mtu;

@@ -7,8 +7,47 @@ use lacuna_core::evidence::{Heartbeat, Size};
 use lacuna_core::time::WallNanos;
 
 use super::keys::{KeyRing, TAG_LEN};
-use super::replay::{Claim, Guard};
-use super::wire::{self, Message};
+use super::replay::{self, Claim, Guard};
+use super::wire::{self, Message, WireError};
+
+/// Why a packet from a peer's address does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has no room for a tag.
+    #[error("it is shorter than a tag")]
+    Short,
+    /// None of the keys gives its tag: the sender has other keys, or it was made for another receiver, or changed.
+    #[error("none of the keys gives its tag")]
+    Tag,
+    /// It says nothing that can be read whole.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Its sender calls itself so.
+    #[error("it is from {0:?} by its own words")]
+    ForeignName(String),
+    /// It was sent before.
+    #[error("it was sent before, or may have been: {}", .why.reason())]
+    Again {
+        /// How that is known.
+        why: replay::Refusal,
+        /// It counted before, as one of that size: the network doubled it, or somebody sent it again.
+        size: Option<Size>,
+    },
+}
+
+impl Refusal {
+    /// A short name of the reason, for the counter.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Short => WireError::Short.reason(),
+            Self::Tag => "tag",
+            Self::Wire(error) => error.reason(),
+            Self::ForeignName(_) => "foreign-name",
+            Self::Again { why, .. } => why.reason(),
+        }
+    }
+}
 
 /// Tags what leaves this host and checks what comes in.
 #[derive(Debug)]
@@ -43,27 +82,30 @@ impl Seal {
     /// Reads a packet that came from the address of the peer `sender`, at `now` by this host's wall clock.
     ///
     /// # Errors
-    /// Why it does not count, as the counter names it.
-    pub fn open(&mut self, sender: &str, packet: &[u8], now: WallNanos) -> Result<Message, &'static str> {
+    /// Why it does not count.
+    pub fn open(&mut self, sender: &str, packet: &[u8], now: WallNanos) -> Result<Message, Refusal> {
         let keys = self.keys.get();
         let packet = match &keys {
             None => packet,
             Some(keys) => {
-                let (body, tag) = packet.split_last_chunk::<TAG_LEN>().ok_or("short")?;
+                let (body, tag) = packet.split_last_chunk::<TAG_LEN>().ok_or(Refusal::Short)?;
                 if !keys.verify(&self.host, body, tag) {
-                    return Err("tag");
+                    return Err(Refusal::Tag);
                 }
                 body
             }
         };
-        let (name, message) = wire::decode(packet).map_err(|error| error.reason())?;
+        let (name, message) = wire::decode(packet)?;
         if name != sender {
-            return Err("foreign-name");
+            return Err(Refusal::ForeignName(name));
         }
         if keys.is_some() {
             let claim = self.claim(&message);
             let guard = self.guards.entry(name).or_default();
-            guard.take(&claim, now).map_err(|refusal| refusal.reason())?;
+            guard.take(&claim, now).map_err(|why| {
+                let size = size_of(&message).filter(|_| why == replay::Refusal::Duplicate);
+                Refusal::Again { why, size }
+            })?;
         }
         Ok(message)
     }
@@ -92,6 +134,15 @@ impl Seal {
     /// Forgets who is no peer any more.
     pub fn keep(&mut self, known: impl Fn(&str) -> bool) {
         self.guards.retain(|name, _| known(name));
+    }
+}
+
+/// The size that a packet counts for; none for a probe.
+fn size_of(message: &Message) -> Option<Size> {
+    match message {
+        Message::Heartbeat(_) => Some(Size::Small),
+        Message::Large(large) => Some(large.size),
+        Message::Probe { .. } => None,
     }
 }
 
@@ -126,10 +177,14 @@ mod tests {
     fn a_packet_counts_once_for_the_host_that_it_was_made_for() {
         let (a, mut b, mut c) = (Seal::new("a", 1, ring(7)), Seal::new("b", 1, ring(7)), Seal::new("c", 1, ring(7)));
         let sent = packet(&a, "b", 1);
-        assert_eq!(c.open("a", &sent, NOW), Err("tag"), "another receiver");
+        assert_eq!(c.open("a", &sent, NOW), Err(Refusal::Tag), "another receiver");
         assert!(b.open("a", &sent, NOW).is_ok());
-        assert_eq!(b.open("a", &sent, NOW), Err("duplicate"));
-        assert_eq!(b.open("c", &packet(&a, "b", 2), NOW), Err("foreign-name"), "from the address of c");
+        assert_eq!(
+            b.open("a", &sent, NOW),
+            Err(Refusal::Again { why: replay::Refusal::Duplicate, size: Some(Size::Small) })
+        );
+        let from_c = b.open("c", &packet(&a, "b", 2), NOW);
+        assert_eq!(from_c, Err(Refusal::ForeignName("a".into())), "from the address of c");
     }
 
     #[test]
@@ -137,9 +192,9 @@ mod tests {
         let (a, stranger, open) =
             (Seal::new("a", 1, ring(7)), Seal::new("a", 1, ring(8)), Seal::new("a", 1, Arc::default()));
         let mut b = Seal::new("b", 1, ring(7));
-        assert_eq!(b.open("a", &packet(&stranger, "b", 1), NOW), Err("tag"));
-        assert_eq!(b.open("a", &packet(&open, "b", 1), NOW), Err("tag"));
-        assert_eq!(b.open("a", &[0; TAG_LEN - 1], NOW), Err("short"));
+        assert_eq!(b.open("a", &packet(&stranger, "b", 1), NOW), Err(Refusal::Tag));
+        assert_eq!(b.open("a", &packet(&open, "b", 1), NOW), Err(Refusal::Tag));
+        assert_eq!(b.open("a", &[0; TAG_LEN - 1], NOW), Err(Refusal::Short));
         assert!(b.open("a", &packet(&a, "b", 1), NOW).is_ok());
     }
 

@@ -1,26 +1,37 @@
 //! The heartbeat socket: kernel receive times, overflow counts, and the errors that peers' kernels send back.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 
 use lacuna_core::time::WallNanos;
 use nix::errno::Errno;
-use nix::libc::{EMSGSIZE, sock_extended_err};
+use nix::libc::{EMSGSIZE, ENOBUFS, EPERM, sock_extended_err};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
-    sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf, RcvBufForce, ReceiveTimestampns, RxqOvfl},
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, setsockopt,
+    sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf, RcvBufForce, ReceiveTimestampns, RxqOvfl, SndBuf, SndBufForce},
 };
-use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
+use rustix::net::addr::SocketAddrArg;
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
+use super::fragmenting::{Fragmenting, Setting};
 use crate::reception::Reception;
 
 /// Room for what comes in while the agent is stopped: more than a minute of 50 peers at ten a second, as the kernel counts
 /// (some 800 bytes for a small datagram); and for a flood between two ticks.
 const RECEIVE_BUFFER: usize = 32 << 20;
+/// Room for what leaves with one tick before the network card has taken it: a heartbeat to each of the most peers that there
+/// may be (some 2,300 bytes each, as the kernel counts).
+const SEND_BUFFER: usize = 4 << 20;
 /// Datagrams that one drain takes at most; what is left waits for the next. More than fit into the buffer: a flood of a
 /// hundred thousand a second is drained with every tick.
 const DRAIN_LIMIT: usize = 65_536;
+/// Datagrams that one call to the kernel takes. Their buffers are as long as the longest datagram, but memory is only what
+/// datagrams were written to.
+const RECEIVE_BATCH: usize = 32;
+/// Packets that one call to the kernel sends. The first one of them was dated before the others were written, which takes a
+/// few microseconds each, and is part of its round trip.
+pub const SEND_BATCH: usize = 8;
 /// Room for the longest datagram, and a byte that shows that it was longer.
 const LONGEST: usize = super::wire::MAX_PACKET + 1;
 
@@ -42,14 +53,14 @@ pub enum UdpError {
 }
 
 /// One datagram.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Datagram {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
     /// Who sent it.
     pub from: SocketAddr,
     /// When the kernel received it; absent where it did not say.
     pub stamp: Option<WallNanos>,
     /// What it holds; a longer one is cut, and then too long for any heartbeat.
-    pub bytes: Vec<u8>,
+    pub bytes: &'a [u8],
 }
 
 /// What a kernel said of a packet that was sent.
@@ -66,21 +77,12 @@ pub enum Answer {
     },
 }
 
-/// Whether a packet may be fragmented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fragmenting {
-    /// It must not, whatever is known of the path (`IP_PMTUDISC_PROBE`).
-    Never,
-    /// By the MTU of the interface (`IP_PMTUDISC_OMIT`), whatever a router said.
-    Allowed,
-}
-
 /// The socket.
 pub struct Heartbeats {
     socket: UdpSocket,
     overflow: u32,
-    is_v4: bool,
-    fragmenting: Fragmenting,
+    fragmenting: Setting,
+    /// Room for [`RECEIVE_BATCH`] datagrams.
     buffer: Vec<u8>,
 }
 
@@ -107,9 +109,12 @@ impl Heartbeats {
         if setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).is_err() {
             setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER).map_err(other)?;
         }
-        let (is_v4, fragmenting, buffer) = (listen.is_ipv4(), Fragmenting::Never, vec![0; LONGEST]);
-        let mut opened = Self { socket, overflow: 0, is_v4, fragmenting: Fragmenting::Allowed, buffer };
-        opened.set_fragmenting(fragmenting).map_err(|error| UdpError::Other(listen, error))?;
+        if setsockopt(&socket, SndBufForce, &SEND_BUFFER).is_err() {
+            setsockopt(&socket, SndBuf, &SEND_BUFFER).map_err(other)?;
+        }
+        let (fragmenting, buffer) = (Setting::new(listen.is_ipv4()), vec![0; RECEIVE_BATCH * LONGEST]);
+        let mut opened = Self { socket, overflow: 0, fragmenting, buffer };
+        opened.set_fragmenting(Fragmenting::Never).map_err(|error| UdpError::Other(listen, error))?;
         Ok(opened)
     }
 
@@ -118,17 +123,7 @@ impl Heartbeats {
     /// # Errors
     /// What this host's own kernel said.
     pub fn set_fragmenting(&mut self, wanted: Fragmenting) -> io::Result<()> {
-        if self.fragmenting == wanted {
-            return Ok(());
-        }
-        match (self.is_v4, wanted) {
-            (true, Fragmenting::Never) => set_ip_mtu_discover(&self.socket, Ipv4PathMtuDiscovery::PROBE)?,
-            (true, Fragmenting::Allowed) => set_ip_mtu_discover(&self.socket, Ipv4PathMtuDiscovery::OMIT)?,
-            (false, Fragmenting::Never) => set_ipv6_mtu_discover(&self.socket, Ipv6PathMtuDiscovery::PROBE)?,
-            (false, Fragmenting::Allowed) => set_ipv6_mtu_discover(&self.socket, Ipv6PathMtuDiscovery::OMIT)?,
-        }
-        self.fragmenting = wanted;
-        Ok(())
+        self.fragmenting.set(&self.socket, wanted)
     }
 
     /// Sends one packet.
@@ -140,8 +135,8 @@ impl Heartbeats {
         let mut sent = self.socket.send_to(packet, to);
         for _ in 0..SEND_AGAIN {
             // The socket hands out the answer to an earlier packet once, whichever it is, and then this one was not
-            // sent (udp(7), IP_RECVERR). An error of this one comes again.
-            if sent.is_ok() {
+            // sent (udp(7), IP_RECVERR). An error of this one comes again; where this kernel has dropped it, it is one drop.
+            if sent.as_ref().err().is_none_or(is_dropped_here) {
                 break;
             }
             sent = self.socket.send_to(packet, to);
@@ -149,36 +144,68 @@ impl Heartbeats {
         sent.map(|_| ())
     }
 
+    /// Sends packets in their order, by as few calls to the kernel as it takes; what became of each.
+    pub fn send_all(&self, packets: &[(SocketAddr, &[u8])]) -> Vec<io::Result<()>> {
+        let mut done = Vec::with_capacity(packets.len());
+        while let Some([(to, first), ..]) = packets.get(done.len()..) {
+            match self.send_some(&packets[done.len()..]) {
+                // It says nothing but that the first one did not leave, which may be for an earlier one's sake.
+                0 => done.push(self.send(*to, first)),
+                sent => done.extend((0..sent).map(|_| Ok(()))),
+            }
+        }
+        done
+    }
+
+    /// How many of them left, from the first one on.
+    fn send_some(&self, packets: &[(SocketAddr, &[u8])]) -> usize {
+        let packets = &packets[..packets.len().min(SEND_BATCH)];
+        let addresses: Vec<_> = packets.iter().map(|(to, _)| to.as_any()).collect();
+        let slices: Vec<_> = packets.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
+        let mut controls: Vec<_> = packets.iter().map(|_| SendAncillaryBuffer::default()).collect();
+        let parts = addresses.iter().zip(&slices).zip(&mut controls);
+        let mut messages: Vec<_> =
+            parts.map(|((to, slice), control)| MMsgHdr::new_with_addr(to, slice, control)).collect();
+        sendmmsg(&self.socket, &mut messages, SendFlags::DONTWAIT).unwrap_or(0)
+    }
+
     /// Takes what has arrived, oldest first; answers with how many datagrams the buffer had no room for since the
     /// last call.
-    pub fn drain(&mut self, mut each: impl FnMut(Datagram)) -> u64 {
+    pub fn drain(&mut self, mut each: impl FnMut(Datagram<'_>)) -> u64 {
         let mut lost = 0;
-        for _ in 0..DRAIN_LIMIT {
-            let (datagram, overflow) = match self.receive() {
-                Ok(received) => received,
+        for _ in 0..DRAIN_LIMIT / RECEIVE_BATCH {
+            match self.receive(&mut each) {
+                Ok(overflow) => lost += overflow,
                 Err(Errno::EAGAIN) => break,
                 // The answer to a packet that was sent: it says nothing about what waits behind it.
-                Err(_) => continue,
-            };
-            if let Some(count) = overflow {
-                lost += u64::from(count.wrapping_sub(self.overflow));
-                self.overflow = count;
+                Err(_) => {}
             }
-            each(datagram);
         }
         lost
     }
 
-    fn receive(&mut self) -> Result<(Datagram, Option<u32>), Errno> {
-        let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec, u32);
-        let mut buffer = [IoSliceMut::new(&mut self.buffer)];
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags)?;
-        let from = message.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
-        let reception = Reception::of(&message)?;
-        let length = message.bytes;
-        let bytes = self.buffer.get(..length).unwrap_or_default().to_vec();
-        Ok((Datagram { from, stamp: reception.at, bytes }, reception.overflow))
+    /// Takes some datagrams; how many the buffer had no room for, as far as these say.
+    fn receive(&mut self, each: &mut impl FnMut(Datagram<'_>)) -> Result<u64, Errno> {
+        let mut slices: Vec<_> = self.buffer.chunks_exact_mut(LONGEST).map(|room| [IoSliceMut::new(room)]).collect();
+        // New ones each time: the kernel writes how much of the room for control data it used over how much there is, and
+        // overflows, which came with no datagram before, would find none.
+        let space = nix::cmsg_space!(nix::sys::time::TimeSpec, u32);
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(slices.len(), Some(space));
+        let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        let mut lost = 0;
+        for message in recvmmsg(socket, &mut headers, slices.iter_mut(), flags, None)? {
+            let (Some(from), Ok(reception)) = (message.address.as_ref().and_then(address), Reception::of(&message))
+            else {
+                continue;
+            };
+            if let Some(count) = reception.overflow {
+                lost += u64::from(count.wrapping_sub(self.overflow));
+                self.overflow = count;
+            }
+            let bytes = message.iovs().next().unwrap_or_default();
+            each(Datagram { from, stamp: reception.at, bytes });
+        }
+        Ok(lost)
     }
 
     /// Takes the answers that came back to what was sent.
@@ -214,6 +241,12 @@ impl Heartbeats {
         });
         Some(sent_to.zip(said).and_then(|(to, said)| said.of(to)))
     }
+}
+
+/// Whether this host's own kernel dropped the packet: a filter (EPERM) or a full queue (ENOBUFS). No ICMP message is handed out
+/// as one of these (`icmp_err_convert`, Linux 6.18; `icmpv6_err_convert`).
+fn is_dropped_here(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EPERM | ENOBUFS))
 }
 
 /// What an ICMP message said, and who sent it.
@@ -267,9 +300,47 @@ mod tests {
         let before = clock::read().wall;
         a.send(port(&b), b"hello").unwrap();
         let mut got = Vec::new();
-        assert_eq!(b.drain(|datagram| got.push(datagram)), 0);
-        assert_eq!((got[0].from, got[0].bytes.as_slice()), (port(&a), &b"hello"[..]));
-        assert!(got[0].stamp.unwrap() >= before && got[0].stamp.unwrap() <= clock::read().wall);
+        assert_eq!(b.drain(|datagram| got.push((datagram.from, datagram.bytes.to_vec(), datagram.stamp))), 0);
+        assert_eq!((got[0].0, got[0].1.as_slice()), (port(&a), &b"hello"[..]));
+        assert!(got[0].2.unwrap() >= before && got[0].2.unwrap() <= clock::read().wall);
+    }
+
+    #[test]
+    fn many_leave_and_come_in_whole_and_in_their_order() {
+        let (a, mut b) = (loopback(), loopback());
+        let packets: Vec<Vec<u8>> = (0..200_u8).map(|number| vec![number; usize::from(number) * 7]).collect();
+        let to = port(&b);
+        let sent = a.send_all(&packets.iter().map(|packet| (to, packet.as_slice())).collect::<Vec<_>>());
+        assert_eq!(sent.iter().filter(|sent| sent.is_ok()).count(), 200);
+        let mut got = Vec::new();
+        assert_eq!(b.drain(|datagram| got.push(datagram.bytes.to_vec())), 0);
+        assert_eq!(got, packets);
+    }
+
+    #[test]
+    fn one_that_cannot_be_sent_keeps_no_other_back() {
+        let (a, mut b) = (loopback(), loopback());
+        let long = vec![0; 70_000];
+        let bytes = |number: usize| if number % 5 == 3 { long.as_slice() } else { b"hello" };
+        let packets: Vec<_> = (0..20).map(|number| (port(&b), bytes(number))).collect();
+        let failed: Vec<_> = a.send_all(&packets).iter().map(Result::is_err).collect();
+        assert_eq!(failed, (0..20).map(|number| number % 5 == 3).collect::<Vec<_>>());
+        let mut got = 0;
+        b.drain(|_| got += 1);
+        assert_eq!(got, 16);
+    }
+
+    #[test]
+    fn an_answer_about_one_peer_costs_no_packet_of_a_batch() {
+        for code in CODES {
+            let (a, mut b) = (loopback(), loopback());
+            unreachable(&a, code);
+            let sent = a.send_all(&[(port(&b), &b"hello"[..]); 20]);
+            assert!(sent.iter().all(Result::is_ok), "code {code}");
+            let mut got = 0;
+            b.drain(|_| got += 1);
+            assert_eq!(got, 20, "code {code}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The forms on the wire, version 3. All numbers are big-endian.
+//! The forms on the wire, version 4. All numbers are big-endian.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -15,13 +15,15 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | flags: 1 goodbye, 2 `heard` is there, 4 `hypervisor` is there, 8 `probe` is there, 16 `hole` is there |
-//! | 8 × 2 | wall clock (nanoseconds), overflows |
+//! | 1 | flags: 1 goodbye, 2 `heard` is there, 4 `hypervisor` is there, 8 `probe` is there, 16 `hole` is there, 32 `drops` is there |
+//! | 8 × 2 | wall clock (nanoseconds), what was not taken: overflows, and what was refused from the receiver's address |
 //! | 8 × 4 | heard: incarnation, number, count, age (nanoseconds); only with flag 2 |
 //! | 8 | hash of the label `hypervisor`; only with flag 4 |
 //! | 6 | the newest size probe: its id (4), its bytes (2); only with flag 8 |
 //! | 3 | the hole: its reason, the largest that passes (2, 0: not known); only with flag 16 |
+//! | 8 × 3, 2 × (1 + n) | what the kernel dropped of the heartbeats from and to the receiver, those that it refused to send, and its names of both reasons (n = 0: none), at most 40 bytes of `A`-`Z`, `0`-`9` and `_`; only with flag 32 |
 //! | 1 + n × 17 | large ones that were heard: size (1 MTU, 2 fragmented), number, count |
+//! | 1 + n × 25 | flows, how packets came in: size (0 small, 1 MTU, 2 fragmented), duplicates, overtaken, variation (nanoseconds, `u64::MAX`: not known) |
 //! | 1 + n × 21 | own stalls: from, to (boot clock, nanoseconds), class, state, CPU (2 bytes, `u16::MAX`: none), flags (1 goes on, 2 deaf, 4 the clock stopped, 8 it ran on) |
 //! | 1 + n × 17 | views: hash of the name, age and time without a gap in milliseconds (`u32::MAX`: never heard), kernel (0 unknown, 1 answers, 2 silent) |
 //!
@@ -32,8 +34,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, TryGetError};
 use lacuna_core::evidence::{
-    Heard, Heartbeat, HoleReason, HoleReport, LargeHeard, LargeHeartbeat, MAX_STALLS, MAX_VIEWS, PeerView, Size,
-    SizeProbe, StallReport,
+    FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, MAX_REASON,
+    MAX_STALLS, MAX_VIEWS, PeerView, Size, SizeProbe, StallReport, Way, named,
 };
 use lacuna_core::incident::{AgentState, Class, ClockState};
 use lacuna_core::time::{Nanos, WallNanos, nanos};
@@ -43,7 +45,7 @@ use super::keys::TAG_LEN;
 /// First two bytes of every packet.
 const MAGIC: u16 = 0x4c43;
 /// The version that this module speaks.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// Longest name of a host, in bytes.
 pub const MAX_NAME: usize = 64;
 /// Longest heartbeat of the small kind: with its headers it stays below the smallest MTU that IPv6 allows (1280, RFC 8200).
@@ -52,6 +54,8 @@ pub const MAX_SMALL: usize = 1216;
 pub const MAX_PACKET: usize = 65_507;
 /// Large heartbeats of so many sizes are told of.
 const MAX_LARGE: usize = 2;
+/// Packets of so many sizes are.
+const MAX_FLOWS: usize = 3;
 
 const HEARTBEAT: u8 = 0;
 const LARGE_MTU: u8 = 1;
@@ -62,12 +66,14 @@ const HEARD: u8 = 2;
 const HYPERVISOR: u8 = 4;
 const PROBE: u8 = 8;
 const HOLE: u8 = 16;
+const DROPS: u8 = 32;
 const OPEN: u8 = 1;
 const DEAF: u8 = 2;
 const STOPPED: u8 = 4;
 const RAN_ON: u8 = 8;
 const NO_CPU: u16 = u16::MAX;
 const NEVER: u32 = u32::MAX;
+const NOT_KNOWN: u64 = u64::MAX;
 
 /// Why a packet was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -158,7 +164,8 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
             | flag(beat.heard.is_some(), HEARD)
             | flag(beat.hypervisor.is_some(), HYPERVISOR)
             | flag(beat.probe.is_some(), PROBE)
-            | flag(beat.hole.is_some(), HOLE),
+            | flag(beat.hole.is_some(), HOLE)
+            | flag(beat.drops.is_some(), DROPS),
     );
     out.put_u64(beat.sent_wall.0);
     out.put_u64(beat.overflow);
@@ -178,7 +185,11 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
         out.put_u8(reason_code(hole.reason));
         out.put_u16(hole.passes.unwrap_or(0));
     }
+    if let Some(drops) = &beat.drops {
+        put_drops(out, drops);
+    }
     put_list(out, &beat.large, MAX_LARGE, put_large);
+    put_list(out, &beat.flows, MAX_FLOWS, put_flow);
     put_list(out, &beat.stalls, MAX_STALLS, put_stall);
     // What does not fit any more is left out: the newest views are no more than the oldest.
     let room = MAX_SMALL.saturating_sub(out.len() + 1 + TAG_LEN) / VIEW_BYTES;
@@ -280,6 +291,17 @@ fn put_large(out: &mut Vec<u8>, large: &LargeHeard) {
     out.put_u64(large.count);
 }
 
+fn put_flow(out: &mut Vec<u8>, flow: &FlowReport) {
+    out.put_u8(match flow.size {
+        Size::Small => HEARTBEAT,
+        Size::Mtu => LARGE_MTU,
+        Size::Fragmented => LARGE_FRAGMENTED,
+    });
+    out.put_u64(flow.duplicates);
+    out.put_u64(flow.reordered);
+    out.put_u64(flow.variation.map_or(NOT_KNOWN, |variation| nanos(variation).min(NOT_KNOWN - 1)));
+}
+
 /// Bytes of a view.
 const VIEW_BYTES: usize = 17;
 
@@ -357,7 +379,7 @@ fn get_name(from: &mut &[u8]) -> Result<String, WireError> {
 fn get_beat(from: &mut &[u8], head: ([u8; 16], u64, u64, Nanos)) -> Result<Heartbeat, WireError> {
     let (boot_id, incarnation, seq, sent_at) = head;
     let flags = from.try_get_u8()?;
-    if flags & !(GOODBYE | HEARD | HYPERVISOR | PROBE | HOLE) != 0 {
+    if flags & !(GOODBYE | HEARD | HYPERVISOR | PROBE | HOLE | DROPS) != 0 {
         return Err(WireError::Range);
     }
     let given = |flag: u8| (flags & flag != 0).then_some(());
@@ -373,7 +395,9 @@ fn get_beat(from: &mut &[u8], head: ([u8; 16], u64, u64, Nanos)) -> Result<Heart
         hypervisor: given(HYPERVISOR).map(|()| from.try_get_u64()).transpose()?,
         probe: given(PROBE).map(|()| get_probe(from)).transpose()?,
         hole: given(HOLE).map(|()| get_hole(from)).transpose()?,
+        drops: given(DROPS).map(|()| get_drops(from)).transpose()?,
         large: get_list(from, MAX_LARGE, get_large)?,
+        flows: get_list(from, MAX_FLOWS, get_flow)?,
         stalls: get_list(from, MAX_STALLS, get_stall)?,
         views: get_list(from, MAX_VIEWS, get_view)?,
     })
@@ -389,6 +413,33 @@ fn get_hole(from: &mut &[u8]) -> Result<HoleReport, WireError> {
     Ok(HoleReport { reason, passes })
 }
 
+fn put_drops(out: &mut Vec<u8>, drops: &KernelDrops) {
+    drops.counts().into_iter().for_each(|count| out.put_u64(count));
+    for way in [Way::In, Way::Out] {
+        let reason = drops.reason(way).and_then(named).unwrap_or_default();
+        out.put_u8(u8::try_from(reason.len()).unwrap_or_default());
+        out.put_slice(reason.as_bytes());
+    }
+}
+
+fn get_drops(from: &mut &[u8]) -> Result<KernelDrops, WireError> {
+    let (received, sent, refused) = (from.try_get_u64()?, from.try_get_u64()?, from.try_get_u64()?);
+    let (received_for, sent_for) = (get_reason(from)?, get_reason(from)?);
+    Ok(KernelDrops { received, received_for, sent, sent_for, refused })
+}
+
+fn get_reason(from: &mut &[u8]) -> Result<Option<String>, WireError> {
+    let length = usize::from(from.try_get_u8()?);
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut bytes = [0; MAX_REASON];
+    let name = bytes.get_mut(..length).ok_or(WireError::Range)?;
+    from.try_copy_to_slice(name)?;
+    let reason = std::str::from_utf8(name).ok().and_then(named).ok_or(WireError::Range)?;
+    Ok(Some(reason.to_owned()))
+}
+
 fn get_large(from: &mut &[u8]) -> Result<LargeHeard, WireError> {
     let size = match from.try_get_u8()? {
         LARGE_MTU => Size::Mtu,
@@ -396,6 +447,18 @@ fn get_large(from: &mut &[u8]) -> Result<LargeHeard, WireError> {
         _ => return Err(WireError::Range),
     };
     Ok(LargeHeard { size, seq: from.try_get_u64()?, count: from.try_get_u64()? })
+}
+
+fn get_flow(from: &mut &[u8]) -> Result<FlowReport, WireError> {
+    let size = match from.try_get_u8()? {
+        HEARTBEAT => Size::Small,
+        LARGE_MTU => Size::Mtu,
+        LARGE_FRAGMENTED => Size::Fragmented,
+        _ => return Err(WireError::Range),
+    };
+    let (duplicates, reordered) = (from.try_get_u64()?, from.try_get_u64()?);
+    let variation = Some(from.try_get_u64()?).filter(|ns| *ns != NOT_KNOWN).map(Duration::from_nanos);
+    Ok(FlowReport { size, duplicates, reordered, variation })
 }
 
 fn reason_code(reason: HoleReason) -> u8 {

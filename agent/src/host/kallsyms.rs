@@ -44,7 +44,7 @@ impl HostFiles {
             }
             before = Some(begin);
             if wanted(name) {
-                found.push(Function { begin, end: begin + MAX_OFFSET, name: name.to_owned() });
+                found.push(Function { begin, end: begin.saturating_add(MAX_OFFSET), name: name.to_owned() });
             }
         });
         found
@@ -136,6 +136,12 @@ mod tests {
         assert_eq!((found[0].begin, found[0].end), (0xffff_ffff_8100_0100, 0xffff_ffff_8100_0200));
         assert_eq!(found[0].place(0xffff_ffff_8100_0112).as_deref(), Some("do_idle+0x12"));
         assert_eq!(found[0].place(0xffff_ffff_8100_0200), None);
+    }
+
+    #[test]
+    fn a_symbol_at_the_end_of_all_addresses_ends_there() {
+        let (_root, files) = fake(&[("proc/kallsyms", "fffffffffffffff0 A last\n")]);
+        assert_eq!(files.functions(|_| true)[0].end, u64::MAX);
     }
 
     #[test]

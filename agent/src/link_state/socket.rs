@@ -91,7 +91,7 @@ impl Netlink {
 }
 
 /// Hands over the messages of a datagram; how many could not be understood.
-fn messages(mut rest: &[u8], each: &mut impl FnMut(RouteNetlinkMessage)) -> u64 {
+pub(super) fn messages(mut rest: &[u8], each: &mut impl FnMut(RouteNetlinkMessage)) -> u64 {
     let mut refused = 0;
     while let Some(length) = rest.first_chunk().map(|length| u32::from_ne_bytes(*length)) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);

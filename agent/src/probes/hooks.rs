@@ -247,6 +247,8 @@ const KFREE_SKB: Hook = Hook {
     values: at_least(3, "Linux 5.17, or a distribution that took over drop reasons"),
     globals: &[
         offset("SKB_DEV", &["sk_buff.dev"]),
+        offset("SKB_HEAD", &["sk_buff.head"]),
+        offset("SKB_NETWORK_HEADER", &["sk_buff.network_header"]),
         offset("SKB_SK", &["sk_buff.sk"]),
         offset("NET_DEVICE_NET", &["net_device.nd_net.net"]),
         offset("SKC_NET", &["sock_common.skc_net.net"]),

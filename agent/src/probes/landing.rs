@@ -20,7 +20,7 @@ pub struct RawLanding {
     /// The kernel's stack, innermost frame first: the way of the probe, that of the interrupt into the kernel, then what
     /// was interrupted, if that was kernel code.
     pub frames: Vec<u64>,
-    /// The 8 bytes of code before the address of each of the first frames; zeros where they could not be read.
+    /// The bytes of code before the address of each of the first frames; zeros where they could not be read.
     pub code: Vec<[u8; CODE_BYTES]>,
 }
 

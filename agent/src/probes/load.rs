@@ -19,6 +19,7 @@ use super::cpus::CpuMaps;
 use super::decode::ReasonNames;
 use super::error::{ProbeError, brief};
 use super::fragments::{FragmentKind, FragmentMaps};
+use super::heartbeat_drops::HeartbeatMaps;
 use super::hooks::{Hook, KPROBE, Kind, Object, RETRANSMIT_HAS_ERROR, Told};
 use super::kernel_types::KernelTypes;
 use super::metrics::{KernelMetrics, Refused};
@@ -233,6 +234,8 @@ impl Loaded {
         }
         if self.attached(&["kfree_skb"]) {
             metrics.drops = self.take("DROPS");
+            let heartbeats = self.take("HEARTBEAT_PEERS").zip(self.take("HEARTBEAT_DROPS"));
+            metrics.heartbeats = heartbeats.map(|(peers, drops)| HeartbeatMaps::new(peers, drops));
         }
         self.take_fragments(&mut metrics.fragments);
     }

@@ -1,7 +1,7 @@
 //! What the kernel counts, read at the moment it is asked for.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aya::maps::{Array, MapData, PerCpuArray, PerCpuHashMap};
@@ -12,6 +12,7 @@ use super::activity::CpuActivity;
 use super::cpus::CpuMaps;
 use super::decode::{self, KeyBytes, ReasonNames};
 use super::fragments::{FragmentCount, FragmentKind, FragmentMaps};
+use super::heartbeat_drops::{HeartbeatDrops, HeartbeatMaps};
 use super::landing::RawLanding;
 use super::{Log2Histogram, ProbeMetrics, Sizes};
 
@@ -38,6 +39,7 @@ pub(super) struct KernelMetrics {
     /// Whether the kernel tells retransmits that failed from those carried out.
     pub(super) failures_told: bool,
     pub(super) drops: Option<Drops>,
+    pub(super) heartbeats: Option<HeartbeatMaps>,
     pub(super) fragments: FragmentMaps,
     pub(super) reasons: ReasonNames,
     pub(super) cpus: CpuMaps,
@@ -86,6 +88,14 @@ impl ProbeMetrics for KernelMetrics {
             found.insert(self.reasons.name(reason), counts.iter().sum());
         }
         Some(found.into_iter().collect())
+    }
+
+    fn watch_heartbeats(&self, peers: &[SocketAddr]) -> BTreeSet<SocketAddr> {
+        self.heartbeats.as_ref().map(|maps| maps.watch(peers)).unwrap_or_default()
+    }
+
+    fn heartbeat_drops(&self) -> Option<HeartbeatDrops> {
+        self.heartbeats.as_ref()?.read(&self.reasons)
     }
 
     fn fragments(&self) -> Option<BTreeMap<(IpAddr, FragmentKind), FragmentCount>> {

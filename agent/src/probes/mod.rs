@@ -6,6 +6,9 @@ mod decode;
 mod error;
 mod events;
 mod fragments;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod heartbeat_drops;
 mod hooks;
 mod irq_hooks;
 mod kernel_types;
@@ -15,8 +18,8 @@ mod metrics;
 mod network_hooks;
 mod offsets;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +27,7 @@ pub use activity::{CpuActivity, Interrupt};
 use aya::Ebpf;
 pub use error::ProbeError;
 pub use fragments::{FragmentCount, FragmentKind};
+pub use heartbeat_drops::HeartbeatDrops;
 use lacuna_core::evidence::{Evidence, RetransmitCause};
 pub use landing::{LandingKind, RawLanding};
 use serde::Serialize;
@@ -110,6 +114,15 @@ pub trait ProbeMetrics: Send + Sync {
     }
     /// Drops by the kernel's name of the reason, in the agent's network namespace.
     fn drops(&self) -> Option<Vec<(String, u64)>>;
+    /// Counts the small heartbeats that are dropped from and to these peers from now on, and no others; of these, for whom there
+    /// is room.
+    fn watch_heartbeats(&self, _peers: &[SocketAddr]) -> BTreeSet<SocketAddr> {
+        BTreeSet::new()
+    }
+    /// What was dropped of them, since each is counted.
+    fn heartbeat_drops(&self) -> Option<HeartbeatDrops> {
+        None
+    }
     /// Events that found the ring buffer full.
     fn events_lost(&self) -> Option<u64>;
     /// Counts that had no room in the bounded maps of the kernel.

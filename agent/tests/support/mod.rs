@@ -136,6 +136,16 @@ impl Namespace {
         self.drop_at("input", &format!("tcp dport {port}"));
     }
 
+    /// Drops datagrams that come in for this UDP port.
+    pub(crate) fn drop_incoming_datagrams(&self, port: u16) {
+        self.drop_at("input", &format!("udp dport {port}"));
+    }
+
+    /// Refuses to send datagrams to this UDP port.
+    pub(crate) fn drop_outgoing_datagrams(&self, port: u16) {
+        self.drop_at("output", &format!("udp dport {port}"));
+    }
+
     /// Refuses to send to this TCP port.
     pub(crate) fn drop_outgoing(&self, port: u16) {
         self.drop_at("output", &format!("tcp dport {port}"));

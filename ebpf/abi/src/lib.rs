@@ -19,6 +19,16 @@ pub const FRAGMENT_KEYS: usize = 2048;
 /// Most reasons that drops are counted for; the kernel knows about 130.
 pub const DROP_REASONS: usize = 512;
 
+/// Most peers whose heartbeats are told from other packets; as many as the agent's configuration can have, twice.
+pub const HEARTBEAT_PEERS: usize = 2048;
+
+/// Most peers, by way and reason, that dropped heartbeats are counted for.
+pub const HEARTBEAT_DROPS: usize = 4096;
+
+/// The longest IP packet of a small heartbeat: 1216 bytes of payload, after the headers of IPv6 (40) and UDP (8). A large one is
+/// as long as the MTU, which is 1280 at least (RFC 8200) where IPv6 is to work, and in practice with IPv4 as well.
+pub const SMALL_HEARTBEAT: u32 = 1216 + 40 + 8;
+
 /// Most timers that were armed with an expiry in the past and are remembered until they expire.
 pub const OVERDUE_TIMERS: usize = 1024;
 
@@ -168,6 +178,33 @@ pub struct FragmentCount {
 /// A [`FragmentCount`] as the words that a map read gives, in the order of its fields.
 pub const FRAGMENT_WORDS: usize = 2;
 
+/// Where the heartbeats of a peer come from and go to.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct HeartbeatPeer {
+    /// The peer's address; IPv4 as an IPv4-mapped IPv6 address.
+    pub address: [u8; 16],
+    /// The peer's port.
+    pub port: u32,
+}
+
+/// Whose heartbeats the kernel dropped, which way they went, and why.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct HeartbeatDropKey {
+    /// The peer.
+    pub peer: HeartbeatPeer,
+    /// `WAY_*`.
+    pub way: u32,
+    /// The kernel's number of the reason.
+    pub reason: u32,
+}
+
+/// It came from the peer.
+pub const WAY_IN: u32 = 0;
+/// It was to go to the peer.
+pub const WAY_OUT: u32 = 1;
+
 /// When a CPU last expired timers; `CLOCK_MONOTONIC`, 0 where it has not yet.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -292,6 +329,8 @@ const _: () = {
     assert!(size_of::<RetransmitCount>() == 8 * RETRANSMIT_WORDS);
     assert!(size_of::<FragmentKey>() == 20 && align_of::<FragmentKey>() == 4);
     assert!(size_of::<FragmentCount>() == 8 * FRAGMENT_WORDS && FRAGMENT_KINDS.is_power_of_two());
+    assert!(size_of::<HeartbeatPeer>() == 20 && align_of::<HeartbeatPeer>() == 4);
+    assert!(size_of::<HeartbeatDropKey>() == 28 && align_of::<HeartbeatDropKey>() == 4);
     assert!(size_of::<TimerClock>() == 16);
     assert!(size_of::<CpuActivity>() == 6 * 8 + 2 * 4);
     assert!(size_of::<Landing>() == 3 * 8 + 2 * 4 + 8 * LANDING_FRAMES + CODE_BYTES * LANDING_CODE + 8);

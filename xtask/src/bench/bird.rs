@@ -1,6 +1,7 @@
-//! bird2's BFD between two hosts of the lab, asked over its control socket.
+//! bird2's BFD between namespaces of the lab, asked over its control socket.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::lab::network::Host;
+use crate::lab::netns::Namespace;
 use crate::sh;
 use crate::stop::Stop;
 
@@ -19,14 +20,21 @@ pub(crate) struct Bird {
 }
 
 impl Bird {
-    /// Starts it on `host`, with one BFD session to `peer`: 100 ms, three of them make it down.
-    pub(crate) fn start(host: &Host, peer: &Host, folder: &Path) -> Result<Self> {
-        let path = |ending: &str| folder.join(format!("bird-{}.{ending}", host.name));
+    /// Starts it as `name`, with a BFD session for each pair of an address of its own and one of the other end: 100 ms, three
+    /// of them make it down.
+    pub(crate) fn start(
+        namespace: &Namespace,
+        name: &str,
+        sessions: &[(Ipv4Addr, Ipv4Addr)],
+        folder: &Path,
+    ) -> Result<Self> {
+        let path = |ending: &str| folder.join(format!("bird-{name}.{ending}"));
         let (config, socket) = (path("conf"), path("sock"));
-        std::fs::write(&config, text(host, peer))?;
+        std::fs::write(&config, text(sessions))?;
+        // One that was killed leaves its socket behind, which would be taken for that of the new one.
+        let _ = std::fs::remove_file(&socket);
         let log = std::fs::File::create(path("log"))?;
-        let child = host
-            .namespace()?
+        let child = namespace
             .service("bird")
             .arg("-f")
             .arg("-c")
@@ -41,6 +49,11 @@ impl Bird {
             .spawn()
             .context("cannot start bird (package bird2)")?;
         Ok(Self { child, socket })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// A connection to its control socket, once that is there.
@@ -70,11 +83,16 @@ impl Control {
         Ok(control)
     }
 
-    /// Whether its session is up.
+    /// Whether its session is up, of which it has one.
     pub(crate) fn is_up(&mut self) -> Result<bool> {
+        Ok(self.sessions_up()? == 1)
+    }
+
+    /// How many of its sessions are up.
+    pub(crate) fn sessions_up(&mut self) -> Result<usize> {
         self.0.get_mut().write_all(b"show bfd sessions\n")?;
         let answer = self.answer()?;
-        Ok(session_is_up(&answer))
+        Ok(sessions_up(&answer))
     }
 
     /// Everything up to the line that ends an answer: a code below 1000, or one of an error, and a space.
@@ -99,22 +117,24 @@ fn ends_answer(line: &str) -> bool {
 }
 
 /// A row of the table is: address, interface, state, since, interval, timeout.
-fn session_is_up(answer: &str) -> bool {
+fn sessions_up(answer: &str) -> usize {
     let rows = answer.lines().map(|line| line.split_whitespace());
-    rows.filter_map(|mut row| row.nth(2)).any(|state| state == "Up")
+    rows.filter_map(|mut row| row.nth(2)).filter(|state| *state == "Up").count()
 }
 
-fn text(host: &Host, peer: &Host) -> String {
-    format!(
-        "router id {};\n\
+fn text(sessions: &[(Ipv4Addr, Ipv4Addr)]) -> String {
+    let id = sessions.first().map_or(Ipv4Addr::LOCALHOST, |(own, _)| *own);
+    let mut text = format!(
+        "router id {id};\n\
          log stderr all;\n\
          protocol device {{ }}\n\
          protocol bfd {{\n\
-         \x20 interface \"eth0\" {{ interval 100 ms; multiplier 3; }};\n\
-         \x20 neighbor {} dev \"eth0\" local {};\n\
-         }}\n",
-        host.addr, peer.addr, host.addr
-    )
+         \x20 interface \"eth0\" {{ interval 100 ms; multiplier 3; }};\n"
+    );
+    for (own, peer) in sessions {
+        text += &format!("  neighbor {peer} dev \"eth0\" local {own};\n");
+    }
+    text + "}\n"
 }
 
 /// The version of the bird that is installed.
@@ -131,9 +151,11 @@ mod tests {
     fn the_table_of_sessions_is_read() {
         let head = "1020-bfd1:\n IP address  Interface  State      Since         Interval  Timeout\n";
         let row = |state| format!("{head} 10.77.0.12  eth0  {state}  10:11:12.000  0.100  0.300\n");
-        assert!(session_is_up(&row("Up")));
-        assert!(!session_is_up(&row("Down")));
-        assert!(!session_is_up(head));
+        assert_eq!(sessions_up(&row("Up")), 1);
+        assert_eq!(sessions_up(&row("Down")), 0);
+        assert_eq!(sessions_up(head), 0);
+        let two = row("Up") + " 10.77.0.13  eth0  Up  10:11:12.000  0.100  0.300\n";
+        assert_eq!(sessions_up(&two), 2);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::lab::api::{Client, Incident, LOCAL, wall};
 use crate::lab::clock::{Moment, Stamp, seconds};
 use crate::lab::fault::{DropRule, Hook, Pieces, heal};
 use crate::lab::folder::Folder;
-use crate::lab::network::Network;
+use crate::lab::network::{Host, Network};
 use crate::stop::Stop;
 
 /// How often each is asked.
@@ -121,7 +121,10 @@ impl Bench {
             agent::configure(&network, host, &toml::Table::new(), folder.path())?;
             agents.push(Agent::start(&binary, host, folder.path())?);
         }
-        let birds = vec![Bird::start(a, b, folder.path())?, Bird::start(b, a, folder.path())?];
+        let bird = |host: &Host, peer: &Host| {
+            Bird::start(host.namespace()?, &host.name, &[(host.addr, peer.addr)], folder.path())
+        };
+        let birds = vec![bird(a, b)?, bird(b, a)?];
         let bird = birds.first().context("no bird")?;
         let control = bird.connect(&stop)?;
         Ok(Self { agents, birds, control, network, stop })

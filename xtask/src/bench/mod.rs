@@ -2,7 +2,10 @@
 
 mod bird;
 mod detect;
+mod link;
+mod peers;
 pub(crate) mod stats;
+mod usage;
 
 use anyhow::Result;
 
@@ -17,11 +20,14 @@ pub(crate) struct Args {
 enum What {
     /// From a cut to the open incident, beside bird2's BFD.
     Detect(detect::Args),
+    /// What it costs to watch many peers, beside bird2's BFD with as many sessions.
+    Peers(peers::Args),
 }
 
 /// Runs that measurement.
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Detect(args) => detect::run(args),
+        What::Peers(args) => peers::run(args),
     }
 }

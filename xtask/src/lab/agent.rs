@@ -1,22 +1,19 @@
 //! The agents of a scenario: their configuration, their processes, their logs.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::api;
 use super::guest::Guest;
+use super::keys;
 use super::network::{Host, Network};
 
 /// How long an agent may take to end after SIGTERM.
@@ -185,7 +182,7 @@ impl Drop for Agent {
 
 /// Writes the configuration of that host's agent, with what the scenario has beyond the usual; its text.
 pub(crate) fn configure(network: &Network, host: &Host, extra: &toml::Table, folder: &Path) -> Result<String> {
-    let mut config: toml::Table = toml::from_str(&usual(network, host, &trust(network, folder)?, folder))?;
+    let mut config: toml::Table = toml::from_str(&usual(network, host, &trust(network, host, folder)?, folder))?;
     merge(&mut config, extra);
     let (path, text) = (path(folder, &host.name), toml::to_string(&config)?);
     std::fs::write(&path, &text).with_context(|| path.display().to_string())?;
@@ -204,7 +201,8 @@ fn path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.toml"))
 }
 
-fn log(folder: &Path, name: &str) -> PathBuf {
+/// Where the log of that host's agent is.
+pub(crate) fn log(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
 }
 
@@ -214,17 +212,15 @@ fn listen(host: &Host) -> String {
     format!("{addr}:9480")
 }
 
-/// How heartbeats are authenticated: by a key that is made for the run; guests have no part in the runner's files.
-fn trust(network: &Network, folder: &Path) -> Result<String> {
+/// How heartbeats are authenticated: by the keys of that host, else by one that all share; guests have no part in the
+/// runner's files.
+fn trust(network: &Network, host: &Host, folder: &Path) -> Result<String> {
     if network.hosts.iter().any(Host::is_guest) {
         return Ok("insecure = true".to_owned());
     }
-    let path = folder.join("cluster.key");
+    let path = keys::file(folder, &host.name);
     if !path.exists() {
-        let mut random = [0; 32];
-        File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).context("/dev/urandom")?;
-        let mut file = File::options().create_new(true).write(true).mode(0o600).open(&path)?;
-        writeln!(file, "{}", STANDARD.encode(random)).with_context(|| path.display().to_string())?;
+        keys::give(folder, &host.name, &[keys::CLUSTER])?;
     }
     Ok(format!("key_file = {path:?}"))
 }

@@ -79,6 +79,9 @@ pub(crate) struct Peer {
     /// How long ago its kernel answered an echo request.
     #[serde(default)]
     pub(crate) last_echo_seconds: Option<f64>,
+    /// What a router said of its MTU on the way to it, in bytes.
+    #[serde(default)]
+    pub(crate) path_mtu_bytes: Option<u16>,
 }
 
 impl Client {
@@ -96,12 +99,17 @@ impl Client {
         Ok((answer.status().as_u16(), body))
     }
 
-    /// The document at that path.
-    pub(crate) fn document(&self, path: &str) -> Result<Value> {
+    /// The text at that path.
+    pub(crate) fn text(&self, path: &str) -> Result<String> {
         let mut answer = self.http.get(format!("{}{path}", self.url)).call()?;
         let status = answer.status().as_u16();
         ensure!(status == 200, "{path} answered {status}");
-        let body = answer.body_mut().read_to_string()?;
+        Ok(answer.body_mut().read_to_string()?)
+    }
+
+    /// The document at that path.
+    pub(crate) fn document(&self, path: &str) -> Result<Value> {
+        let body = self.text(path)?;
         serde_json::from_str(&body).with_context(|| format!("{path} is no JSON: {body}"))
     }
 

@@ -25,7 +25,7 @@ const BLAME: [Class; 8] = [
     Class::Restart,
 ];
 /// Classes that are the machine's own doing: true where its CPUs are busy or stolen.
-const MACHINE: [Class; 4] = [Class::CpuSaturation, Class::VcpuStall, Class::VmPause, Class::SchedulerStall];
+pub(super) const MACHINE: [Class; 4] = [Class::CpuSaturation, Class::VcpuStall, Class::VmPause, Class::SchedulerStall];
 /// What a guest may also say of a virtual CPU that this machine did not run; a lock-up or a stopped agent it is not.
 const NOT_RUN: [Class; 3] = [Class::VcpuStall, Class::VmPause, Class::Unknown];
 /// By how much an incident's steal may be more than the machine's: the kernel counts in ticks of 10 ms for each CPU.

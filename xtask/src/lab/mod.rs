@@ -4,22 +4,30 @@
 pub(crate) mod agent;
 pub(crate) mod api;
 pub(crate) mod clock;
+mod compare;
 pub(crate) mod fault;
+mod figures;
+mod flood;
 pub(crate) mod folder;
 pub(crate) mod guest;
 mod helper;
+mod iperf;
 mod judge;
 mod keepalived;
+pub(crate) mod keys;
 mod load;
 mod machine;
 pub(crate) mod netns;
 pub(crate) mod network;
 mod play;
 mod report;
+pub(crate) mod router;
 mod scenario;
 mod step;
 mod traffic;
 mod watch;
+mod web;
+mod whole_host;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +53,14 @@ pub(crate) const EMULATOR_ERRED: &str = "a guest's kernel died while it patched 
 
 /// Arguments of `cargo xtask lab`.
 #[derive(clap::Args, Clone, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    subcommand_precedence_over_arg = true
+)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    instead: Option<Instead>,
     /// Names of scenarios, paths of scenario files, `all` that need no guests, or `guests`: all with virtual machines.
     #[arg(required_unless_present = "list")]
     scenarios: Vec<String>,
@@ -75,6 +90,13 @@ pub(crate) struct Args {
     agent: Option<PathBuf>,
 }
 
+/// What is not the run of some scenarios.
+#[derive(clap::Subcommand, Clone, Debug)]
+enum Instead {
+    /// What keepalived, bird2's BFD, corosync and Lacuna conclude from the same faults, in one table.
+    Compare(compare::Args),
+}
+
 impl Args {
     /// Every scenario once that needs no guests.
     pub(crate) fn all(jobs: u32, agent: PathBuf) -> Self {
@@ -88,6 +110,7 @@ impl Args {
 
     fn once(scenario: &str) -> Self {
         Self {
+            instead: None,
             scenarios: vec![scenario.into()],
             list: false,
             repeat: 1,
@@ -103,6 +126,9 @@ impl Args {
 
 /// Runs the scenarios; an error where one failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(Instead::Compare(args)) = &args.instead {
+        return compare::run(args);
+    }
     if args.list {
         for scenario in scenario::all()?.into_iter().chain(scenario::with_guests()?) {
             println!("{:<24} {}", scenario.name, scenario.about);
@@ -252,6 +278,12 @@ fn run_some(turns: &[Turn], jobs: u32, args: &Args, setting: &Setting) -> Result
         Ok(())
     })?;
     Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs a scenario without guests once, and keeps its logs and documents.
+fn run_kept(scenario: &Scenario, setting: &Setting) -> Result<Outcome> {
+    let turn = Turn { scenario: scenario.clone(), image: None, run: 1 };
+    run_one(&turn, &Args { keep_logs: true, ..Args::once(&scenario.name) }, setting)
 }
 
 fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {

@@ -62,17 +62,17 @@ impl Namespace {
     /// A program to start in it. The mounts stay those of the machine, unlike with `ip netns exec`, which hides
     /// tracefs and the control groups from the program.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", path(&self.name).display()));
-        command.arg("--").arg(program);
-        command
+        command(&self.name, program)
     }
 
     /// The same for a program that lives on: it is ended by the kernel with the thread that starts it.
     pub(crate) fn service(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = self.command("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-        command
+        service(&self.name, program)
+    }
+
+    /// The numbers of the processes in it.
+    pub(crate) fn processes(&self) -> Result<Vec<i32>> {
+        processes(&self.name)
     }
 
     /// Runs `work` on a thread of its own inside of it.
@@ -105,6 +105,21 @@ pub(crate) fn join(name: &str) -> Result<()> {
     let path = path(name);
     let file = File::open(&path).with_context(|| path.display().to_string())?;
     setns(file, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot enter {name}"))
+}
+
+/// As [`Namespace::command`], by the name of the namespace.
+fn command(name: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", path(name).display()));
+    command.arg("--").arg(program);
+    command
+}
+
+/// As [`Namespace::service`], by the name of the namespace.
+pub(crate) fn service(name: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = command(name, "setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 /// The beginning of the names of one set of namespaces: unlike any other, also of other runners.
@@ -151,9 +166,13 @@ pub(crate) fn owner_of(name: &str) -> Option<u32> {
     pid.parse().ok()
 }
 
-fn end_processes(name: &str) -> Result<()> {
+fn processes(name: &str) -> Result<Vec<i32>> {
     let pids = sh::output(&mut sh::command(&["ip", "netns", "pids", name]), "")?;
-    for pid in pids.lines().filter_map(|line| line.trim().parse().ok()) {
+    Ok(pids.lines().filter_map(|line| line.trim().parse().ok()).collect())
+}
+
+fn end_processes(name: &str) -> Result<()> {
+    for pid in processes(name)? {
         // It may have ended by itself since.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }

@@ -2,26 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
 
 use super::agent::{self, Agent};
 use super::clock::Moment;
+use super::compare::Beside;
 use super::fault;
+use super::figures::{Figures, judge_logs};
+use super::flood::{self, Notes};
 use super::guest::threads::WaitsWatch;
 use super::guest::{self, ANSWER, Faults, Guest, GuestStep, Image, Place};
 use super::helper::Helper;
+use super::iperf;
 use super::judge::{Judgement, Truth, judge};
 use super::keepalived::{self, Keepalived};
+use super::keys::{self, Rekey};
 use super::load;
 use super::machine::{self, Readings};
-use super::network::{GATEWAY, Network};
-use super::scenario::Scenario;
-use super::step::{Action, Step, ToAgent};
+use super::network::Network;
+use super::scenario::{Scenario, SeesPathMtu};
+use super::step::{Action, Starve, Step, ToAgent};
 use super::traffic;
 use super::watch::{Seen, Watch};
+use super::web::{self, Nginx, Web};
+use super::whole_host;
 use crate::stop::Stop;
 
 /// How long the agents may take until all of them see each other; those in guests load their probes slowly.
@@ -50,6 +58,8 @@ struct Play<'a> {
     folder: &'a Path,
     helpers: Vec<(String, Moment, Helper)>,
     watches: BTreeMap<String, Watch>,
+    /// Hosts that are to be starved: what has no time cannot end.
+    groups: BTreeMap<String, Arc<whole_host::Group>>,
     agents: BTreeMap<String, Agent>,
     /// Faults that last end before the guests do: what is frozen cannot be killed.
     guest_faults: Faults,
@@ -61,8 +71,15 @@ struct Play<'a> {
     readings: Readings,
     /// By host; they end before their network does.
     keepalived: BTreeMap<String, Keepalived>,
+    /// What else is compared with Lacuna.
+    beside: Beside,
+    servers: BTreeMap<String, Nginx>,
     waits: BTreeMap<String, WaitsWatch>,
     truth: Truth,
+    /// What there is to tell of floods.
+    notes: Notes,
+    /// As they were when all hosts saw each other.
+    figures: Figures,
     network: Network,
 }
 
@@ -81,13 +98,14 @@ pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting
 
 impl<'a> Play<'a> {
     fn set_up(scenario: &'a Scenario, setting: &'a Setting, folder: &'a Path) -> Result<Self> {
-        let hosts: Vec<_> = scenario.hosts.iter().map(|host| (host.name.as_str(), host.guest)).collect();
+        let hosts: Vec<_> = scenario.hosts.iter().map(|host| (host.name.as_str(), host.place())).collect();
         Ok(Self {
             scenario,
             setting,
             folder,
             helpers: Vec::new(),
             watches: BTreeMap::new(),
+            groups: BTreeMap::new(),
             agents: BTreeMap::new(),
             guest_faults: Faults::default(),
             guests: BTreeMap::new(),
@@ -95,17 +113,27 @@ impl<'a> Play<'a> {
             faults: Vec::new(),
             readings: Readings::start(&setting.stop)?,
             keepalived: BTreeMap::new(),
+            beside: Beside::default(),
+            servers: BTreeMap::new(),
             waits: BTreeMap::new(),
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
-            network: Network::with_guests(&hosts)?,
+            notes: Notes::default(),
+            figures: Figures::default(),
+            network: Network::with_places(&hosts)?,
         })
     }
 
     fn run(&mut self, image: Option<&Image>) -> Result<Judgement> {
         self.boot(image)?;
         self.start_keepalived()?;
+        if self.scenario.compared {
+            self.beside = Beside::start(self.scenario, &self.network, self.folder)?;
+        }
         self.start_agents()?;
         self.wait_until_ready()?;
+        self.figures = Figures::read(self.scenario, &self.network)?;
+        self.beside.wait_until_settled(&self.setting.stop)?;
+        self.groups = whole_host::groups(self.scenario, &self.network)?;
         let started = Instant::now();
         for step in &self.scenario.steps {
             self.setting.stop.sleep_until(started + step.at)?;
@@ -132,6 +160,7 @@ impl<'a> Play<'a> {
     fn boot(&mut self, image: Option<&Image>) -> Result<()> {
         for host in &self.scenario.hosts {
             let place = self.network.host(&host.name)?;
+            keys::give(self.folder, &host.name, &host.keys)?;
             let config = agent::configure(&self.network, place, &host.config, self.folder)?;
             if host.guest {
                 let image = image.context("a guest without an image")?;
@@ -212,7 +241,7 @@ impl<'a> Play<'a> {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let peers = self.scenario.hosts.len() - 1;
+        let scenario = self.scenario;
         let (watches, agents, guests) = (&self.watches, &mut self.agents, !self.guests.is_empty());
         let mut ended = false;
         let patience = if guests { GUESTS_READY } else { READY };
@@ -220,20 +249,20 @@ impl<'a> Play<'a> {
             // One that hangs while it loads its probes would be waited for in vain.
             let hangs = guests && guest::emulator_erred(self.folder).unwrap_or(true);
             ended = hangs || !agents.values_mut().all(Agent::alive);
-            ended || watches.values().all(|watch| watch.ready(peers))
+            ended || watches.iter().all(|(name, watch)| watch.ready(scenario.heard_by(name)))
         })?;
         if ready && !ended {
             return Ok(());
         }
-        bail!("the agents do not see each other: {}", self.why_not_ready(peers)?);
+        bail!("the agents do not see each other: {}", self.why_not_ready()?);
     }
 
-    fn why_not_ready(&self, peers: usize) -> Result<String> {
+    fn why_not_ready(&self) -> Result<String> {
         let mut lines = Vec::new();
         self.guests.values().for_each(|guest| guest.tell_where_it_is());
         for (name, watch) in &self.watches {
             let agent = self.agents.get(name).context("a watch without agent")?;
-            if !watch.ready(peers) {
+            if !watch.ready(self.scenario.heard_by(name)) {
                 let Seen { health, peers, broken, .. } = watch.seen();
                 let up: Vec<_> = peers.iter().map(|peer| (&peer.name, peer.up)).collect();
                 let log = agent.tail()?;
@@ -244,6 +273,7 @@ impl<'a> Play<'a> {
     }
 
     fn perform(&mut self, step: &Step) -> Result<()> {
+        self.beside.mark(step.name.as_deref().unwrap_or("a step"))?;
         let (moment, helpers) = match &step.action {
             Action::Guest(step) => self.act_on_guest(step)?,
             action => Moment::of(|| self.act(action))?,
@@ -261,6 +291,7 @@ impl<'a> Play<'a> {
         match action {
             Action::Drop(rule) => rule.apply(network)?,
             Action::Heal(_) => fault::heal(network)?,
+            Action::Router(narrow) => network.narrow(*narrow)?,
             Action::Signal(ToAgent { host, signal }) => self.agent(host)?.signal(signal.signal())?,
             Action::Start(host) => self.start(host)?,
             Action::LinkDown(host) => network.host(host)?.link_down()?,
@@ -272,19 +303,44 @@ impl<'a> Play<'a> {
                     self.agents.remove(host);
                     return Ok(Vec::new());
                 }
-                self.agent(host)?.signal(nix::sys::signal::Signal::SIGKILL)?;
+                self.agent(host)?.signal(Signal::SIGKILL)?;
             }
             Action::Tcp(tcp) => return Ok(traffic::start(network, tcp, stop)?.into()),
+            Action::Web(web) => return Ok(vec![self.ask_web(web)?]),
+            Action::Iperf(iperf) => return Ok(vec![iperf::start(network, iperf, stop)?]),
             Action::Load(load) => return load::start(load, stop),
+            Action::Flood(flood) => return Ok(vec![flood::start(network, flood, self.folder, &self.notes, stop)?]),
+            Action::Keys(Rekey { host, are }) => {
+                keys::give(self.folder, host, are)?;
+                self.agent(host)?.signal(Signal::SIGHUP)?;
+            }
             Action::Keepalived(ToAgent { host, signal }) => {
                 let running = self.keepalived.get_mut(host).with_context(|| format!("no keepalived on {host}"))?;
                 running.signal(signal.signal())?;
             }
             Action::KeepalivedStart(host) => self.start_keepalived_on(host)?,
             Action::VipOn(hosts) => self.wait_for_vip(hosts)?,
+            Action::Split(groups) => fault::split(groups, network)?,
+            Action::SignalAll(ToAgent { host, signal }) => {
+                whole_host::signal(network.host(host)?.namespace()?, signal.signal(), stop)?;
+            }
+            Action::Starve(Starve { host, lasts }) => {
+                let group = self.groups.get(host).with_context(|| format!("no control group of {host}"))?;
+                return Ok(vec![whole_host::Group::starve(group, *lasts, stop)?]);
+            }
             Action::Guest(_) => bail!("that is done to a guest"),
         }
         Ok(Vec::new())
+    }
+
+    /// Asks the server of a host, which is started with the first who asks.
+    fn ask_web(&mut self, web: &Web) -> Result<Helper> {
+        let stop = &self.setting.stop;
+        if !self.servers.contains_key(&web.to) {
+            let started = Nginx::start(self.network.host(&web.to)?, self.folder, stop)?;
+            self.servers.insert(web.to.clone(), started);
+        }
+        web::ask(&self.network, web, self.folder, stop)
     }
 
     fn act_on_guest(&mut self, step: &GuestStep) -> Result<(Moment, Vec<Helper>)> {
@@ -352,8 +408,13 @@ impl<'a> Play<'a> {
     }
 
     fn finish(&mut self) -> Result<Judgement> {
+        self.beside.end()?;
         let mut judgement = self.judgement()?;
-        self.note_gateway(&mut judgement);
+        self.note_gateway(&mut judgement)?;
+        self.note_path_mtu(&mut judgement);
+        judgement.reached.append(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        let figures = Figures::read(self.scenario, &self.network)?;
+        self.figures.judge(&self.scenario.figures, &figures, &mut judgement);
         let mut seen = BTreeMap::new();
         for (name, watch) in std::mem::take(&mut self.watches) {
             seen.insert(name, watch.end()?);
@@ -363,14 +424,15 @@ impl<'a> Play<'a> {
             self.finish_agent(&name, agent)?;
         }
         judgement.wrong.append(&mut self.faults);
+        judge_logs(&self.scenario.logs, self.folder, &mut judgement)?;
         super::report::keep_documents(self.folder, &seen, &self.truth)?;
         Ok(judgement)
     }
 
-    fn note_gateway(&self, judgement: &mut Judgement) {
+    fn note_gateway(&self, judgement: &mut Judgement) -> Result<()> {
         for name in &self.scenario.sees_gateway {
             let seen = self.watches.get(name).map(Watch::seen).unwrap_or_default();
-            let address = GATEWAY.to_string();
+            let address = self.network.host(name)?.gateway().to_string();
             let gateway = seen
                 .peers
                 .iter()
@@ -382,7 +444,20 @@ impl<'a> Play<'a> {
                 Some(age) => judgement
                     .missing
                     .push(format!("{name}: the gateway's last answer is {age:?} s old, allowed are {ANCHOR_AGE}")),
-                None => judgement.missing.push(format!("{name}: no anchor {GATEWAY} among its peers")),
+                None => judgement.missing.push(format!("{name}: no anchor {address} among its peers")),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_path_mtu(&self, judgement: &mut Judgement) {
+        for SeesPathMtu { host, peer, mtu } in &self.scenario.sees_path_mtu {
+            let seen = self.watches.get(host).map(Watch::seen).unwrap_or_default();
+            let told = seen.peers.iter().find(|known| known.name == *peer).and_then(|peer| peer.path_mtu_bytes);
+            if told == *mtu {
+                judgement.reached.push(format!("{host}: was told a path MTU to {peer} of {told:?}"));
+            } else {
+                judgement.missing.push(format!("{host}: was told a path MTU to {peer} of {told:?}, must be {mtu:?}"));
             }
         }
     }

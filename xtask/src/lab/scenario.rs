@@ -10,9 +10,11 @@ use lacuna_core::incident::{Class, State};
 use serde::Deserialize;
 
 use super::fault::Hook;
+use super::figures::{Growth, Logged};
 use super::guest::GuestStep;
-use super::network::MAX_HOSTS;
-use super::step::{Action, Step, ToAgent};
+use super::keys;
+use super::network::{MAX_HOSTS, Place};
+use super::step::{Action, Starve, Step, ToAgent};
 
 /// Two intervals of the heartbeat.
 const TOLERANCE: Duration = Duration::from_millis(200);
@@ -21,6 +23,8 @@ const GUESTS_TOLERANCE: Duration = Duration::from_millis(300);
 const PART: f64 = 0.1;
 /// The folder of the scenarios with guests, below that of the others; its name also stands for all of them.
 const GUESTS: &str = "guests";
+/// The folder of those that compare Lacuna with others.
+const COMPARED: &str = "compare";
 
 /// A scenario as its file has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,12 +55,37 @@ pub(crate) struct Scenario {
     /// The verdicts that must (or may) be reached. Any other incident is a failure.
     #[serde(default)]
     pub(crate) expect: Vec<Expect>,
+    /// What agents must (or must not) have counted in the end.
+    #[serde(default)]
+    pub(crate) figures: Vec<Growth>,
+    /// What their logs must have.
+    #[serde(default)]
+    pub(crate) logs: Vec<Logged>,
     /// The virtual address of the hosts that have a priority.
     #[serde(default)]
     pub(crate) vip: Option<Ipv4Addr>,
     /// Hosts that must see their default gateway answer.
     #[serde(default)]
     pub(crate) sees_gateway: Vec<String>,
+    /// Whether bird2's BFD and corosync run on every host as well.
+    #[serde(default)]
+    pub(crate) compared: bool,
+    /// What hosts must have been told of the MTU on the way in the end.
+    #[serde(default)]
+    pub(crate) sees_path_mtu: Vec<SeesPathMtu>,
+}
+
+/// What a host must have been told of the way to a peer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SeesPathMtu {
+    /// Whose agent says so.
+    pub(crate) host: String,
+    /// The other end.
+    pub(crate) peer: String,
+    /// The largest packet that passes, in bytes; absent where it must have been told none.
+    #[serde(default)]
+    pub(crate) mtu: Option<u16>,
 }
 
 /// A host of a scenario.
@@ -68,12 +97,18 @@ pub(crate) struct Host {
     /// Whether it is a virtual machine with a kernel of its own.
     #[serde(default)]
     pub(crate) guest: bool,
+    /// Whether it is in the second segment, behind the router; not for guests.
+    #[serde(default)]
+    pub(crate) far: bool,
     /// The memory of a guest in MiB.
     #[serde(default = "default_memory")]
     pub(crate) memory: u32,
     /// It runs keepalived with this priority; of those that hear each other the highest has the virtual address.
     #[serde(default)]
     pub(crate) priority: Option<u8>,
+    /// The names of its keys; the first signs. Hosts hear each other whose keys fit.
+    #[serde(default = "default_keys")]
+    pub(crate) keys: Vec<String>,
     /// What its agent's configuration has beyond the usual.
     #[serde(default)]
     pub(crate) config: toml::Table,
@@ -130,8 +165,23 @@ pub(crate) struct Expect {
     pub(crate) optional: bool,
 }
 
+impl Host {
+    /// Where it is in the network.
+    pub(crate) fn place(&self) -> Place {
+        match (self.guest, self.far) {
+            (true, _) => Place::Guest,
+            (false, true) => Place::Far,
+            (false, false) => Place::Near,
+        }
+    }
+}
+
 fn default_patience() -> Duration {
     Duration::from_secs(10)
+}
+
+fn default_keys() -> Vec<String> {
+    vec![keys::CLUSTER.to_owned()]
 }
 
 fn default_memory() -> u32 {
@@ -197,6 +247,12 @@ impl Scenario {
         self.steps.iter().any(is)
     }
 
+    /// How many others that host hears: those that sign with a key that it has.
+    pub(crate) fn heard_by(&self, name: &str) -> usize {
+        let has = |key: Option<&String>| self.host(name).zip(key).is_some_and(|(host, key)| host.keys.contains(key));
+        self.hosts.iter().filter(|other| other.name != name && has(other.keys.first())).count()
+    }
+
     /// The host of that name.
     pub(crate) fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == name)
@@ -206,17 +262,19 @@ impl Scenario {
         let count = self.hosts.len();
         ensure!((1..=MAX_HOSTS).contains(&count), "{count} hosts; allowed are 1 to {MAX_HOSTS}");
         let mut names = BTreeSet::new();
-        for Host { name, guest, priority, .. } in &self.hosts {
+        for Host { name, guest, far, priority, .. } in &self.hosts {
+            ensure!(!(*guest && *far), "host `{name}`: a guest cannot be behind the router");
             ensure!(
                 priority.is_none() || self.vip.is_some() && !guest,
                 "host `{name}`: a priority needs the scenario's `vip`, and no guest"
             );
             let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
             ensure!(
-                plain && (1..=8).contains(&name.len()) && name != "switch",
-                "host `{name}`: a name is 1 to 8 lower-case letters and digits, and not `switch`"
+                plain && (1..=8).contains(&name.len()) && name != "switch" && name != "router",
+                "host `{name}`: a name is 1 to 8 lower-case letters and digits, and not `switch` or `router`"
             );
             ensure!(names.insert(name), "host `{name}` is there twice");
+            ensure!(!(self.compared && *guest), "host `{name}`: a guest runs neither bird nor corosync");
         }
         Ok(())
     }
@@ -256,8 +314,16 @@ impl Scenario {
                 );
             }
         }
+        let asked = self.figures.iter().map(|figure| &figure.host).chain(self.logs.iter().map(|log| &log.host));
+        for host in asked {
+            self.check_host(host, "`figures` or `logs`")?;
+        }
         for host in &self.sees_gateway {
             self.check_host(host, "`sees-gateway`")?;
+        }
+        for SeesPathMtu { host, peer, .. } in &self.sees_path_mtu {
+            self.check_host(host, "`sees-path-mtu`")?;
+            self.check_host(peer, "`sees-path-mtu`")?;
         }
         Ok(())
     }
@@ -271,9 +337,18 @@ impl Scenario {
                 ensure!(is_guest(host), "a step for guests names `{host}`, which is none");
                 step.check()
             }
+            Action::SignalAll(ToAgent { host, .. }) | Action::Starve(Starve { host, .. }) => {
+                ensure!(!is_guest(host), "`{host}` is a guest: its processes are not this machine's");
+                Ok(())
+            }
             Action::Keepalived(ToAgent { host, .. }) | Action::KeepalivedStart(host) => {
                 let runs = self.host(host).is_some_and(|host| host.priority.is_some());
                 ensure!(runs, "`{host}` has no priority, so it runs no keepalived");
+                Ok(())
+            }
+            Action::Router(_) => {
+                let far = self.hosts.iter().any(|host| host.far);
+                ensure!(far, "`router` needs a host in the second segment (`far = true`)");
                 Ok(())
             }
             Action::VipOn(_) => {
@@ -284,8 +359,12 @@ impl Scenario {
                 ensure!(!is_guest(host), "the link of the guest `{host}` cannot be taken down");
                 Ok(())
             }
-            Action::Tcp(tcp) => {
-                ensure!(!is_guest(&tcp.from) && !is_guest(&tcp.to), "tcp runs between namespaces only");
+            Action::Keys(keys) => {
+                ensure!(!is_guest(&keys.host), "the guest `{}` has no key", keys.host);
+                Ok(())
+            }
+            Action::Tcp(_) | Action::Web(_) | Action::Iperf(_) | Action::Flood(_) => {
+                ensure!(!action.hosts().into_iter().any(is_guest), "traffic runs between namespaces only");
                 Ok(())
             }
             Action::Drop(rule) => {
@@ -317,6 +396,11 @@ pub(crate) fn all() -> Result<Vec<Scenario>> {
 /// All with guests, by name.
 pub(crate) fn with_guests() -> Result<Vec<Scenario>> {
     all_in(&folder().join(GUESTS))
+}
+
+/// All that compare Lacuna with others, by name.
+pub(crate) fn compared() -> Result<Vec<Scenario>> {
+    all_in(&folder().join(COMPARED))
 }
 
 fn all_in(folder: &Path) -> Result<Vec<Scenario>> {
@@ -372,6 +456,7 @@ mod tests {
     fn every_scenario_of_the_project_is_valid() {
         assert!(all().unwrap().len() >= 13);
         assert!(with_guests().unwrap().iter().all(Scenario::has_guests));
+        assert!(compared().unwrap().iter().all(|scenario| scenario.compared && scenario.vip.is_some()));
     }
 
     #[test]
@@ -398,6 +483,11 @@ mod tests {
             ("[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n", "ony"),
             ("[[steps]]\nat = \"1s\"\nkeepalived-start = \"a\"\n", "no priority"),
             ("[[steps]]\nat = \"1s\"\nvip-on = [\"a\"]\n", "the scenario's `vip`"),
+            ("[[steps]]\nat = \"1s\"\nstarve = { host = \"a\", lasts = \"10s\" }\n", "after `lasts`"),
+            ("[[steps]]\nat = \"1s\"\nsplit = [[\"a\"], [\"c\"]]\n", "the host `c`"),
+            ("[[steps]]\nat = \"1s\"\nrouter = { mtu = 1400, tells = \"both\" }\n", "the second segment"),
+            ("[[steps]]\nat = \"1s\"\nrouter = { mtu = 1400, tells = \"some\" }\n", "neither"),
+            ("[[sees-path-mtu]]\nhost = \"a\"\npeer = \"c\"\n", "the host `c`"),
             ("[[expect]]\nhost = \"a\"\nclass = \"path-dorp\"\n", "path-drop"),
             ("[[expect]]\nhost = \"c\"\nclass = \"path-drop\"\n", "the host `c`"),
             ("[[expect]]\nhost = \"a\"\nclass = \"path-drop\"\nfrom = \"cut\"\n", "no step is named `cut`"),

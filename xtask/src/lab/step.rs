@@ -6,7 +6,12 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::fault::DropRule;
+use super::flood::Flood;
 use super::guest::GuestStep;
+use super::iperf::Iperf;
+use super::keys::Rekey;
+use super::router::Narrow;
+use super::web::Web;
 
 /// Something that happens at a time of the scenario.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +33,8 @@ pub(crate) enum Action {
     Drop(DropRule),
     /// Every drop ends; always true.
     Heal(bool),
+    /// The link between the two segments gets another MTU.
+    Router(Narrow),
     /// A signal to a host's agent.
     Signal(ToAgent),
     /// A host's agent is started again.
@@ -40,6 +47,10 @@ pub(crate) enum Action {
     HostGone(String),
     /// One TCP connection with steady traffic.
     Tcp(Tcp),
+    /// A web server and a client that asks it again and again.
+    Web(Web),
+    /// Load on the way between two hosts.
+    Iperf(Iperf),
     /// Busy threads.
     Load(Load),
     /// A signal to a host's keepalived.
@@ -48,6 +59,16 @@ pub(crate) enum Action {
     KeepalivedStart(String),
     /// Waits until exactly these hosts have the virtual address; the run fails where that never comes.
     VipOn(Vec<String>),
+    /// Packets that must not count.
+    Flood(Flood),
+    /// A host's agent has other keys from then on.
+    Keys(Rekey),
+    /// Every frame is lost between hosts of different groups.
+    Split(Vec<Vec<String>>),
+    /// A signal to every process of a host.
+    SignalAll(ToAgent),
+    /// Next to no CPU time for all that runs on a host.
+    Starve(Starve),
     /// What is done to guests only.
     #[serde(skip)]
     Guest(GuestStep),
@@ -104,6 +125,17 @@ pub(crate) struct Load {
     pub(crate) lasts: Duration,
 }
 
+/// `starve` in a scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Starve {
+    /// Which host.
+    pub(crate) host: String,
+    /// For how long.
+    #[serde(with = "humantime_serde")]
+    pub(crate) lasts: Duration,
+}
+
 impl AgentSignal {
     /// The kernel's signal.
     pub(crate) fn signal(self) -> Signal {
@@ -120,7 +152,12 @@ impl Step {
     /// When it is over.
     pub(crate) fn ends(&self) -> Duration {
         match &self.action {
-            Action::Tcp(Tcp { lasts, .. }) | Action::Load(Load { lasts, .. }) => self.at + *lasts,
+            Action::Tcp(Tcp { lasts, .. })
+            | Action::Web(Web { lasts, .. })
+            | Action::Iperf(Iperf { lasts, .. })
+            | Action::Load(Load { lasts, .. })
+            | Action::Flood(Flood { lasts, .. })
+            | Action::Starve(Starve { lasts, .. }) => self.at + *lasts,
             Action::Guest(step) => self.at + step.lasts().unwrap_or_default(),
             _ => self.at,
         }
@@ -133,7 +170,7 @@ impl Step {
         };
         let mut moments = vec![name.clone()];
         let has_end = match &self.action {
-            Action::Load(_) => true,
+            Action::Load(_) | Action::Starve(_) => true,
             Action::Guest(step) => step.has_end(),
             _ => false,
         };
@@ -150,15 +187,21 @@ impl Action {
         match self {
             Self::Drop(rule) => vec![&rule.from, &rule.to],
             Self::Tcp(tcp) => vec![&tcp.from, &tcp.to],
-            Self::Signal(to) | Self::Keepalived(to) => vec![&to.host],
+            Self::Web(web) => vec![&web.from, &web.to],
+            Self::Iperf(iperf) => vec![&iperf.from, &iperf.to],
+            Self::Flood(flood) => vec![&flood.from, &flood.to],
+            Self::Keys(keys) => vec![&keys.host],
+            Self::Signal(to) | Self::Keepalived(to) | Self::SignalAll(to) => vec![&to.host],
+            Self::Starve(starve) => vec![&starve.host],
             Self::VipOn(hosts) => hosts.iter().map(String::as_str).collect(),
+            Self::Split(groups) => groups.iter().flatten().map(String::as_str).collect(),
             Self::Start(host)
             | Self::LinkDown(host)
             | Self::LinkUp(host)
             | Self::HostGone(host)
             | Self::KeepalivedStart(host) => vec![host],
             Self::Guest(step) => vec![step.host()],
-            Self::Heal(_) | Self::Load(_) => Vec::new(),
+            Self::Heal(_) | Self::Load(_) | Self::Router(_) => Vec::new(),
         }
     }
 }

@@ -30,9 +30,9 @@ pub(super) struct TrackedCpu {
 }
 
 impl TrackedCpu {
-    /// Whether it is an incident that is over, as far as was seen, when another stall began.
+    /// Whether it was over, as far as was seen, when another stall began.
     fn is_over_by(&self, from: Nanos) -> bool {
-        self.identity.is_some() && self.case.to.is_some_and(|ended| from >= ended)
+        self.case.to.is_some_and(|ended| from >= ended)
     }
 }
 
@@ -46,9 +46,10 @@ impl Engine {
         if self.own.as_mut().is_some_and(|own| own.take(from, to, &stall)) || late_news {
             return;
         }
-        // While an incident waits for its end, only another long stall belongs to it.
+        // While an incident waits for its end, only another long stall belongs to it; and while it waits to be told whether it
+        // is the agent's, only another long one takes its place.
         let short = to.since(from) < self.settings.cpu_stall;
-        if short && self.cpus.get(&stall.cpu).is_some_and(|tracked| tracked.is_over_by(from)) {
+        if short && self.cpus.get(&stall.cpu).is_some_and(|before| before.is_over_by(from) && self.counts(before)) {
             if stall.deaf {
                 self.excuse(from, to);
             }
@@ -57,7 +58,7 @@ impl Engine {
         let (cpu, over) = (stall.cpu, stall.over);
         let fresh = || TrackedCpu { case: CpuCase::new(cpu, from), identity: None, said: None };
         let tracked = self.cpus.entry(cpu).or_insert_with(fresh);
-        if tracked.identity.is_none() && tracked.case.to.is_some_and(|ended| from >= ended) {
+        if tracked.identity.is_none() && tracked.is_over_by(from) {
             // What was before was nothing, and does not make this one longer.
             *tracked = fresh();
         }
@@ -65,6 +66,12 @@ impl Engine {
         if over && tracked.case.deaf() {
             self.excuse(from, to);
         }
+    }
+
+    /// Whether that is an incident, or may be part of a stall of the agent that is not judged yet.
+    fn counts(&self, tracked: &TrackedCpu) -> bool {
+        let long = tracked.case.last_length(self.now) >= self.settings.cpu_stall;
+        tracked.identity.is_some() || long && !self.pending.is_empty()
     }
 
     /// Opens, follows and closes the cases of single CPUs.

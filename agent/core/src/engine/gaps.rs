@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::own::TOGETHER;
-use super::{Engine, SETTLE, Tracked, concerns};
+use super::{Engine, SETTLE, Tracked};
 use crate::account::Account;
 use crate::cpu::NAMES_AT_MOST;
 use crate::document::{Draft, Identity, incident};
@@ -33,10 +33,10 @@ const HEARD_BEFORE: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(super) fn on_heartbeat(&mut self, name: &str, beat: &Heartbeat, at: Nanos) {
-        if !self.settings.peers.iter().any(|known| known == name) {
+        if !self.is_peer(name) {
             return;
         }
-        let Some(mut peer) = self.peers.remove(name) else { return };
+        let Some((key, mut peer)) = self.peers.remove_entry(name) else { return };
         let before = peer.baseline();
         let arrival = peer.on_heartbeat(beat, at, self.me.incarnation);
         let first = peer.received_total == 1 || arrival.counts_anew();
@@ -60,7 +60,7 @@ impl Engine {
             }
             self.settle_or_resume(name);
         }
-        self.peers.insert(name.to_owned(), peer);
+        self.peers.insert(key, peer);
     }
 
     /// A heartbeat after a silence that nobody had noticed yet opens a gap as well: it is over already.
@@ -159,10 +159,7 @@ impl Engine {
         let mut gap = Gap::new(name, before, since, now, self.settings.interval);
         kind(&mut gap);
         gap.own_stall = self.own_overlap(since, now);
-        let me = &self.settings.host;
-        for evidence in self.recent.iter().filter(|old| old.to > since && concerns(old, name, me)) {
-            gap.citations.add(evidence.clone());
-        }
+        self.recent_of(name, since).for_each(|evidence| gap.citations.add(evidence.clone()));
         let identity = Identity::new(name, gap.started, now, self.wall);
         self.gaps.insert(name.to_owned(), Tracked { gap, identity, said: None, joined: false });
     }
@@ -342,7 +339,7 @@ impl Engine {
         let judgement = judge(&Context { settings: &self.settings, now }, Case::Gap(gap));
         let (cited, dropped) = gap.citations.parts();
         let sent = peer.sent_between(gap.since, gap.back.unwrap_or(now));
-        let mut evidence = gap.standing_evidence(peer, sent, now);
+        let mut evidence = gap.standing_evidence(peer, sent, self.settings.interval, now);
         evidence.extend_from_slice(cited);
         let draft = Draft { identity, ended: gap.back, closed, now, occurrences: gap.occurrences, evidence, dropped };
         Some(incident(draft, judgement, &self.settings.host, &self.me.facts))
@@ -380,7 +377,9 @@ impl Engine {
     pub(super) fn own_overlap(&self, from: Nanos, to: Nanos) -> Duration {
         let deaf = self.cpus.values().filter(|tracked| tracked.case.deaf());
         let deaf = deaf.map(|tracked| (tracked.case.from, tracked.case.to.unwrap_or(self.now)));
-        covered(self.own_stalls.iter().copied().chain(deaf).collect(), from, to)
+        // As a rule there are none, and nothing has to be put in order.
+        let concerned = self.own_stalls.iter().copied().chain(deaf).filter(|(_, end)| *end > from);
+        covered(concerned.collect(), from, to)
     }
 }
 

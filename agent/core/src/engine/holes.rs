@@ -30,8 +30,11 @@ impl Engine {
         let seen = until.and_then(|until| peer.sizes.holes(until, peer.loss_to.misses_of_a_hole()));
         let told = peer.hole.filter(|_| !peer.left);
         if !self.holes.contains_key(name) {
-            let Some(since) = seen.map(|seen| seen.since).or_else(|| told.map(|_| at)) else { return };
-            let hole = Hole::new(name, since, &peer.sizes);
+            let by_peer = |told: HoleReport| peer.large_vanish_since(told.reason).map_or(at, |since| since.min(at));
+            let Some(since) = seen.map(|seen| seen.since).or_else(|| told.map(by_peer)) else { return };
+            let mut hole = Hole::new(name, since, &peer.sizes);
+            // What TCP sent again before three large heartbeats were missing belongs to it.
+            self.recent_of(name, since).for_each(|evidence| hole.citations.add(evidence.clone()));
             let identity = Identity::new(&format!("{name} sizes"), since, at, self.wall);
             self.holes.insert(name.to_owned(), TrackedHole { hole, identity, said: None });
         }

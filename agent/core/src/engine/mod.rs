@@ -6,7 +6,7 @@
 //!    agent, late timers, overflows), then what came in from others in the order of its `to`;
 //! 2. [`Engine::handle_timeout`] with the present time, after *everything* that had arrived by then was handled;
 //! 3. [`Engine::poll`] until it answers `None`;
-//! 4. [`Engine::heartbeat`] for what to send, and `handle` with the [`Fact::HeartbeatSent`] of what was sent;
+//! 4. [`Engine::beats`] for what to send, and `handle` with the [`Fact::HeartbeatSent`] of what was sent;
 //! 5. sleep until [`Engine::next_timeout`], or the next tick.
 //!
 //! The same evidence and times give the same incidents, byte for byte.
@@ -18,9 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Draft, Identity, Wall, incident};
-use crate::evidence::{
-    Evidence, Fact, Heartbeat, MAX_STALLS, MAX_VIEWS, PeerView, Size, SizeProbe, StallReport, name_hash,
-};
+use crate::evidence::{Evidence, Fact, MAX_STALLS, Size, SizeProbe, StallReport, name_hash};
 use crate::gap::Gap;
 use crate::incident::{HostFacts, Incident};
 use crate::io::IoTrack;
@@ -37,6 +35,7 @@ use own::TrackedOwn;
 use vips::TrackedVip;
 
 mod adopt;
+mod beats;
 mod cpus;
 mod gaps;
 mod groups;
@@ -46,6 +45,8 @@ mod own;
 #[cfg(test)]
 mod tests;
 mod vips;
+
+pub use beats::Beats;
 
 /// Evidence that may belong to a gap which is noticed only later is kept for this long.
 const RECENT: Duration = Duration::from_secs(10);
@@ -57,8 +58,6 @@ const SETTLE: Duration = Duration::from_secs(2);
 const MAX_OWN: usize = 64;
 /// Former peers whose numbers are remembered.
 const MAX_FORMER: usize = 256;
-/// A stall is told to the peers for this long.
-const TELL_STALLS: Duration = Duration::from_secs(60);
 
 /// Who the engine works for; does not change while it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,7 +205,8 @@ impl Engine {
             Fact::Clock { wall } => self.wall = Wall::new(to, *wall),
             Fact::Heartbeat(beat) => self.on_heartbeat(&evidence.host, beat, to),
             Fact::HeartbeatSent { seq, error } => self.on_sent(&evidence.host, *seq, error.as_deref(), to),
-            Fact::LargeHeartbeat(large) => self.with(&evidence.host, |peer| peer.on_large(large)),
+            Fact::LargeHeartbeat(large) => self.with(&evidence.host, |peer| peer.on_large(large, to)),
+            Fact::Duplicates { size, count } => self.with(&evidence.host, |peer| peer.on_duplicates(*size, *count)),
             Fact::LargeSent { size, bytes, seq } => {
                 self.with(&evidence.host, |peer| peer.sizes.on_sent(*size, *seq, *bytes, to));
             }
@@ -216,9 +216,32 @@ impl Engine {
                 self.with(&evidence.host, |peer| peer.sizes.on_path_mtu(*mtu, to));
                 self.remember(evidence);
             }
+            Fact::PathMtu { now, .. } => {
+                // Only a router's word lowers it, also one about packets of others.
+                if let Some(mtu) = now.and_then(|mtu| u16::try_from(mtu).ok()) {
+                    self.with(&evidence.host, |peer| peer.sizes.on_path_mtu(mtu, to));
+                }
+                self.remember(evidence);
+            }
+            Fact::HeartbeatDropsCounted => self.with(&evidence.host, |peer| {
+                peer.own_drops.get_or_insert_default();
+            }),
+            Fact::HeartbeatDrops { direction, reason, count } => {
+                let (direction, reason, count) = (*direction, reason.clone(), *count);
+                self.with(&evidence.host, |peer| {
+                    peer.own_drops.get_or_insert_default().add(direction, &reason, count);
+                });
+                self.remember(evidence);
+            }
             Fact::EchoSent => self.with(&evidence.host, |peer| peer.echo.on_sent(to)),
             Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
             Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
+            Fact::Refused { count, .. } => {
+                let count = *count;
+                self.with(&evidence.host, |peer| peer.refused = peer.refused.saturating_add(count));
+                // A flood would leave no room for anything else that is remembered.
+                self.cite(&evidence);
+            }
             Fact::AgentLate(late) => self.on_agent_late(from, to, late.clone()),
             Fact::CpuStall(stall) => self.on_cpu_stall(from, to, (**stall).clone()),
             Fact::CpuLoad(load) => self.on_load(from, to, load),
@@ -272,56 +295,6 @@ impl Engine {
         (to.sizes.due(now).map(number).collect(), to.sizes.probe(now, self.settings.interval))
     }
 
-    /// What to send to `peer` at `now`; absent for a host that is not a peer.
-    #[must_use]
-    pub fn heartbeat(&self, peer: &str, now: Nanos) -> Option<Heartbeat> {
-        if !self.settings.peers.iter().any(|name| name == peer) {
-            return None;
-        }
-        let to = self.peers.get(peer)?;
-        let (large, probe) = to.large_for();
-        Some(Heartbeat {
-            seq: to.sent_seq + 1,
-            sent_at: now,
-            sent_wall: self.wall.at(now),
-            boot_id: self.me.boot_id,
-            incarnation: self.me.incarnation,
-            goodbye: false,
-            heard: to.heard_for(now),
-            overflow: self.overflow,
-            stalls: self.stalls(now),
-            views: self.views(peer, now),
-            hypervisor: self.hypervisor(),
-            large,
-            probe,
-            hole: self.hole_to(peer),
-        })
-    }
-
-    /// What this host tells of its own stalls; what is open goes on until now.
-    fn stalls(&self, now: Nanos) -> Vec<StallReport> {
-        let until_now = |stall: &StallReport| StallReport { to: if stall.open { now } else { stall.to }, ..*stall };
-        self.reports.iter().map(until_now).filter(|stall| stall.to.plus(TELL_STALLS) > now).collect()
-    }
-
-    /// The hypervisor that this host runs on, by the hash of its label.
-    fn hypervisor(&self) -> Option<u64> {
-        self.settings.labels.get("hypervisor").map(|label| name_hash(label))
-    }
-
-    /// What this host sees of the peers other than `except`.
-    fn views(&self, except: &str, now: Nanos) -> Vec<PeerView> {
-        let others = self.settings.peers.iter().filter(|name| *name != except);
-        let view = |name: &String| {
-            let peer = self.peers.get(name)?;
-            let heard_age = peer.last.as_ref().map(|last| now.since(last.at));
-            let heard_for = peer.heard_since.map(|since| now.since(since));
-            let kernel_answers = peer.echo.lately(now);
-            Some(PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers, heard_for })
-        };
-        others.filter_map(view).take(MAX_VIEWS).collect()
-    }
-
     /// Every peer and anchor with what is known of it.
     pub fn peers(&self) -> impl Iterator<Item = (&str, &Peer)> {
         self.peers.iter().map(|(name, peer)| (name.as_str(), peer))
@@ -341,7 +314,7 @@ impl Engine {
 
     /// A heartbeat that this host's own kernel refused is lost all the same, and it is known where.
     fn on_sent(&mut self, name: &str, seq: u64, error: Option<&str>, at: Nanos) {
-        self.with(name, |peer| peer.on_sent(seq, at));
+        self.with(name, |peer| peer.on_sent(seq, error.is_some(), at));
         if let Some(error) = error {
             self.remember(Evidence::at(name, at, Fact::SendRefused { error: error.to_owned(), count: 1 }));
         }
@@ -361,6 +334,12 @@ impl Engine {
             self.recent.pop_front();
         }
         self.recent.push_back(evidence);
+    }
+
+    /// What was kept of the time since `since`, as far as an incident about `peer` cites it.
+    fn recent_of<'a>(&'a self, peer: &'a str, since: Nanos) -> impl Iterator<Item = &'a Evidence> {
+        let me = &self.settings.host;
+        self.recent.iter().filter(move |old| old.to > since && concerns(old, peer, me))
     }
 
     /// Hands evidence to the incidents that are open and concerned.
@@ -397,6 +376,8 @@ fn concerns(evidence: &Evidence, peer: &str, me: &str) -> bool {
     match evidence.fact {
         Fact::Retransmits { .. }
         | Fact::SendRefused { .. }
+        | Fact::HeartbeatDrops { .. }
+        | Fact::Refused { .. }
         | Fact::PathMtu { .. }
         | Fact::TooBig { .. }
         | Fact::RetransmitSizes { .. }

@@ -14,11 +14,11 @@ mod cpu;
 mod link;
 mod network;
 mod size;
-pub use size::{HoleReason, HoleReport, LargeHeard, LargeHeartbeat, Size, SizeProbe};
+pub use size::{FlowReport, HoleReason, HoleReport, LargeHeard, LargeHeartbeat, Size, SizeProbe};
 
 pub use cpu::{CpuStall, Handler, Landed, Place, Poke, Running};
 pub use link::{ClaimKind, LinkAddress, NoLinkAddress, VipClaim};
-pub use network::{FragmentLoss, InterfaceTrouble, Way};
+pub use network::{FragmentLoss, InterfaceTrouble, KernelDrops, MAX_REASON, Way, named};
 
 /// One observation: what was seen, of which host, in which interval of this host's boot clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +73,13 @@ pub enum Fact {
         /// Its number.
         seq: u64,
     },
+    /// Packets of the peer `host` came in again, and were told by their tags: they say nothing new.
+    Duplicates {
+        /// Which size.
+        size: Size,
+        /// How many.
+        count: u64,
+    },
     /// A size probe of the peer `host` came in.
     SizeProbe(SizeProbe),
     /// A size probe left for the peer `host`.
@@ -116,6 +123,13 @@ pub enum Fact {
     EchoReply,
     /// The kernel of `host` said that nobody listens on its heartbeat port (ICMP type 3 code 3, from its own address).
     PortUnreachable,
+    /// Packets came to this host's heartbeat port from the address of `host` and did not count, whoever sent them.
+    Refused {
+        /// Why, as the metric `lacuna_packets_refused_total` names it.
+        reason: String,
+        /// How many.
+        count: u64,
+    },
     /// Both clocks, read together.
     Clock {
         /// The wall clock at `to`.
@@ -192,6 +206,20 @@ pub enum Fact {
         /// How many.
         count: u64,
     },
+    /// From then on this host's kernel counts what it drops of the small heartbeats from and to `host`: what it does not tell
+    /// of, it did not drop.
+    HeartbeatDropsCounted,
+    /// Small heartbeats from (in) or to (out) `host` that this host's kernel dropped.
+    HeartbeatDrops {
+        /// In: on their arrival. Out: before they left.
+        direction: Way,
+        /// The kernel's own name for the reason.
+        reason: String,
+        /// How many.
+        count: u64,
+    },
+    /// Derived: what `host` says that its kernel dropped of the small heartbeats between it and this host.
+    PeerDrops(KernelDrops),
     /// Datagrams that the receive buffer of this host's agent had no room for.
     SocketOverflow {
         /// How many.
@@ -400,8 +428,8 @@ pub struct Heartbeat {
     pub goodbye: bool,
     /// What the sender last heard of this host; absent where it never did.
     pub heard: Option<Heard>,
-    /// Datagrams that the sender's receive buffer had no room for since its agent started (`SO_RXQ_OVFL`): what
-    /// it did not hear of these was not lost on the way.
+    /// Datagrams that the sender's receive buffer had no room for since its agent started (`SO_RXQ_OVFL`), and those from
+    /// the receiver's address that it refused: what it did not hear of these was not lost on the way.
     pub overflow: u64,
     /// The sender's own recent stalls, newest last, at most [`MAX_STALLS`].
     pub stalls: Vec<StallReport>,
@@ -410,12 +438,18 @@ pub struct Heartbeat {
     /// What the sender heard of this host's large heartbeats.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub large: Vec<LargeHeard>,
+    /// How this host's packets came in at the sender, by size; absent for a size of which too few did.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub flows: Vec<FlowReport>,
     /// The newest size probe of this host that the sender received.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub probe: Option<SizeProbe>,
     /// Where large packets of the sender do not reach this host: why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hole: Option<HoleReport>,
+    /// What the sender's kernel dropped of the small heartbeats between it and this host; absent where that is not counted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drops: Option<KernelDrops>,
     /// [`name_hash`] of the sender's label `hypervisor`; absent where it has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hypervisor: Option<u64>,

@@ -12,6 +12,80 @@ pub enum Way {
     Out,
 }
 
+/// What a host's kernel dropped of the small heartbeats between it and the host it writes to, since its agent began to count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelDrops {
+    /// Of those that came in.
+    pub received: u64,
+    /// Its own name for the reason of the newest of these, such as `NETFILTER_DROP`, at most [`MAX_REASON`] bytes; absent where
+    /// there is none, or it has no name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub received_for: Option<String>,
+    /// Of those that were to leave.
+    pub sent: u64,
+    /// The same for the newest of these.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sent_for: Option<String>,
+    /// Those that it refused to send, with an error: many of these are dropped as well, of others no packet was made.
+    pub refused: u64,
+}
+
+/// Longest name of a reason that a heartbeat carries, in bytes; the longest of Linux 6.18 has 33.
+pub const MAX_REASON: usize = 40;
+
+impl KernelDrops {
+    /// How many, by way.
+    #[must_use]
+    pub fn count(&self, way: Way) -> u64 {
+        match way {
+            Way::In => self.received,
+            Way::Out => self.sent.max(self.refused),
+        }
+    }
+
+    /// Why, by way.
+    #[must_use]
+    pub fn reason(&self, way: Way) -> Option<&str> {
+        let reason = if way == Way::In { &self.received_for } else { &self.sent_for };
+        reason.as_deref()
+    }
+
+    /// Adds what was dropped since.
+    pub fn add(&mut self, way: Way, reason: &str, count: u64) {
+        let (sum, known) = match way {
+            Way::In => (&mut self.received, &mut self.received_for),
+            Way::Out => (&mut self.sent, &mut self.sent_for),
+        };
+        *sum = sum.saturating_add(count);
+        *known = named(reason).map(str::to_owned);
+    }
+
+    /// The counts, to measure from.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 3] {
+        [self.received, self.sent, self.refused]
+    }
+
+    /// What was dropped since `before`; absent where it counts anew.
+    #[must_use]
+    pub fn since(&self, before: [u64; 3]) -> Option<Self> {
+        let [received, sent, refused] = before;
+        let (received, sent) = (self.received.checked_sub(received)?, self.sent.checked_sub(sent)?);
+        let refused = self.refused.checked_sub(refused)?;
+        // The reason of an earlier drop is none of these.
+        let of = |count: u64, reason: &Option<String>| reason.clone().filter(|_| count > 0);
+        let (received_for, sent_for) = (of(received, &self.received_for), of(sent, &self.sent_for));
+        Some(Self { received, received_for, sent, sent_for, refused })
+    }
+}
+
+/// The kernel's name of a reason, where it says anything: a packet that is dropped without one has `NOT_SPECIFIED`.
+#[must_use]
+pub fn named(reason: &str) -> Option<&str> {
+    let plain = reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    Some(reason).filter(|reason| plain && (1..=MAX_REASON).contains(&reason.len()) && *reason != "NOT_SPECIFIED")
+}
+
 /// Why a datagram did not get through in fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,5 +1,7 @@
 //! Heartbeats of several sizes, and what they tell of a path.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::Nanos;
@@ -20,6 +22,16 @@ impl Size {
     /// Every size with its public name.
     pub const ALL: [(Self, &'static str); 3] =
         [(Self::Small, "small"), (Self::Mtu, "mtu"), (Self::Fragmented, "fragmented")];
+
+    /// Its place in a list that has one of each.
+    #[must_use]
+    pub fn place(self) -> usize {
+        match self {
+            Self::Small => 0,
+            Self::Mtu => 1,
+            Self::Fragmented => 2,
+        }
+    }
 
     /// The public name.
     #[must_use]
@@ -56,6 +68,20 @@ pub struct LargeHeard {
     pub seq: u64,
     /// How many were heard.
     pub count: u64,
+}
+
+/// How the packets of one size came in, as their receiver tells the one that sent them; all since the sender's agent started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowReport {
+    /// Which size.
+    pub size: Size,
+    /// Packets that came in again.
+    pub duplicates: u64,
+    /// Packets that were overtaken by later ones.
+    pub reordered: u64,
+    /// How much the time on the way varies from packet to packet (RFC 3550, 6.4.1); absent before the second one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub variation: Option<Duration>,
 }
 
 /// A packet of a certain size that must not be fragmented, to find the largest that passes.

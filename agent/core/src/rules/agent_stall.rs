@@ -3,11 +3,13 @@
 //! Of a peer. Confirms: its own account once it is back; its kernel's word that nobody listens on the port; a new
 //! agent on the same boot. While it is silent an answering kernel alone is not enough (a filter may drop just the
 //! heartbeats, a CPU may stand still that the agent is on): it takes another host that does not hear it either, and time.
+//! An agent whose packets are refused sends; or somebody forges them, so that nothing can be told.
 //! Of this host. Confirms: a SIGCONT, a throttled cgroup; or that the thread neither waited for a CPU nor lost it
 //! to the hypervisor while the kernel's timers were on time. Rules out: steal, late timers, waiting for a CPU.
 
 use std::time::Duration;
 
+use super::path_drop::refused;
 use super::{Case, Context, Opinion, account, holds_with, host, percent, sent_all_along, time, told_otherwise};
 use crate::cpu::CpuCase;
 use crate::gap::Gap;
@@ -67,6 +69,9 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     let peer = &gap.peer;
     if !gap.silent {
         return Opinion::RuledOut(format!("{peer} sends its heartbeats on time"));
+    }
+    if gap.is_refused(context.settings.interval, context.now) {
+        return Opinion::CannotTell(refused(gap));
     }
     if gap.port_unreachable && gap.kernel == Kernel::Silent {
         let summary = format!(

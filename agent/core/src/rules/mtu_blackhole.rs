@@ -8,7 +8,7 @@
 use super::{Case, Context, Opinion, holds_with, path_to};
 use crate::evidence::{HoleReason, HoleReport};
 use crate::hole::Hole;
-use crate::incident::{Detail, Direction, Subject};
+use crate::incident::{Detail, Direction, Reason, Subject};
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
@@ -31,7 +31,7 @@ fn large_ones_vanish(context: &Context<'_>, hole: &Hole) -> Opinion {
         Direction::Both => format!("between {me} and {peer}"),
     };
     let subject = Subject { mtu: report.passes, ..path_to(context, &hole.peer) };
-    let detail = Detail { direction: Some(direction), reason: Some(report.reason), ..Detail::default() };
+    let detail = Detail { direction: Some(direction), reason: Some(Reason::Hole(report.reason)), ..Detail::default() };
     holds_with(0.95, subject, words(report, &way), detail)
 }
 

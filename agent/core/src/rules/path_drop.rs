@@ -1,15 +1,18 @@
 //! `path-drop`: two hosts that both run lost each other's packets.
 //!
 //! Confirms: heartbeats that left one of them and did not arrive (missing numbers), in either direction; while the
-//! silence lasts, another host that still hears the peer. Rules out: all numbers arrived; the peer did not send;
-//! the peer's kernel answered that nobody listens.
+//! silence lasts, another host that still hears the peer, or this host's own kernel, which drops what the peer sends. Where
+//! the packets were last seen follows from what both kernels dropped. Rules out: all numbers arrived; the peer did not send;
+//! the peer's kernel answered that nobody listens. Cannot tell: as much as is missing came in and was refused, at either end.
 
 use std::time::Duration;
 
 use super::packet_loss::may_be_a_part;
 use super::{Case, Context, Finding, Opinion, holds_with, path_to, time};
+use crate::evidence::Way;
 use crate::gap::{Gap, times};
-use crate::incident::{Detail, Direction};
+use crate::incident::{Detail, Direction, LastSeen, Reason};
+use crate::last_seen;
 use crate::loss::CUT;
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
@@ -40,6 +43,12 @@ const SILENT_AGAIN: f64 = 0.7;
 
 /// The peer is not back: only others can say that it runs.
 fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
+    if gap.is_refused(context.settings.interval, context.now) {
+        return Opinion::CannotTell(refused(gap));
+    }
+    if drops_what_comes(context, gap) {
+        return dropped_here(context, gap);
+    }
     let witness = gap.witnesses.iter().find(|witness| witness.hears && gap.heard_by_others);
     if witness.is_some() && gap.silence(context.now) < times(context.settings.interval, CUT) {
         return Opinion::CannotTell(format!("so short a silence of {} may be a part of a steady loss", gap.peer));
@@ -64,6 +73,24 @@ fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
         return Opinion::Holds(Box::new(Finding { confidence: SILENT_AGAIN, ..*finding }));
     }
     Opinion::CannotTell(format!("no other host hears {}, and it is not back to say what it sent", gap.peer))
+}
+
+/// Whether this host's own kernel drops most of what the silent peer alone would have sent: then it sends.
+fn drops_what_comes(context: &Context<'_>, gap: &Gap) -> bool {
+    let dropped = gap.dropped_in_silence;
+    let alone = gap.scope.together.is_empty() && !gap.scope.hears_none;
+    alone && dropped >= CUT && times(context.settings.interval, dropped.saturating_mul(2)) >= gap.silence(context.now)
+}
+
+/// Whether the peer hears this host is not known yet.
+fn dropped_here(context: &Context<'_>, gap: &Gap) -> Opinion {
+    let (me, peer) = (context.me(), &gap.peer);
+    let reason = gap.dropped_here(Way::In).and_then(|dropped| dropped.reason);
+    let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let summary = format!("the kernel of {me} drops the heartbeats of {peer}{why}, {} so far", gap.dropped_in_silence);
+    let detail =
+        Detail { last_seen: Some(LastSeen::ThisKernel), reason: reason.map(Reason::Drop), ..Detail::default() };
+    holds_with(0.9, path_to(context, peer), summary, detail)
 }
 
 /// The numbers prove a loss; whom the others heard, that it is of one path.
@@ -97,6 +124,12 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
         };
         return Opinion::RuledOut(what);
     };
+    if gap.is_refused(context.settings.interval, context.now) {
+        return Opinion::CannotTell(refused(gap));
+    }
+    if direction != Direction::FromPeer && gap.is_refused_by_peer(context.settings.interval, context.now) {
+        return Opinion::CannotTell(refused_by_peer(context, gap));
+    }
     if may_be_steady(context, gap) {
         return Opinion::CannotTell(may_be_a_part(gap));
     }
@@ -126,9 +159,31 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
         ));
     }
     let detail = Detail { direction: Some(direction), ..Detail::default() };
+    let detail = if gap.silent { detail } else { last_seen::add(context, gap, direction, detail) };
+    let summary = summary(context, gap, direction, &detail);
     // Where the peer stood still as well, the loss is the longer of the two.
     let confidence = if gap.quiet.is_zero() { 0.95 } else { 0.96 };
-    holds_with(confidence, path_to(context, &gap.peer), summary(context, gap, direction), detail)
+    holds_with(confidence, path_to(context, &gap.peer), summary, detail)
+}
+
+/// Why nothing of the peer counts, though packets arrive. Anybody may send those, so it proves nothing.
+pub(super) fn refused(gap: &Gap) -> String {
+    format!(
+        "{} packets from the address of {} arrived and were refused: it may have another key, name or version, or \
+         somebody else sends them",
+        gap.refused, gap.peer
+    )
+}
+
+/// The same at the other end.
+pub(super) fn refused_by_peer(context: &Context<'_>, gap: &Gap) -> String {
+    format!(
+        "{} says that it had {} packets from the address of {} and did not take them: it had no room, or refused them \
+         for another key, name or version",
+        gap.peer,
+        gap.not_taken,
+        context.me()
+    )
 }
 
 /// A few in a row may be the first sign of a steady loss, which shows in what follows.
@@ -143,25 +198,49 @@ pub(super) fn is_young(context: &Context<'_>, gap: &Gap) -> bool {
     gap.back.or(resumed).is_some_and(|back| context.now.since(back) < FOLLOWS_WITHIN)
 }
 
-fn summary(context: &Context<'_>, gap: &Gap, direction: Direction) -> String {
+fn summary(context: &Context<'_>, gap: &Gap, direction: Direction, detail: &Detail) -> String {
     let (me, peer, length) = (context.me(), &gap.peer, time(gap.length(context.now)));
-    let from = gap.lost_from;
-    match (direction, gap.lost_to.filter(|lost| *lost > 0)) {
+    let (from, who) = (gap.lost_from, who_lost(me, peer, detail.last_seen));
+    let differ = detail.last_seen_to_peer.or(detail.last_seen_from_peer).is_some();
+    let lost = match (direction, gap.lost_to.filter(|lost| *lost > 0)) {
         (Direction::FromPeer, _) => {
-            format!("the network lost {from} heartbeats from {peer} to {me} in {length}; {peer} ran all along")
+            format!("{who} {from} heartbeats from {peer} to {me} in {length}; {peer} ran all along")
         }
         (Direction::ToPeer, Some(to)) => {
-            format!("the network lost {to} heartbeats from {me} to {peer} in {length}; what {peer} sends arrives")
+            format!("{who} {to} heartbeats from {me} to {peer} in {length}; what {peer} sends arrives")
         }
         (Direction::ToPeer, None) => {
             format!("{peer} has heard nothing of {me} for {length}, though {me} sent; what {peer} sends arrives")
         }
         (Direction::Both, to) => {
             let to = to.map_or_else(|| "all".to_owned(), |lost| lost.to_string());
-            format!(
-                "the network lost packets both ways between {me} and {peer} for {length}: {from} heartbeats from \
-                 {peer}, {to} to it"
-            )
+            let lost = if differ { "packets were lost".to_owned() } else { format!("{who} packets") };
+            format!("{lost} both ways between {me} and {peer} for {length}: {from} heartbeats from {peer}, {to} to it")
         }
+    };
+    let reason = match &detail.reason {
+        Some(Reason::Drop(reason)) => format!(" ({reason})"),
+        _ => String::new(),
+    };
+    format!("{lost}{}{reason}", where_each_ended(me, peer, detail))
+}
+
+fn who_lost(me: &str, peer: &str, place: Option<LastSeen>) -> String {
+    match place {
+        Some(LastSeen::ThisKernel) => format!("the kernel of {me} dropped"),
+        Some(LastSeen::PeerKernel) => format!("the kernel of {peer} dropped"),
+        Some(LastSeen::Between) | None => "the network lost".to_owned(),
     }
+}
+
+/// Where both directions ended, if not in the same place.
+fn where_each_ended(me: &str, peer: &str, detail: &Detail) -> String {
+    let place = |place: LastSeen| match place {
+        LastSeen::ThisKernel => format!("in the kernel of {me}"),
+        LastSeen::PeerKernel => format!("in the kernel of {peer}"),
+        LastSeen::Between => "between the two".to_owned(),
+    };
+    let ways = [("to", detail.last_seen_to_peer), ("from", detail.last_seen_from_peer)];
+    let ways = ways.into_iter().filter_map(|(way, seen)| Some(format!("; those {way} {peer} ended {}", place(seen?))));
+    ways.collect()
 }

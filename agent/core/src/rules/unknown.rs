@@ -1,6 +1,6 @@
 //! `unknown`: a stall that the evidence cannot tell. It says what can be known, and never guesses.
 
-use super::{Case, Context, Finding, cpu_of, host, of_cpu, path_to, time};
+use super::{Case, Context, Finding, cpu_of, host, of_cpu, path_drop, path_to, time};
 use crate::gap::Gap;
 use crate::hole::Hole;
 use crate::incident::{Detail, Subject};
@@ -76,6 +76,12 @@ fn of_gap(context: &Context<'_>, gap: &Gap) -> String {
         return format!(
             "{peer} was not heard by {me} for {length}, then its numbers went back: a snapshot of it may have been restored"
         );
+    }
+    if gap.is_refused(context.settings.interval, context.now) {
+        return format!("{me} has taken nothing of {peer} for {length}: {}", path_drop::refused(gap));
+    }
+    if gap.unheard && gap.is_refused_by_peer(context.settings.interval, context.now) {
+        return format!("{peer} has taken nothing of {me} for {length}: {}", path_drop::refused_by_peer(context, gap));
     }
     if !gap.silent && gap.direction().is_some() {
         return format!(

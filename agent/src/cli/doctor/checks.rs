@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::keys::keys;
 use super::network;
 use super::peers::peers;
 use super::report::{Check, Report, State};
@@ -25,8 +26,9 @@ const AS_ROOT: &str = "run as root, or give the agent CAP_BPF, CAP_PERFMON and C
 /// Every check. The main job: exchange heartbeats, or, without peers, have at least one probe attached.
 pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Report {
     let heartbeat = heartbeat(config);
+    let keys = keys(config);
     let works = if config.exchanges_heartbeats() {
-        heartbeat.state != State::Failed
+        heartbeat.state != State::Failed && keys.as_ref().is_none_or(|keys| keys.state != State::Failed)
     } else {
         probes.iter().any(|probe| probe.attached)
     };
@@ -46,6 +48,7 @@ pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Re
         heartbeat,
         store(config),
     ]);
+    checks.extend(keys);
     checks.extend(peers(config));
     Report { works, checks }
 }

@@ -2,6 +2,7 @@
 //!
 //! A figure that could not be measured is absent, never 0. Labels come from the configuration or from a fixed set.
 
+mod exchange;
 mod families;
 mod histogram;
 mod network;
@@ -61,8 +62,7 @@ impl Collector for Scrape {
         agent(&mut out, &self.shared)?;
         incidents(&mut out, &self.shared)?;
         reachability(&mut out, &peers)?;
-        heartbeats(&mut out, &peers)?;
-        round_trips(&mut out, &peers)?;
+        exchange::exchange(&mut out, &peers)?;
         cpus(&mut out, &self.shared)?;
         if let Some(kernel) = &self.shared.probe_metrics {
             kernel_times(&mut out, kernel.as_ref())?;
@@ -135,82 +135,9 @@ fn reachability(out: &mut Families<'_>, peers: &[PeerStatus]) -> fmt::Result {
         }),
     )?;
     out.gauges(
-        "lacuna_clock_offset_seconds",
-        "The peer's wall clock minus this host's",
-        peers.iter().filter_map(|peer| Some((labels([("peer", &peer.name)]), peer.clock_offset_seconds?))),
-    )
-}
-
-/// What became of the heartbeats of one size in one direction. A figure that is not known is absent.
-struct Beats<'a> {
-    labels: [(&'static str, &'a str); 3],
-    sent: Option<u64>,
-    received: Option<u64>,
-    lost: Option<u64>,
-}
-
-/// The three counters carry the same labels, so that ratios can be formed.
-fn beats_of(peer: &PeerStatus) -> Vec<Beats<'_>> {
-    let labels = |size, direction| [("peer", peer.name.as_str()), ("size", size), ("direction", direction)];
-    // What a peer sent that was never heard is not known.
-    let heard = peer.received > 0;
-    let sent_by_peer = heard.then(|| peer.received.saturating_add(peer.lost_from_peer));
-    let mut all = vec![
-        Beats { labels: labels("small", "to-peer"), sent: Some(peer.sent), received: None, lost: peer.lost_to_peer },
-        Beats {
-            labels: labels("small", "from-peer"),
-            sent: sent_by_peer,
-            received: Some(peer.received),
-            lost: heard.then_some(peer.lost_from_peer),
-        },
-    ];
-    for of_size in &peer.large {
-        let (sent, lost) = (Some(of_size.sent), Some(of_size.lost_to_peer));
-        all.push(Beats { labels: labels(of_size.size, "to-peer"), sent, received: None, lost });
-        if let Some((sent, received)) = of_size.from_peer {
-            let lost = Some(sent.saturating_sub(received));
-            let labels = labels(of_size.size, "from-peer");
-            all.push(Beats { labels, sent: Some(sent), received: Some(received), lost });
-        }
-    }
-    all
-}
-
-fn heartbeats(out: &mut Families<'_>, all: &[PeerStatus]) -> fmt::Result {
-    let beats: Vec<Beats<'_>> = all.iter().filter(|peer| peer.role == "peer").flat_map(beats_of).collect();
-    let rows = |of: fn(&Beats<'_>) -> Option<u64>| {
-        beats.iter().filter_map(move |beats| Some((labels(beats.labels), of(beats)?)))
-    };
-    out.counters(
-        "lacuna_heartbeats_sent",
-        "Heartbeats sent to the peer, and by the peer as its numbers tell",
-        rows(|beats| beats.sent),
-    )?;
-    out.counters("lacuna_heartbeats_received", "Heartbeats received from the peer", rows(|beats| beats.received))?;
-    out.counters(
-        "lacuna_heartbeats_lost",
-        "Heartbeats that did not arrive; to the peer by its own account, absent where it gave none",
-        rows(|beats| beats.lost),
-    )
-}
-
-fn round_trips(out: &mut Families<'_>, all: &[PeerStatus]) -> fmt::Result {
-    let peers = || all.iter().filter(|peer| peer.role == "peer");
-    out.histograms(
-        "lacuna_heartbeat_rtt_seconds",
-        "Round trips of heartbeats, without the time at the peer",
-        peers().map(|peer| {
-            let buckets = Buckets::of_hdr(&peer.rtt_us, 1e-6, &LATENCY_BOUNDS);
-            (labels([("peer", &peer.name)]), buckets)
-        }),
-    )?;
-    out.histograms(
-        "lacuna_peer_gap_seconds",
-        "Time between two heartbeats of the peer",
-        peers().map(|peer| {
-            let buckets = Buckets::of_hdr(&peer.gap_us, 1e-6, &LATENCY_BOUNDS);
-            (labels([("peer", &peer.name)]), buckets)
-        }),
+        "lacuna_peer_path_mtu_bytes",
+        "The smaller MTU that a router on the way to the peer told of; absent where none did",
+        peers.iter().filter_map(|peer| Some((labels([("peer", &peer.name)]), f64::from(peer.path_mtu_bytes?)))),
     )
 }
 

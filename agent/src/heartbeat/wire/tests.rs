@@ -47,10 +47,28 @@ fn larges() -> impl Strategy<Value = LargeHeard> {
     (size, any::<[u64; 2]>()).prop_map(|(size, [seq, count])| LargeHeard { size, seq, count })
 }
 
+fn flows() -> impl Strategy<Value = FlowReport> {
+    let size = prop_oneof![Just(Size::Small), Just(Size::Mtu), Just(Size::Fragmented)];
+    let variation = proptest::option::of(0..NOT_KNOWN);
+    (size, any::<[u64; 2]>(), variation).prop_map(|(size, [duplicates, reordered], variation)| FlowReport {
+        size,
+        duplicates,
+        reordered,
+        variation: variation.map(Duration::from_nanos),
+    })
+}
+
 fn holes() -> impl Strategy<Value = HoleReport> {
     let reasons = [HoleReason::DfDropped, HoleReason::FragmentsLost, HoleReason::FragNeededLost];
     let passes = proptest::option::of(1..=u16::MAX);
     (proptest::sample::select(reasons.to_vec()), passes).prop_map(|(reason, passes)| HoleReport { reason, passes })
+}
+
+fn drops() -> impl Strategy<Value = KernelDrops> {
+    let reason = || proptest::option::of("[A-Z0-9_]{1,40}");
+    (any::<[u64; 3]>(), reason(), reason()).prop_map(|([received, sent, refused], received_for, sent_for)| {
+        KernelDrops { received, received_for, sent, sent_for, refused }
+    })
 }
 
 prop_compose! {
@@ -63,17 +81,38 @@ prop_compose! {
         views in vec(views(), 0..=40),
         hypervisor in any::<Option<u64>>(),
         large in vec(larges(), 0..=2),
+        flows in vec(flows(), 0..=MAX_FLOWS),
         probe in proptest::option::of(any::<(u32, u16)>()),
         hole in proptest::option::of(holes()),
+        drops in proptest::option::of(drops()),
     ) -> Heartbeat {
         let [incarnation, seq, sent_at, sent_wall, overflow] = numbers;
         let (sent_at, sent_wall) = (Nanos(sent_at), WallNanos(sent_wall));
         let probe = probe.map(|(id, bytes)| SizeProbe { id, bytes });
         Heartbeat {
-            seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views, hypervisor, large, probe,
-            hole,
+            seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views, hypervisor, large, flows,
+            probe, hole, drops,
         }
     }
+}
+
+#[test]
+fn the_name_of_a_reason_is_one_of_a_kernel() {
+    for (reason, written) in [("NETFILTER_DROP", true), ("NOT_SPECIFIED", false), ("drop table", false), ("", false)] {
+        let drops = KernelDrops { received: 1, received_for: Some(reason.into()), ..KernelDrops::default() };
+        let mut packet = Vec::new();
+        encode("a", &Heartbeat { drops: Some(drops), ..Heartbeat::default() }, &mut packet).unwrap();
+        let Ok((_, Message::Heartbeat(read))) = decode(&packet) else { panic!("{reason}") };
+        assert_eq!(read.drops.unwrap().received_for.is_some(), written, "{reason}");
+    }
+    let drops = Some(KernelDrops { sent_for: Some("X".into()), ..KernelDrops::default() });
+    let mut packet = Vec::new();
+    encode("a", &Heartbeat { drops, ..Heartbeat::default() }, &mut packet).unwrap();
+    let place = packet.iter().rposition(|byte| *byte == b'X').unwrap();
+    packet[place] = b'\n';
+    assert_eq!(decode(&packet), Err(WireError::Range), "it would stand in somebody's log");
+    packet[place - 1] = 41;
+    assert_eq!(decode(&packet), Err(WireError::Range), "longer than any name");
 }
 
 proptest! {
@@ -139,7 +178,8 @@ fn each_fault_is_named() {
     refused(WireError::Long, |packet| packet.resize(MAX_SMALL - TAG_LEN + 1, 0));
     refused(WireError::Long, |packet| packet.resize(MAX_PACKET + 1, 0));
     let stalls = packet().len() - 2;
-    refused(WireError::Range, |packet| packet[stalls - 1] = 3);
+    refused(WireError::Range, |packet| packet[stalls - 2] = u8::try_from(MAX_LARGE).unwrap() + 1);
+    refused(WireError::Range, |packet| packet[stalls - 1] = u8::try_from(MAX_FLOWS).unwrap() + 1);
     refused(WireError::Range, |packet| packet[stalls] = u8::try_from(MAX_STALLS).unwrap() + 1);
 }
 
@@ -170,12 +210,14 @@ fn the_seeds_of_the_fuzzer_are_packets_of_this_version() {
     let view = PeerView { peer: 7, heard_age, kernel_answers: Some(true), heard_for };
     let heard = Some(Heard { incarnation: 1, seq: 2, count: 3, age: Duration::from_nanos(4) });
     let large = LargeHeard { size: Size::Mtu, seq: 9, count: 8 };
+    let flow = FlowReport { size: Size::Mtu, duplicates: 1, reordered: 2, variation: Some(Duration::from_micros(3)) };
     let full = Heartbeat {
         heard,
         hypervisor: Some(5),
         stalls: vec![stall; 3],
         views: vec![view; 3],
         large: vec![large; 2],
+        flows: vec![flow; MAX_FLOWS],
         probe: Some(SizeProbe { id: 6, bytes: 1400 }),
         hole: Some(HoleReport { reason: HoleReason::DfDropped, passes: Some(1400) }),
         ..Heartbeat::default()
@@ -201,6 +243,7 @@ fn with_everything_at_its_limit_a_heartbeat_still_passes_everywhere() {
         stalls: vec![StallReport::default(); MAX_STALLS],
         views: vec![view; MAX_VIEWS],
         large: vec![LargeHeard { size: Size::Mtu, seq: 1, count: 1 }; 2],
+        flows: vec![FlowReport { size: Size::Mtu, duplicates: 1, reordered: 1, variation: None }; MAX_FLOWS],
         probe: Some(SizeProbe::default()),
         hole: Some(HoleReport { reason: HoleReason::DfDropped, passes: None }),
         ..Heartbeat::default()

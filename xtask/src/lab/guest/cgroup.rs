@@ -15,8 +15,10 @@ const THREADS: &str = "threads";
 
 /// Which hierarchy has the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
+    /// A hierarchy for each controller.
     One,
+    /// One for all of them.
     Two,
 }
 
@@ -74,8 +76,7 @@ impl Group {
     }
 
     fn create(controller: &str, process: u32, threads: &[u32]) -> Result<Self> {
-        let mounts = std::fs::read_to_string(MOUNTS).context(MOUNTS)?;
-        let (version, mount) = find(&mounts, controller).with_context(|| {
+        let (version, mount) = find(&mounts()?, controller).with_context(|| {
             format!("no control group with `{controller}` is mounted: threads of an emulator cannot be held without it")
         })?;
         let own = mount.join(fresh_prefix());
@@ -143,7 +144,7 @@ impl Drop for Group {
 
 /// Removes the groups of runners that are no more; their emulators have ended with them.
 pub(crate) fn remove_leftovers() -> Result<()> {
-    let mounts = std::fs::read_to_string(MOUNTS).context(MOUNTS)?;
+    let mounts = mounts()?;
     let found = ["freezer", "cpu"].into_iter().filter_map(|controller| find(&mounts, controller));
     for (version, mount) in found {
         for entry in std::fs::read_dir(&mount)?.flatten() {
@@ -163,8 +164,13 @@ pub(crate) fn remove_leftovers() -> Result<()> {
     Ok(())
 }
 
+/// What is mounted, a line each.
+pub(crate) fn mounts() -> Result<String> {
+    std::fs::read_to_string(MOUNTS).context(MOUNTS)
+}
+
 /// Where a controller is mounted; in version 2 freezing is part of every group.
-fn find(mounts: &str, controller: &str) -> Option<(Version, PathBuf)> {
+pub(crate) fn find(mounts: &str, controller: &str) -> Option<(Version, PathBuf)> {
     let mounts = mounts.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         Some((words.next()?, words.next()?, words.next()?))
@@ -176,7 +182,8 @@ fn find(mounts: &str, controller: &str) -> Option<(Version, PathBuf)> {
     Some((version, PathBuf::from(path)))
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a file of a group.
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     ensure!(path.exists(), "{} is not there", path.display());
     std::fs::write(path, text).with_context(|| format!("{}: {text}", path.display()))
 }

@@ -6,9 +6,53 @@ use std::time::Duration;
 use super::fleet::Fleet;
 use super::{assert_length, ruled_out};
 use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact};
-use crate::incident::{AgentState, Class, ClockState, Direction, State};
+use crate::incident::{AgentState, Cited, Class, ClockState, Direction, State};
 use crate::settings::Settings;
 use crate::time::WallNanos;
+
+#[test]
+fn a_peer_with_another_key_is_refused_and_neither_its_path_nor_its_agent_is_blamed() {
+    let both = [("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")];
+    let only_of_c = [("c", "a"), ("c", "b")];
+    for ways in [&both[..], &only_of_c] {
+        let mut fleet = Fleet::new(3);
+        fleet.refused.extend(ways);
+        fleet.run(15.0);
+        for name in ["a", "c"] {
+            let summary = fleet.host(name).incidents()[0].verdict.summary.clone();
+            assert!(summary.contains("another key"), "{name}: {summary}");
+        }
+        fleet.heal();
+        fleet.run(5.0);
+        for name in ["a", "b", "c"] {
+            let host = fleet.host(name);
+            assert_eq!(host.classes(), BTreeSet::from(["unknown"]), "{name}: {}", host.history());
+            for incident in host.incidents() {
+                assert_eq!(incident.state, State::Closed, "{}", host.history());
+                let lost = |cited: &Cited| match cited.fact {
+                    Fact::Lost { .. } => true,
+                    Fact::Silence { lost, .. } => lost > Some(1),
+                    _ => false,
+                };
+                assert!(!incident.evidence.iter().any(lost), "{name}: {:?}", incident.evidence);
+            }
+        }
+        let cited = fleet.host("a").incident().evidence;
+        assert!(cited.iter().any(|cited| matches!(cited.fact, Fact::Refused { .. })), "{cited:?}");
+    }
+}
+
+#[test]
+fn a_few_forged_packets_do_not_hide_a_cut_path() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("a", "b");
+    let now = fleet.now;
+    fleet.host("a").engine.handle(Evidence::at("b", now, Fact::Refused { reason: "tag".into(), count: 5 }));
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::PathDrop);
+}
 
 #[test]
 fn a_host_that_dies_soon_after_a_cut_is_down() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::{Engine, Me};
-use crate::evidence::{AgentLate, Evidence, Fact, LargeHeartbeat, Size};
+use crate::evidence::{AgentLate, Evidence, Fact, LargeHeartbeat, Size, Way};
 use crate::incident::Incident;
 use crate::settings::Settings;
 use crate::time::{Nanos, WallNanos};
@@ -44,6 +44,10 @@ pub(super) struct Fleet {
     pub(super) cut: BTreeSet<(&'static str, &'static str)>,
     /// (from, to) pairs whose heartbeats vanish, while echoes pass.
     pub(super) filtered: BTreeSet<(&'static str, &'static str)>,
+    /// (from, to) pairs whose heartbeats arrive and are refused, as without the same key.
+    pub(super) refused: BTreeSet<(&'static str, &'static str)>,
+    /// (from, to) pairs whose packets vanish in the kernel of one of them, which says so and why.
+    pub(super) dropped: BTreeMap<(&'static str, &'static str), (&'static str, &'static str)>,
     /// (from, to) pairs that lose a part of everything.
     pub(super) lossy: BTreeMap<(&'static str, &'static str), f64>,
     /// (from, to) pairs with the largest packet that passes whole, and whether fragments do.
@@ -81,13 +85,15 @@ impl Fleet {
         };
         let now = Nanos(1_000_000_000_000);
         let hosts = NAMES[..hosts].iter().map(|name| host(name)).collect();
-        let (cut, filtered) = (BTreeSet::new(), BTreeSet::new());
-        let (lossy, narrow) = (BTreeMap::new(), BTreeMap::new());
+        let (cut, filtered, refused) = Default::default();
+        let (dropped, lossy, narrow) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut fleet = Self {
             now,
             hosts,
             cut,
             filtered,
+            refused,
+            dropped,
             lossy,
             narrow,
             chance: 1,
@@ -135,9 +141,20 @@ impl Fleet {
         self.cut.extend([(a, b), (b, a)]);
     }
 
+    /// The kernel of this host counts what it drops.
+    pub(super) fn count_drops(&mut self, name: &'static str) {
+        let now = self.now;
+        for peer in self.names().into_iter().filter(|peer| *peer != name) {
+            self.host(name).engine.handle(Evidence::at(peer, now, Fact::HeartbeatDropsCounted));
+        }
+        self.run(0.5);
+    }
+
     pub(super) fn heal(&mut self) {
         self.cut.clear();
         self.filtered.clear();
+        self.refused.clear();
+        self.dropped.clear();
         self.lossy.clear();
         self.narrow.clear();
     }
@@ -273,10 +290,16 @@ impl Fleet {
         sender.engine.handle(Evidence::at(to, now, Fact::EchoSent));
         let (way, back) = ((from, to), (to, from));
         self.exchange_large(from, to, now);
-        let passes = !self.cut.contains(&way) && !self.is_lost(way);
+        let dropped = self.dropped.get(&way).copied();
+        if let Some((by, reason)) = dropped {
+            self.drop_heartbeat(way, by, reason);
+        }
+        let passes = !self.cut.contains(&way) && dropped.is_none() && !self.is_lost(way);
         let answers = passes && !self.cut.contains(&back) && !self.host(to).gone && !self.host(to).paused;
         let arrived = now.plus(ON_THE_WAY);
-        if passes && !self.filtered.contains(&way) {
+        if passes && self.refused.contains(&way) {
+            self.deliver(from, to, Fact::Refused { reason: "tag".into(), count: 1 });
+        } else if passes && !self.filtered.contains(&way) {
             self.deliver(from, to, Fact::Heartbeat(Box::new(beat)));
         }
         let closed = self.host(to).ended;
@@ -302,13 +325,23 @@ impl Fleet {
         ((self.chance >> 11) as f64 / (1_u64 << 53) as f64) < *rate
     }
 
+    /// One kernel dropped it: it counts that in time for the host's next word.
+    fn drop_heartbeat(&mut self, (from, to): (&'static str, &'static str), by: &'static str, reason: &str) {
+        let (peer, direction) = if by == to { (from, Way::In) } else { (to, Way::Out) };
+        let at = self.clock(by);
+        let fact = Fact::HeartbeatDrops { direction, reason: reason.to_owned(), count: 1 };
+        self.host(by).engine.handle(Evidence::at(peer, at, fact));
+    }
+
     fn exchange_large(&mut self, from: &'static str, to: &'static str, now: Nanos) {
         let (large, probe) = self.host(from).engine.large_due(to, now);
         let (largest, fragments_pass) = self.narrow.get(&(from, to)).copied().unwrap_or((MTU, true));
-        let cut = self.cut.contains(&(from, to));
+        let way = (from, to);
+        let cut = self.cut.contains(&way) || self.refused.contains(&way) || self.dropped.contains_key(&way);
         let (boot_id, incarnation) = (self.host(from).boot_id, self.host(from).incarnation);
         for (size, seq) in large {
-            let bytes = if size == Size::Mtu { MTU } else { FRAGMENTED };
+            let told = self.host(from).engine.peer(to).and_then(|peer| peer.sizes.path_mtu(now));
+            let bytes = if size == Size::Mtu { told.unwrap_or(MTU) } else { FRAGMENTED };
             let passes = if size == Size::Mtu { bytes <= largest } else { fragments_pass };
             self.host(from).engine.handle(Evidence::at(to, now, Fact::LargeSent { size, bytes, seq }));
             // Two fragments must both get through.

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::fleet::Fleet;
 use crate::engine::{Engine, Me};
 use crate::evidence::{
-    AgentLate, Evidence, Fact, Heard, Heartbeat, HoleReason, HoleReport, LargeHeard, LargeHeartbeat, PeerView, Size,
-    SizeProbe, StallReport, name_hash,
+    AgentLate, Evidence, Fact, FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard,
+    LargeHeartbeat, PeerView, Size, SizeProbe, StallReport, name_hash,
 };
 use crate::incident::{Class, State};
 use crate::settings::Settings;
@@ -40,7 +40,18 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
     let reason =
         prop_oneof![Just(HoleReason::DfDropped), Just(HoleReason::FragmentsLost), Just(HoleReason::FragNeededLost)];
     let hole = (reason, any::<Option<u16>>()).prop_map(|(reason, passes)| HoleReport { reason, passes });
-    let sizes = (proptest::collection::vec(large, 0..3), proptest::option::of(probe), proptest::option::of(hole));
+    let flow =
+        (size(), any::<[u64; 2]>(), any::<Option<u64>>()).prop_map(|(size, [duplicates, reordered], variation)| {
+            FlowReport { size, duplicates, reordered, variation: variation.map(Duration::from_nanos) }
+        });
+    let why = proptest::option::of(Just("NETFILTER_DROP".to_owned()));
+    let drops = (number(), number(), number(), why).prop_map(|(received, sent, refused, received_for)| {
+        let sent_for = received_for.clone();
+        KernelDrops { received, received_for, sent, sent_for, refused }
+    });
+    let drops = proptest::option::of(drops);
+    let (larges, flows) = (proptest::collection::vec(large, 0..3), proptest::collection::vec(flow, 0..4));
+    let sizes = (larges, proptest::option::of(probe), proptest::option::of(hole), flows, drops);
     let lists = (proptest::collection::vec(stall, 0..3), proptest::collection::vec(view, 0..3), sizes);
     ((number(), number(), number(), 0..3_u8, number(), any::<bool>(), number()), heard, lists).prop_map(
         |((seq, sent_at, wall, boot, incarnation, goodbye, overflow), heard, (stalls, views, sizes))| Heartbeat {
@@ -61,8 +72,10 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
             views,
             hypervisor: None,
             large: sizes.0,
+            flows: sizes.3,
             probe: sizes.1,
             hole: sizes.2,
+            drops: sizes.4,
         },
     )
 }
@@ -77,6 +90,7 @@ enum Step {
     Large(&'static str, LargeHeartbeat),
     Probe(&'static str, SizeProbe),
     PathMtu(&'static str, u16),
+    Duplicates(&'static str, u64),
     Configure(bool),
 }
 
@@ -95,6 +109,7 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         1 => (name(), any::<u32>(), any::<u16>()).prop_map(|(name, id, bytes)| Step::Probe(name, SizeProbe { id, bytes })),
         1 => (name(), any::<u16>()).prop_map(|(name, mtu)| Step::PathMtu(name, mtu)),
+        1 => (name(), any::<u64>()).prop_map(|(name, count)| Step::Duplicates(name, count)),
         1 => any::<bool>().prop_map(Step::Configure),
     ]
 }
@@ -110,6 +125,9 @@ fn take(engine: &mut Engine, step: Step, now: &mut Nanos) {
         Step::Large(name, large) => engine.handle(Evidence::at(name, *now, Fact::LargeHeartbeat(large))),
         Step::Probe(name, probe) => engine.handle(Evidence::at(name, *now, Fact::SizeProbe(probe))),
         Step::PathMtu(name, mtu) => engine.handle(Evidence::at(name, *now, Fact::TooBig { mtu })),
+        Step::Duplicates(name, count) => {
+            engine.handle(Evidence::at(name, *now, Fact::Duplicates { size: Size::Mtu, count }));
+        }
         Step::Sent(name) => {
             let (large, probe) = engine.large_due(name, *now);
             for (size, seq) in large {

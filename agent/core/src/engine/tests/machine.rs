@@ -273,3 +273,32 @@ fn storage_that_does_not_answer_is_an_io_stall() {
         assert_length(&incident, 5000);
     }
 }
+
+/// On a busy host a sentinel is a little late once more while the agent's own stall still waits to be judged.
+#[test]
+fn what_a_sentinel_is_late_for_right_after_does_not_hide_that_the_agent_was_stopped() {
+    let mut fleet = Fleet::new(2);
+    let [one, two] = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, CpuStall { timer_at: TICKS, ..nothing() }));
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late = AgentLate {
+        continued: true,
+        cpus_watched: 2,
+        waited_ns: Some(0),
+        timers_watched: true,
+        ..AgentLate::default()
+    };
+    fleet.resume("b");
+    [one, two].into_iter().for_each(|stall| stall.end(&mut fleet, None));
+    fleet.run(0.1);
+    let late = Stall::begin(&mut fleet, 1, CpuStall { timer_at: TICKS, ..nothing() });
+    fleet.run(0.1);
+    late.end(&mut fleet, None);
+    fleet.run(4.0);
+    for name in ["a", "b"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!(incident.verdict.class, Class::AgentStall, "{name}: {}", fleet.host(name).history());
+        assert_eq!(incident.verdict.detail.state, Some(AgentState::Stopped), "{name}");
+        assert_length(&incident, 3000);
+    }
+}

@@ -1,11 +1,12 @@
 //! Stories of networks that lose a part of the packets, the large ones, or tear the hosts apart.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::fleet::Fleet;
 use super::{assert_length, ruled_out};
-use crate::evidence::{Fact, HoleReason};
-use crate::incident::{Class, Direction, Incident, State};
+use crate::evidence::{Evidence, Fact, HoleReason, RetransmitCause};
+use crate::incident::{Class, Direction, Incident, Reason, State};
 
 /// Both ends of the path a–b tell the same of it, each from its side, and of nothing else but `unknown`.
 fn on_both_ends(fleet: &mut Fleet, class: Class, state: State) -> [Incident; 2] {
@@ -82,14 +83,15 @@ fn large_packets_that_vanish_are_told_with_reason_and_size() {
         let [at_a, at_b] = on_both_ends(&mut fleet, Class::MtuBlackhole, State::Open);
         for (incident, direction) in [(&at_a, Direction::ToPeer), (&at_b, Direction::FromPeer)] {
             assert_eq!(incident.verdict.subject.mtu, Some(mtu));
-            assert_eq!(incident.verdict.detail.reason, Some(reason));
+            assert_eq!(incident.verdict.detail.reason, Some(Reason::Hole(reason)));
             assert_eq!(incident.verdict.detail.direction, Some(direction));
         }
         assert!(ruled_out(&at_a, Class::PathDrop));
         fleet.heal();
         fleet.run(5.0);
-        let [at_a, _] = on_both_ends(&mut fleet, Class::MtuBlackhole, State::Closed);
-        assert!((14_000..17_000).contains(&at_a.duration_ms), "{}", at_a.duration_ms);
+        for incident in on_both_ends(&mut fleet, Class::MtuBlackhole, State::Closed) {
+            assert!((14_000..17_000).contains(&incident.duration_ms), "{}", incident.duration_ms);
+        }
     }
 }
 
@@ -108,16 +110,60 @@ fn a_hole_in_both_directions_is_one_incident() {
 }
 
 #[test]
-fn a_router_that_tells_its_mtu_makes_no_hole() {
+fn retransmits_beside_a_hole_are_one_incident_with_it() {
     let mut fleet = Fleet::new(2);
     fleet.narrow.insert(("a", "b"), (1400, true));
-    for _ in 0..20 {
+    for second in 0..15_u64 {
         let now = fleet.now;
-        let told = crate::evidence::Evidence::at("b", now, Fact::TooBig { mtu: 1400 });
-        fleet.host("a").engine.handle(told);
+        let facts = [
+            Fact::Retransmits { cause: RetransmitCause::Timeout, count: 40, failed: 0 },
+            Fact::RetransmitSizes { count: 40, smallest: 1440 + second, largest: 1448 },
+        ];
+        for fact in facts {
+            // The first ones are told before the hole is known.
+            let told = Evidence::during("b", now.minus(Duration::from_secs(1)), now, fact);
+            fleet.host("a").engine.handle(told);
+        }
         fleet.run(1.0);
     }
-    assert!(fleet.host("a").incidents().is_empty());
+    fleet.heal();
+    fleet.run(5.0);
+    let [at_a, _] = on_both_ends(&mut fleet, Class::MtuBlackhole, State::Closed);
+    let sizes = Fact::RetransmitSizes { count: 560, smallest: 1441, largest: 1448 };
+    let sent_again = Fact::Retransmits { cause: RetransmitCause::Timeout, count: 560, failed: 0 };
+    assert_eq!(fleet.host("a").incidents().len(), 1);
+    for fact in [sizes, sent_again] {
+        assert!(at_a.evidence.iter().any(|cited| cited.fact == fact), "{:#?}", at_a.evidence);
+    }
+}
+
+#[test]
+fn a_router_that_begins_to_tell_ends_the_hole() {
+    let mut fleet = Fleet::new(2);
+    fleet.narrow.insert(("a", "b"), (1400, true));
+    fleet.run(10.0);
+    on_both_ends(&mut fleet, Class::MtuBlackhole, State::Open);
+    let told = Evidence::at("b", fleet.now, Fact::TooBig { mtu: 1400 });
+    fleet.host("a").engine.handle(told);
+    fleet.run(5.0);
+    on_both_ends(&mut fleet, Class::MtuBlackhole, State::Closed);
+}
+
+#[test]
+fn a_router_that_tells_its_mtu_makes_no_hole() {
+    // By its word to this agent, or to others on this host, which takes longer to be known.
+    let known = [(0.5, Fact::TooBig { mtu: 1400 }), (2.0, Fact::PathMtu { before: None, now: Some(1400) })];
+    for (after, word) in known {
+        let mut fleet = Fleet::new(2);
+        fleet.narrow.insert(("a", "b"), (1400, true));
+        fleet.run(after);
+        let told = Evidence::at("b", fleet.now, word);
+        fleet.host("a").engine.handle(told);
+        fleet.run(20.0);
+        for name in ["a", "b"] {
+            assert!(fleet.host(name).incidents().is_empty(), "{name}: {}", fleet.host(name).history());
+        }
+    }
 }
 
 #[test]

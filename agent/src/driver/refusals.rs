@@ -1,0 +1,150 @@
+//! Packets on the heartbeat port that do not count: each is counted by its reason, and each reason is said once, of a peer
+//! once for that peer. So a flood costs a few lines, and still shows which host has the wrong key or the wrong name. What
+//! comes from a peer's address is evidence as well: that peer is not silent.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use lacuna_core::evidence::{Evidence, Fact, Size};
+use lacuna_core::time::Nanos;
+
+use crate::heartbeat::seal::Refusal;
+
+/// The reason of what comes from an address that is no peer's.
+const STRANGER: &str = "foreign-address";
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    counts: BTreeMap<&'static str, u64>,
+    /// What was said of each peer, and how many came since the last evidence; there are as many reasons as [`Refusal`] has.
+    of_peers: BTreeMap<String, BTreeMap<&'static str, u64>>,
+    /// Heartbeats of each peer that had counted before, by their size, since the last evidence.
+    again: BTreeMap<(String, Size), u64>,
+}
+
+impl Refusals {
+    /// How many there were, by reason.
+    pub(super) fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    /// A packet came from an address that is no peer's.
+    pub(super) fn stranger(&mut self, from: SocketAddr) {
+        if self.count(STRANGER) == 1 {
+            tracing::warn!(
+                reason = STRANGER,
+                "a packet from {from} was refused: that is no peer's address; further ones are only counted"
+            );
+        }
+    }
+
+    /// A packet from the address of `peer` does not count.
+    pub(super) fn of_peer(&mut self, peer: &str, from: SocketAddr, refusal: &Refusal) {
+        let reason = refusal.reason();
+        self.count(reason);
+        if self.is_new(peer, reason) {
+            tracing::warn!(reason, peer, "{}; further ones are only counted", said(peer, from, refusal));
+        }
+        // What was sent before counted then, or never will.
+        if let Refusal::Again { size, .. } = refusal {
+            size.iter().for_each(|size| *self.again.entry((peer.to_owned(), *size)).or_default() += 1);
+        } else if let Some(fresh) = self.of_peers.get_mut(peer).and_then(|reasons| reasons.get_mut(reason)) {
+            *fresh += 1;
+        }
+    }
+
+    /// What came from the addresses of peers since the last call, in that time.
+    pub(super) fn evidence(&mut self, from: Nanos, to: Nanos) -> Vec<Evidence> {
+        let doubled = std::mem::take(&mut self.again).into_iter();
+        let doubled = doubled.map(|((peer, size), count)| Evidence::at(&peer, to, Fact::Duplicates { size, count }));
+        let mut seen: Vec<_> = doubled.collect();
+        for (peer, reasons) in &mut self.of_peers {
+            for (reason, fresh) in reasons.iter_mut().filter(|(_, fresh)| **fresh > 0) {
+                let fact = Fact::Refused { reason: (*reason).to_owned(), count: std::mem::take(fresh) };
+                seen.push(Evidence::during(peer, from, to, fact));
+            }
+        }
+        seen
+    }
+
+    /// Forgets what was said of those that are no peers any more.
+    pub(super) fn keep(&mut self, known: impl Fn(&str) -> bool) {
+        self.of_peers.retain(|name, _| known(name));
+    }
+
+    fn count(&mut self, reason: &'static str) -> u64 {
+        let count = self.counts.entry(reason).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// Whether that is said for the first time; a flood makes no new strings.
+    fn is_new(&mut self, peer: &str, reason: &'static str) -> bool {
+        match self.of_peers.get_mut(peer) {
+            Some(said) if said.contains_key(reason) => false,
+            Some(said) => said.insert(reason, 0).is_none(),
+            None => self.of_peers.insert(peer.to_owned(), BTreeMap::from([(reason, 0)])).is_none(),
+        }
+    }
+}
+
+/// What a person can do something about. A name from a packet is shown with its controls escaped.
+fn said(peer: &str, from: SocketAddr, refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::ForeignName(name) => format!(
+            "the peer at {from} calls itself {name:?}; its name here is {peer:?}, and its heartbeats are refused until both agree"
+        ),
+        other => format!("a packet from {from} was refused: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heartbeat::replay;
+    use crate::heartbeat::wire::WireError;
+
+    const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9479);
+
+    #[test]
+    fn every_packet_is_counted_by_its_reason() {
+        let mut refusals = Refusals::default();
+        (0..3).for_each(|_| refusals.stranger(FROM));
+        (0..2).for_each(|_| refusals.of_peer("b", FROM, &Refusal::Tag));
+        refusals.of_peer("c", FROM, &Refusal::Wire(WireError::Version(9)));
+        let expected = BTreeMap::from([("foreign-address", 3), ("tag", 2), ("version", 1)]);
+        assert_eq!(refusals.counts(), &expected);
+    }
+
+    #[test]
+    fn a_reason_is_said_once_for_each_peer_until_it_has_left() {
+        let mut refusals = Refusals::default();
+        assert!(refusals.is_new("b", "tag") && !refusals.is_new("b", "tag"));
+        assert!(refusals.is_new("b", "version") && refusals.is_new("c", "tag"));
+        refusals.keep(|name| name == "b");
+        assert!(!refusals.is_new("b", "tag") && refusals.is_new("c", "tag"));
+    }
+
+    #[test]
+    fn what_comes_from_a_peers_address_is_evidence_once() {
+        let mut refusals = Refusals::default();
+        refusals.stranger(FROM);
+        (0..3).for_each(|_| refusals.of_peer("b", FROM, &Refusal::Tag));
+        let again = |why, size| Refusal::Again { why, size };
+        refusals.of_peer("b", FROM, &again(replay::Refusal::Replay, None));
+        (0..2).for_each(|_| refusals.of_peer("b", FROM, &again(replay::Refusal::Duplicate, Some(Size::Mtu))));
+        let fact = Fact::Refused { reason: "tag".into(), count: 3 };
+        let doubled = Evidence::at("b", Nanos(2), Fact::Duplicates { size: Size::Mtu, count: 2 });
+        let refused = Evidence::during("b", Nanos(1), Nanos(2), fact);
+        assert_eq!(refusals.evidence(Nanos(1), Nanos(2)), [doubled, refused]);
+        assert_eq!(refusals.evidence(Nanos(2), Nanos(3)), []);
+    }
+
+    #[test]
+    fn a_peer_under_another_name_is_told_with_both_names_and_harmless_to_a_terminal() {
+        let text = said("lb1", FROM, &Refusal::ForeignName("db\u{1b}[31m".into()));
+        assert!(text.contains(r#"calls itself "db\u{1b}[31m"; its name here is "lb1""#), "{text}");
+        assert!(text.contains("127.0.0.1:9479"), "{text}");
+    }
+}

@@ -1,0 +1,26 @@
+//! No document that answers for an agent makes a command panic, or steers the terminal of whoever runs it.
+#![no_main]
+
+use lacuna::export::json::{Incidents, Status};
+use lacuna::export::table::Paint;
+use lacuna::export::{html, text};
+use libfuzzer_sys::fuzz_target;
+
+const PLAIN: Paint = Paint { colour: false };
+
+fuzz_target!(|document: &[u8]| {
+    if let Ok(found) = serde_json::from_slice::<Incidents>(document) {
+        check(&text::incidents(&found, PLAIN));
+        for incident in &found.incidents {
+            check(&text::explain(incident, &[], PLAIN));
+            assert!(!html::incident(incident).contains("<script"));
+        }
+    }
+    if let Ok(status) = serde_json::from_slice::<Status>(document) {
+        check(&text::status(&status, PLAIN));
+    }
+});
+
+fn check(text: &str) {
+    assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
+}

@@ -1,0 +1,15 @@
+//! No text makes the reader of lists of targets panic, and the peers that it gives are not more than may be, each once.
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use lacuna::config::MAX_PEERS;
+use lacuna::discovery::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &[u8]| {
+    let peers = fuzzing::file(text).unwrap_or_default();
+    let names: BTreeSet<_> = peers.iter().map(|peer| &peer.name).collect();
+    let addresses: BTreeSet<_> = peers.iter().map(|peer| peer.addr).collect();
+    assert!(peers.len() <= MAX_PEERS && names.len() == peers.len() && addresses.len() == peers.len());
+});
