@@ -13,7 +13,7 @@ use crate::evidence::Way;
 use crate::gap::{Gap, times};
 use crate::incident::{Detail, Direction, LastSeen, Reason};
 use crate::last_seen;
-use crate::loss::CUT;
+use crate::loss::{CUT, FOLLOWS_WITHIN};
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
@@ -35,8 +35,8 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
 /// second: half of one for the threshold, a few ticks to look. By then it also shows whether it hears others.
 const ACCOUNT_PATIENCE: Duration = Duration::from_millis(1200);
 
-/// At 30 % loss the chance that none of ten heartbeats is lost is 3 %.
-const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
+/// Whom others heard they have all said by then: their next words are an interval old at most.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Numbers prove what was lost before; that the present silence is the same is likely, not proven.
 const SILENT_AGAIN: f64 = 0.7;
@@ -189,13 +189,19 @@ pub(super) fn refused_by_peer(context: &Context<'_>, gap: &Gap) -> String {
 /// A few in a row may be the first sign of a steady loss, which shows in what follows.
 fn may_be_steady(context: &Context<'_>, gap: &Gap) -> bool {
     let just_silent = gap.silent && gap.silence(context.now) < times(context.settings.interval, CUT);
-    gap.may_be_steady_loss() || gap.is_short() && (is_young(context, gap) || just_silent)
+    let just_back = heard_again_for(context, gap).is_some_and(|time| time < FOLLOWS_WITHIN);
+    gap.may_be_steady_loss() || gap.is_short() && (just_back || just_silent)
 }
 
 /// It is heard again for less than a second.
 pub(super) fn is_young(context: &Context<'_>, gap: &Gap) -> bool {
+    heard_again_for(context, gap).is_some_and(|time| time < TOLD_WITHIN)
+}
+
+/// Absent while it is not.
+fn heard_again_for(context: &Context<'_>, gap: &Gap) -> Option<Duration> {
     let resumed = Some(gap.resumed).filter(|resumed| *resumed > gap.since);
-    gap.back.or(resumed).is_some_and(|back| context.now.since(back) < FOLLOWS_WITHIN)
+    gap.back.or(resumed).map(|back| context.now.since(back))
 }
 
 fn summary(context: &Context<'_>, gap: &Gap, direction: Direction, detail: &Detail) -> String {

@@ -58,6 +58,20 @@ fn a_loss_in_both_directions_is_one_incident() {
 }
 
 #[test]
+fn a_run_of_misses_at_the_begin_of_a_steady_loss_is_no_cut() {
+    let mut fleet = Fleet::new(2);
+    fleet.seed(22);
+    fleet.cut.insert(("b", "a"));
+    fleet.run(0.4);
+    fleet.heal();
+    // Of one in ten steady losses of 20 % nothing more shows for a second.
+    fleet.run(1.2);
+    fleet.lossy.insert(("b", "a"), 0.2);
+    fleet.run(60.0);
+    on_both_ends(&mut fleet, Class::PacketLoss, State::Open);
+}
+
+#[test]
 fn a_path_that_flaps_is_cut_again_and_again() {
     let mut fleet = Fleet::new(2);
     for _ in 0..8 {
