@@ -75,6 +75,11 @@ impl LargeTrack {
         u32::try_from(self.unheard.iter().filter(|(_, at)| *at < until).count()).unwrap_or(u32::MAX)
     }
 
+    /// When the newest left that is missing, of those that left before `until`.
+    fn newest_missing(&self, until: Nanos) -> Option<Nanos> {
+        self.unheard.iter().rev().map(|(_, at)| *at).find(|at| *at < until)
+    }
+
     /// When the first of those left that are missing.
     fn missing_since(&self) -> Option<Nanos> {
         self.unheard.front().map(|(_, at)| *at)
@@ -219,7 +224,8 @@ impl Sizes {
     }
 
     /// What is missing of what left before `until`, where both sizes are decided: by `misses` in a row, which follow what is
-    /// lost of small ones, or by one that passed since.
+    /// lost of small ones, or by one that passed since, and no later than one of the other size that is missing: where a hole
+    /// heals, one of them passes first.
     #[must_use]
     pub fn holes(&self, until: Nanos, misses: u32) -> Option<Holes> {
         let mtu = self.mtu.missing(until) >= misses.max(FEWEST_MISSES);
@@ -227,8 +233,10 @@ impl Sizes {
         let fragmented = self.fragmented.missing(until) >= (misses * 2).max(FEWEST_MISSES);
         let since = |lost: bool, track: &LargeTrack| track.missing_since().filter(|_| lost);
         let since = [since(mtu, &self.mtu), since(fragmented, &self.fragmented)].into_iter().flatten().min()?;
-        let decided = |lost: bool, track: &LargeTrack| lost || track.last_passed.is_some_and(|at| at > since);
-        if !decided(mtu, &self.mtu) || !decided(fragmented, &self.fragmented) {
+        let passes = |track: &LargeTrack, other: &LargeTrack| {
+            track.last_passed.is_some_and(|at| at > since && other.newest_missing(until) >= Some(at))
+        };
+        if !(mtu || passes(&self.mtu, &self.fragmented)) || !(fragmented || passes(&self.fragmented, &self.mtu)) {
             return None;
         }
         let reason = match (mtu, fragmented) {
@@ -448,5 +456,26 @@ mod tests {
         path.run(1);
         assert!(path.sizes.passed_since(holes.reason, holes.since).is_some());
         assert_eq!(path.reason(), None);
+    }
+
+    #[test]
+    fn a_size_that_passes_first_when_a_hole_heals_gives_it_no_other_reason() {
+        for (first, ahead) in [(Size::Mtu, 100), (Size::Mtu, 200), (Size::Fragmented, 100), (Size::Fragmented, 200)] {
+            let mut path = Path::new(1400, false);
+            path.run(3);
+            assert_eq!(path.reason(), Some(HoleReason::DfDropped));
+            // The other one has just been sent.
+            let waits = if first == Size::Mtu { &mut path.sizes.fragmented } else { &mut path.sizes.mtu };
+            waits.last_sent = Some(path.now.minus(DOUBTFUL).plus(Duration::from_millis(ahead + 100)));
+            let goes = if first == Size::Mtu { &mut path.sizes.mtu } else { &mut path.sizes.fragmented };
+            goes.last_sent = Some(path.now.minus(DOUBTFUL));
+            (path.largest, path.fragments_pass) = (u16::MAX, true);
+            for _ in 0..10 {
+                path.tick();
+                let reason = path.reason();
+                assert!(matches!(reason, None | Some(HoleReason::DfDropped)), "{first:?} {ahead}: {reason:?}");
+            }
+            assert_eq!(path.reason(), None);
+        }
     }
 }
