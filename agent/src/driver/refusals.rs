@@ -17,10 +17,16 @@ const STRANGER: &str = "foreign-address";
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     counts: BTreeMap<&'static str, u64>,
-    /// What was said of each peer, and how many came since the last evidence; there are as many reasons as [`Refusal`] has.
-    of_peers: BTreeMap<String, BTreeMap<&'static str, u64>>,
-    /// Heartbeats of each peer that had counted before, by their size, since the last evidence.
-    again: BTreeMap<(String, Size), u64>,
+    of_peers: BTreeMap<String, OfPeer>,
+}
+
+/// What came from the address of a peer and did not count.
+#[derive(Debug, Default)]
+struct OfPeer {
+    /// What was said of it, and how many came since the last evidence; there are as many reasons as [`Refusal`] has.
+    reasons: BTreeMap<&'static str, u64>,
+    /// Those since the last evidence that had counted before, by the place of their size.
+    again: [u64; 3],
 }
 
 impl Refusals {
@@ -46,20 +52,23 @@ impl Refusals {
         if self.is_new(peer, reason) {
             tracing::warn!(reason, peer, "{}; further ones are only counted", said(peer, from, refusal));
         }
+        let Some(of_peer) = self.of_peers.get_mut(peer) else { return };
         // What was sent before counted then, or never will.
         if let Refusal::Again { size, .. } = refusal {
-            size.iter().for_each(|size| *self.again.entry((peer.to_owned(), *size)).or_default() += 1);
-        } else if let Some(fresh) = self.of_peers.get_mut(peer).and_then(|reasons| reasons.get_mut(reason)) {
+            size.iter().for_each(|size| of_peer.again[size.place()] += 1);
+        } else if let Some(fresh) = of_peer.reasons.get_mut(reason) {
             *fresh += 1;
         }
     }
 
     /// What came from the addresses of peers since the last call, in that time.
     pub(super) fn evidence(&mut self, from: Nanos, to: Nanos) -> Vec<Evidence> {
-        let doubled = std::mem::take(&mut self.again).into_iter();
-        let doubled = doubled.map(|((peer, size), count)| Evidence::at(&peer, to, Fact::Duplicates { size, count }));
-        let mut seen: Vec<_> = doubled.collect();
-        for (peer, reasons) in &mut self.of_peers {
+        let mut seen = Vec::new();
+        for (peer, OfPeer { reasons, again }) in &mut self.of_peers {
+            let again = std::mem::take(again);
+            let doubled =
+                Size::ALL.into_iter().map(|(size, _)| (size, again[size.place()])).filter(|(_, count)| *count > 0);
+            seen.extend(doubled.map(|(size, count)| Evidence::at(peer, to, Fact::Duplicates { size, count })));
             for (reason, fresh) in reasons.iter_mut().filter(|(_, fresh)| **fresh > 0) {
                 let fact = Fact::Refused { reason: (*reason).to_owned(), count: std::mem::take(fresh) };
                 seen.push(Evidence::during(peer, from, to, fact));
@@ -82,9 +91,9 @@ impl Refusals {
     /// Whether that is said for the first time; a flood makes no new strings.
     fn is_new(&mut self, peer: &str, reason: &'static str) -> bool {
         match self.of_peers.get_mut(peer) {
-            Some(said) if said.contains_key(reason) => false,
-            Some(said) => said.insert(reason, 0).is_none(),
-            None => self.of_peers.insert(peer.to_owned(), BTreeMap::from([(reason, 0)])).is_none(),
+            Some(known) if known.reasons.contains_key(reason) => false,
+            Some(known) => known.reasons.insert(reason, 0).is_none(),
+            None => self.of_peers.entry(peer.to_owned()).or_default().reasons.insert(reason, 0).is_none(),
         }
     }
 }
