@@ -80,13 +80,20 @@ impl Waits {
     /// Between which readings, in seconds after `start` of the wall clock, some thread waited for so long that it matters
     /// to who looks for the cause of a failure: begin, and how long each waited.
     pub(crate) fn long_ones(&self, start: u64) -> Vec<(f64, Vec<f64>)> {
-        let pairs = self.0.iter().zip(self.0.iter().skip(1));
-        let waited = pairs.map(|(before, after)| {
+        let seconds = |waits: Vec<u64>| waits.into_iter().map(|waited| waited as f64 / 1e9).collect::<Vec<_>>();
+        let steps = self.steps().map(|(begin, _, waits)| ((begin as f64 - start as f64) / 1e9, seconds(waits)));
+        steps.filter(|(_, each)| each.iter().any(|waited| *waited >= WORTH_TELLING)).collect()
+    }
+
+    /// Each time between two readings: its begin by the wall clock, its length, and how long each thread waited in it, all
+    /// in nanoseconds.
+    fn steps(&self) -> impl Iterator<Item = (u64, u64, Vec<u64>)> {
+        self.0.windows(2).map(|pair| {
+            let [before, after] = [&pair[0], &pair[1]];
             let each = before.waits.iter().zip(&after.waits);
-            let each = each.map(|(before, after)| after.saturating_sub(*before) as f64 / 1e9);
-            ((before.wall as f64 - start as f64) / 1e9, each.collect::<Vec<_>>())
-        });
-        waited.filter(|(_, each)| each.iter().any(|waited| *waited >= WORTH_TELLING)).collect()
+            let waits = each.map(|(before, after)| after.saturating_sub(*before)).collect();
+            (before.wall, after.wall.saturating_sub(before.wall), waits)
+        })
     }
 
     /// How long the virtual CPU that waited longest waited in an interval of the wall clock, up to a reading around it,
@@ -113,10 +120,8 @@ impl Waits {
     /// In nanoseconds.
     fn held_cpu(&self, cpu: usize) -> u64 {
         let (mut held, mut longest) = (0, 0);
-        for (before, after) in self.0.iter().zip(self.0.iter().skip(1)) {
-            let length = after.wall.saturating_sub(before.wall);
-            let waited = after.waits.get(cpu).zip(before.waits.get(cpu));
-            let waited = waited.map_or(0, |(after, before)| after.saturating_sub(*before));
+        for (_, length, waits) in self.steps() {
+            let waited = waits.get(cpu).copied().unwrap_or_default();
             // A reader that is late stood still itself, and with it maybe what counts who waits.
             let late = length.saturating_sub(READ_LATEST);
             let hardly_ran = waited as f64 >= HELD * length as f64;
