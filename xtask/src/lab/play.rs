@@ -37,6 +37,8 @@ const READY: Duration = Duration::from_secs(60);
 const GUESTS_READY: Duration = Duration::from_secs(120);
 /// How long the kernel's watchdog takes to say that a CPU is stuck: its threshold of 20 s, and it looks every 4 s.
 const WATCHDOG: Duration = Duration::from_secs(30);
+/// How often consoles are looked at while guests load their probes.
+const LOOK_AT_CONSOLES: Duration = Duration::from_secs(1);
 /// The gateway must have answered not longer ago than this, in seconds.
 const ANCHOR_AGE: f64 = 5.0;
 
@@ -243,11 +245,15 @@ impl<'a> Play<'a> {
     fn wait_until_ready(&mut self) -> Result<()> {
         let scenario = self.scenario;
         let (watches, agents, guests) = (&self.watches, &mut self.agents, !self.guests.is_empty());
-        let mut ended = false;
+        let (mut ended, mut looked) = (false, Instant::now());
         let patience = if guests { GUESTS_READY } else { READY };
         let ready = self.setting.stop.wait_for(patience, || {
-            // One that hangs while it loads its probes would be waited for in vain.
-            let hangs = guests && guest::emulator_erred(self.folder).unwrap_or(true);
+            // One that hangs while it loads its probes would be waited for in vain. Consoles are long, and time is theirs.
+            let looks = guests && looked.elapsed() >= LOOK_AT_CONSOLES;
+            if looks {
+                looked = Instant::now();
+            }
+            let hangs = looks && guest::emulator_erred(self.folder).unwrap_or(true);
             ended = hangs || !agents.values_mut().all(Agent::alive);
             ended || watches.iter().all(|(name, watch)| watch.ready(scenario.heard_by(name)))
         })?;
