@@ -281,7 +281,7 @@ impl Peer {
     pub fn on_heartbeat(&mut self, beat: &Heartbeat, at: Nanos, my_incarnation: u64) -> Arrival {
         let mut arrival = self.compare(beat, at);
         if arrival.duplicate {
-            self.flows[Size::Small.place()].duplicates += 1;
+            self.on_duplicates(Size::Small, 1);
             return arrival;
         }
         self.received_total += 1;
@@ -383,7 +383,7 @@ impl Peer {
                 flow.reordered += u64::from(overtaken);
                 flow.on_packet(large.sent_at, at);
             }
-            None => flow.duplicates += 1,
+            None => self.on_duplicates(large.size, 1),
         }
     }
 

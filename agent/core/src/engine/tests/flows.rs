@@ -57,6 +57,21 @@ fn what_tags_told_of_counts_as_well() {
 }
 
 #[test]
+fn the_most_that_can_be_counted_stays_the_most() {
+    let mut engine = engine();
+    beat(&mut engine, 7, 1, 0);
+    large(&mut engine, Size::Mtu, 5, 0);
+    for size in [Size::Small, Size::Mtu] {
+        engine.handle(Evidence::at("b", Nanos(7000 * MS), Fact::Duplicates { size, count: u64::MAX }));
+    }
+    beat(&mut engine, 7, 1, 0);
+    large(&mut engine, Size::Mtu, 5, 0);
+    for size in [Size::Small, Size::Mtu] {
+        assert_eq!(flow(&engine, size).map(|flow| flow.duplicates), Some(u64::MAX));
+    }
+}
+
+#[test]
 fn another_start_of_the_peer_is_told_of_itself_and_the_totals_go_on() {
     let mut engine = engine();
     [1, 2, 2].into_iter().for_each(|seq| beat(&mut engine, 7, seq, 0));
