@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::account::{ACCOUNT_SLACK, Account};
 use crate::document::Citations;
 use crate::evidence::{Evidence, Fact, KernelDrops, StallReport};
-use crate::incident::Direction;
+use crate::incident::{Class, Direction};
 use crate::loss::CUT;
 use crate::peer::{Arrival, Baseline, Kernel, Peer, lost_between};
 use crate::time::{Nanos, nanos};
@@ -266,13 +266,19 @@ impl Gap {
     }
 
     /// The peer's own account counts where it covers at least half of what was not sent, both on its clock; or where
-    /// it is of that host's kernel or hypervisor, at the time of the gap.
+    /// it is of that host's kernel or hypervisor, at the time of the gap. What it cannot name of one CPU for a while says less
+    /// than what explains the whole.
     fn note_account(&mut self, peer: &Peer, at: Nanos) {
         let counts = Account::all(peer).filter(|account| {
             let of_the_host = account.is_of_the_host() && account.touches(self.since, self.back.unwrap_or(at));
             of_the_host || self.covers_the_hole(&account.report)
         });
-        let best = counts.max_by_key(|account| (account.is_of_the_host(), account.to.since(account.from)));
+        let weight = |account: &Account| {
+            let of_the_host = account.is_of_the_host();
+            let named = of_the_host && account.report.class != Class::Unknown;
+            (named, self.covers_the_hole(&account.report), of_the_host, account.to.since(account.from))
+        };
+        let best = counts.max_by_key(weight);
         let ended = |account: Account| Account { report: StallReport { open: false, ..account.report }, ..account };
         self.account = best.or(self.account.map(ended));
     }
@@ -429,6 +435,12 @@ impl Gap {
             (false, true) => Some(Direction::ToPeer),
             (false, false) => None,
         }
+    }
+
+    /// Whether more of what the peer sent was lost than it can have left out.
+    #[must_use]
+    pub fn lost_more_than_unsent(&self, interval: Duration) -> bool {
+        self.lost_from >= LOSS_FLOOR && times(interval, self.lost_from) > self.unsent
     }
 
     /// Whether the numbers say that packets were lost, and nothing says that the peer stood still.

@@ -25,7 +25,7 @@ const SILENT_FOR: Duration = Duration::from_secs(10);
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
-        Case::Gap(gap) if gap.heard_again => after(gap),
+        Case::Gap(gap) if gap.heard_again => after(context, gap),
         Case::Gap(gap) => during(context, gap),
         Case::Own(stall) => own(context, stall),
         Case::Cpu(case) => one_cpu(context, case),
@@ -33,7 +33,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     }
 }
 
-fn after(gap: &Gap) -> Opinion {
+fn after(context: &Context<'_>, gap: &Gap) -> Opinion {
     let peer = &gap.peer;
     if gap.new_boot.is_some() {
         return Opinion::RuledOut(format!("{peer} was booted anew as a whole"));
@@ -50,7 +50,9 @@ fn after(gap: &Gap) -> Opinion {
         let summary = format!("the agent of {peer} ended without a goodbye and was started anew; {peer} itself ran on");
         return stalled(0.95, gap, summary, Some(AgentState::NotRunning));
     }
-    if let Some(stall) = account(gap, Class::AgentStall) {
+    // One that is late as a cut ends did not cause what was lost before.
+    let lost = gap.lost_more_than_unsent(context.settings.interval);
+    if let Some(stall) = account(gap, Class::AgentStall).filter(|_| !lost) {
         let how = stall.state.map_or("stood still", describe);
         let length = time(stall.to.since(stall.from));
         let summary = format!("the agent of {peer} {how} for {length}, by its own account; its kernel was well");

@@ -133,8 +133,7 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
     if may_be_steady(context, gap) {
         return Opinion::CannotTell(may_be_a_part(gap));
     }
-    let lost = context.settings.interval.saturating_mul(u32::try_from(gap.lost_from).unwrap_or(u32::MAX));
-    if direction == Direction::FromPeer && gap.unsent > lost {
+    if direction == Direction::FromPeer && !gap.lost_more_than_unsent(context.settings.interval) {
         return Opinion::RuledOut(format!(
             "{} sent nothing for {}, only {} heartbeats were lost",
             gap.peer,

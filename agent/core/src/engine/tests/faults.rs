@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fleet::Fleet;
 use super::{assert_length, ruled_out};
-use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact};
+use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, StallReport};
 use crate::incident::{AgentState, Cited, Class, ClockState, Direction, State};
 use crate::settings::Settings;
 use crate::time::WallNanos;
@@ -374,4 +374,23 @@ fn what_an_earlier_pause_lost_and_only_a_later_one_tells_is_no_drop() {
     fleet.run(5.0);
     let history = fleet.host("c").history();
     assert!(!fleet.host("c").classes().contains("path-drop"), "{history}");
+}
+
+#[test]
+fn what_a_throttled_host_cannot_name_of_a_cpu_for_a_moment_does_not_hide_that_it_was_throttled() {
+    let mut fleet = Fleet::new(3);
+    fleet.stop("b");
+    fleet.run(5.0);
+    let now = fleet.clock("b");
+    let host = fleet.host("b");
+    host.late.throttled_ns = Some(4_900_000_000);
+    let from = now.minus(Duration::from_millis(500));
+    host.engine.report(StallReport { from, to: now, class: Class::Unknown, cpu: Some(1), ..StallReport::default() });
+    fleet.resume("b");
+    fleet.run(4.0);
+    for name in ["a", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!(incident.verdict.class, Class::AgentStall, "{name}: {}", fleet.host(name).history());
+        assert_eq!(incident.verdict.detail.state, Some(AgentState::Throttled), "{name}");
+    }
 }
