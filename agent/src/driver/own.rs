@@ -10,8 +10,10 @@ use lacuna_core::time::{Nanos, nanos};
 
 use crate::clock;
 use crate::cpus::own_cpu;
+use crate::host::cgroup::OwnGroups;
 use crate::host::kmsg::Kmsg;
-use crate::host::stat::{CpuTime, Stat, TICK_NS, most_stolen, shares};
+use crate::host::stat::{CpuTime, Stat, StatFile, TICK_NS, most_stolen, shares};
+use crate::host::threads::ThreadTimes;
 use crate::host::{self, HostFiles};
 use crate::shared::CpuStatus;
 
@@ -54,6 +56,9 @@ struct Machine {
 /// See the module's documentation.
 pub struct OwnWatch {
     files: HostFiles,
+    stat: StatFile,
+    groups: OwnGroups,
+    thread: ThreadTimes,
     continued: Arc<AtomicBool>,
     timers_watched: bool,
     /// At the begin of the last turn: what a lateness is measured from, and what held that turn itself up.
@@ -72,6 +77,9 @@ impl OwnWatch {
     #[must_use]
     pub fn new(files: HostFiles, continued: Arc<AtomicBool>, timers_watched: bool) -> Self {
         Self {
+            stat: StatFile::new(&files),
+            groups: OwnGroups::new(files.clone()),
+            thread: ThreadTimes::new(&files),
             files,
             continued,
             timers_watched,
@@ -98,12 +106,11 @@ impl OwnWatch {
     }
 
     /// What had happened by now.
-    #[must_use]
-    pub fn read(&self) -> TurnReading {
+    pub fn read(&mut self) -> TurnReading {
         TurnReading {
-            stat: self.files.stat(),
-            throttled_ns: self.files.throttled_ns(),
-            thread_ns: self.files.thread_ran_and_waited_ns(),
+            stat: self.stat.read(),
+            throttled_ns: self.groups.throttled_ns(),
+            thread_ns: self.thread.ran_and_waited_ns(),
             suspended: clock::suspended(),
             taken: clock::boot(),
         }
@@ -202,8 +209,8 @@ impl OwnWatch {
         self.cpus.clone()
     }
 
-    fn machine(&self) -> Machine {
-        Machine { at: clock::boot(), stat: self.files.stat(), pressure_us: self.files.cpu_pressure_us() }
+    fn machine(&mut self) -> Machine {
+        Machine { at: clock::boot(), stat: self.stat.read(), pressure_us: self.files.cpu_pressure_us() }
     }
 }
 

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use lacuna_core::incident::HostFacts;
 
+use kept::Kept;
+
 pub mod blocked;
 pub mod cgroup;
 mod code;
 pub mod interrupts;
 pub mod kallsyms;
+mod kept;
 pub mod kmsg;
 pub mod landing;
 mod mtu;
@@ -49,6 +52,16 @@ impl HostFiles {
         fs::read_to_string(self.root.join(path)).ok()
     }
 
+    /// A file that is read again and again.
+    fn kept(&self, path: impl AsRef<Path>) -> Kept {
+        Kept::new(self.root.join(path))
+    }
+
+    /// Whether there is such a file.
+    fn has(&self, path: impl AsRef<Path>) -> bool {
+        self.root.join(path).exists()
+    }
+
     /// The names in a folder; none where it cannot be read. At most [`MAX_ENTRIES`].
     fn names(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(path)).into_iter().flatten().flatten();
@@ -83,15 +96,6 @@ impl HostFiles {
     #[must_use]
     pub fn default_gateway(&self) -> Option<Ipv4Addr> {
         parse_gateway(&self.read("proc/net/route")?)
-    }
-
-    /// How long the calling thread ran, and how long it waited for a CPU, in nanoseconds
-    /// (`/proc/thread-self/schedstat`, `Documentation/scheduler/sched-stats.rst`).
-    #[must_use]
-    pub fn thread_ran_and_waited_ns(&self) -> Option<(u64, u64)> {
-        let text = self.read("proc/thread-self/schedstat")?;
-        let mut figures = text.split_whitespace().map(|figure| figure.parse().ok());
-        Some((figures.next()??, figures.next()??))
     }
 }
 
@@ -128,11 +132,6 @@ mod tests {
     fn the_boot_id_of_this_host_is_read() {
         assert!(HostFiles::default().boot_id().is_some());
         assert_eq!(HostFiles::below(Path::new("/nowhere")).boot_id(), None);
-    }
-
-    #[test]
-    fn this_thread_is_accounted_for() {
-        assert!(HostFiles::default().thread_ran_and_waited_ns().is_some());
     }
 
     #[test]

@@ -47,6 +47,16 @@ impl HostFiles {
         found.extend(lines(&read("snmp6")));
         of(&found)
     }
+
+    /// Datagrams of UDP that came in with a wrong checksum (`InCsumErrors`), of all sockets; absent where the kernel does not
+    /// say.
+    #[must_use]
+    pub fn wrong_checksums(&self) -> Option<u64> {
+        let mut found = tables(&self.read("proc/thread-self/net/snmp")?);
+        found.extend(lines(&self.read("proc/thread-self/net/snmp6").unwrap_or_default()));
+        let one = |name: &str| found.get(name).copied();
+        sum(one("UdpInCsumErrors"), one("Udp6InCsumErrors"))
+    }
 }
 
 fn of(found: &BTreeMap<String, u64>) -> ProtocolCounters {
@@ -172,6 +182,7 @@ mod tests {
     fn this_host_has_them() {
         let found = HostFiles::default().protocol_counters();
         assert!(found.fragment_fails.is_some() && found.reassembly_timeouts.is_some(), "{found:?}");
+        assert!(HostFiles::default().wrong_checksums().is_some());
         assert!(found.zero_windows_told.is_some() && found.receive_overflows.is_some(), "{found:?}");
     }
 }

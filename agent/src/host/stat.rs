@@ -1,6 +1,7 @@
 //! CPU time by `/proc/stat` and waiting by `/proc/pressure/cpu`.
 
 use super::HostFiles;
+use super::kept::Kept;
 
 /// Time of one CPU since boot, in ticks of `USER_HZ` (proc(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,14 +34,25 @@ pub struct Stat {
 /// One tick of `USER_HZ` in nanoseconds: 100 a second on every architecture that the agent supports.
 pub const TICK_NS: u64 = 10_000_000;
 
-impl HostFiles {
-    /// `/proc/stat`; absent where it cannot be read.
+/// `/proc/stat`, which is read again and again.
+#[derive(Debug)]
+pub struct StatFile(Kept);
+
+impl StatFile {
+    /// That of the host with these files.
     #[must_use]
-    pub fn stat(&self) -> Option<Stat> {
-        let stat = parse(&self.read("proc/stat")?);
-        (!stat.cpus.is_empty()).then_some(stat)
+    pub fn new(files: &HostFiles) -> Self {
+        Self(files.kept("proc/stat"))
     }
 
+    /// What it says now; absent where it cannot be read.
+    pub fn read(&mut self) -> Option<Stat> {
+        let stat = parse(self.0.read()?);
+        (!stat.cpus.is_empty()).then_some(stat)
+    }
+}
+
+impl HostFiles {
     /// How long some task waited for a CPU since boot, in microseconds (`/proc/pressure/cpu`, `some`, `total`).
     #[must_use]
     pub fn cpu_pressure_us(&self) -> Option<u64> {
@@ -61,8 +73,12 @@ fn parse(text: &str) -> Stat {
 
 fn parse_cpu(line: &str) -> Option<CpuTime> {
     let (number, rest) = line.strip_prefix("cpu")?.split_once(' ')?;
-    let fields: Vec<u64> = rest.split_whitespace().take(8).map_while(|field| field.parse().ok()).collect();
-    let [user, nice, system, idle, iowait, irq, softirq, steal] = fields[..] else { return None };
+    let mut fields = [0; 8];
+    let mut texts = rest.split_ascii_whitespace();
+    for field in &mut fields {
+        *field = texts.next()?.parse::<u64>().ok()?;
+    }
+    let [user, nice, system, idle, iowait, irq, softirq, steal] = fields;
     Some(CpuTime {
         cpu: number.parse().ok()?,
         total: fields.iter().sum(),
@@ -144,7 +160,7 @@ mod tests {
 
     #[test]
     fn this_host_can_be_read() {
-        let files = HostFiles::default();
-        assert!(!files.stat().unwrap().cpus.is_empty());
+        let mut file = StatFile::new(&HostFiles::default());
+        assert!(!file.read().unwrap().cpus.is_empty());
     }
 }
