@@ -30,6 +30,7 @@ use crate::store::Writer;
 mod counters;
 mod io;
 mod network;
+mod no_room;
 mod offset;
 mod outgoing;
 mod own;

@@ -19,6 +19,7 @@ use crate::heartbeat::udp::{Answer, Datagram, Heartbeats};
 use crate::heartbeat::wire::Message;
 use crate::host::HostFiles;
 
+use super::no_room::NoRoom;
 use super::outgoing::Batch;
 use super::refusals::Refusals;
 use super::ways::Ways;
@@ -63,7 +64,7 @@ pub struct Network {
     by_addr: HashMap<SocketAddr, String>,
     gateway: Option<Ipv4Addr>,
     refused: Refusals,
-    overflow: u64,
+    no_room: NoRoom,
     /// Room for packets that leave together.
     pub(super) batch: Batch,
 }
@@ -79,6 +80,7 @@ impl Network {
             boot_id: me.boot_id,
             incarnation: me.incarnation,
             seal: Seal::new(&config.host, me.incarnation, keys),
+            no_room: NoRoom::new(files.clone()),
             ways: Ways::new(files),
             probes: 0,
             interval: config.heartbeat.interval,
@@ -90,7 +92,6 @@ impl Network {
             by_addr: HashMap::new(),
             gateway,
             refused: Refusals::default(),
-            overflow: 0,
             batch: Batch::default(),
         };
         network.set_peers(config);
@@ -156,7 +157,7 @@ impl Network {
     /// Packets that were not accepted so far, by reason, and those that the buffer had no room for.
     #[must_use]
     pub fn refused(&self) -> (&BTreeMap<&'static str, u64>, u64) {
-        (self.refused.counts(), self.overflow)
+        (self.refused.counts(), self.no_room.total())
     }
 
     /// Everything that has arrived, as evidence: overflows, heartbeats in their order, refusals, echo replies.
@@ -170,7 +171,7 @@ impl Network {
 
     fn receive_heartbeats(&mut self, host: &str, now: Reading, drained_at: Nanos, seen: &mut Vec<Evidence>) {
         let Some(mut socket) = self.heartbeats.take() else { return };
-        let lost = socket.drain(|datagram| {
+        let dropped = socket.drain(|datagram| {
             let at = datagram.stamp.map_or(now.boot, |stamp| {
                 // An agent that was held up in its turn finds what came in meanwhile: later than the turn began.
                 let now = if stamp > now.wall { clock::read() } else { now };
@@ -184,9 +185,9 @@ impl Network {
         });
         self.heartbeats = Some(socket);
         seen.extend(self.refused.evidence(drained_at, now.boot));
-        if lost > 0 {
-            self.overflow += lost;
-            let fact = Fact::SocketOverflow { count: lost };
+        let count = self.no_room.take(dropped);
+        if count > 0 {
+            let fact = Fact::SocketOverflow { count };
             seen.insert(0, Evidence::during(host, drained_at, now.boot, fact));
         }
     }

@@ -169,8 +169,8 @@ impl Heartbeats {
         sendmmsg(&self.socket, &mut messages, SendFlags::DONTWAIT).unwrap_or(0)
     }
 
-    /// Takes what has arrived, oldest first; answers with how many datagrams the buffer had no room for since the
-    /// last call.
+    /// Takes what has arrived, oldest first; answers with how many datagrams the socket dropped since the last call: the buffer
+    /// had no room for them, or their checksum was wrong.
     pub fn drain(&mut self, mut each: impl FnMut(Datagram<'_>)) -> u64 {
         let mut lost = 0;
         for _ in 0..DRAIN_LIMIT / RECEIVE_BATCH {
@@ -184,7 +184,7 @@ impl Heartbeats {
         lost
     }
 
-    /// Takes some datagrams; how many the buffer had no room for, as far as these say.
+    /// Takes some datagrams; how many the socket dropped, as far as these say.
     fn receive(&mut self, each: &mut impl FnMut(Datagram<'_>)) -> Result<u64, Errno> {
         let mut slices: Vec<_> = self.buffer.chunks_exact_mut(LONGEST).map(|room| [IoSliceMut::new(room)]).collect();
         // New ones each time: the kernel writes how much of the room for control data it used over how much there is, and
