@@ -35,16 +35,15 @@ pub(crate) fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     Ok(folder)
 }
 
-/// The folder in the cache whose name begins so, of several the one that was made last; none where there is none.
-pub(crate) fn newest_cached(begins: &str) -> Result<Option<String>> {
+/// The folder in the cache whose name begins and ends so, of several the one that was made last; none where there is none.
+pub(crate) fn newest_cached(begins: &str, ends: &str) -> Result<Option<String>> {
     let Ok(entries) = std::fs::read_dir(cache()) else { return Ok(None) };
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        // What is being made has the number of a process behind a dot at the end.
-        let making = name.rsplit('.').next().is_some_and(|last| last.parse::<u32>().is_ok());
-        if name.starts_with(begins) && !making {
+        // What is being made has the number of a process at the end.
+        if name.starts_with(begins) && name.ends_with(ends) {
             found.push((entry.metadata()?.modified()?, name));
         }
     }

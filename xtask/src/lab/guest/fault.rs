@@ -239,10 +239,18 @@ fn must_be_clean(guest: &Guest, number: u64, patience: Duration) -> Result<()> {
 }
 
 fn netem(guest: &Guest, netem: &Netem) -> Result<Done> {
-    let moment = run(guest, &format!("tc qdisc replace dev eth0 root netem {}", netem.args))?;
+    let place = if netem.ipv4_only { split_ipv4_off(guest)? } else { "root" };
+    let moment = run(guest, &format!("tc qdisc replace dev eth0 {place} netem {}", netem.args))?;
     let shown = guest.request(0, "tc qdisc show dev eth0")?;
     ensure!(shown.contains("netem"), "{}: its link has {shown}", guest.name);
     Ok((moment, Vec::new()))
+}
+
+/// Gives IPv4 a queue of its own, and everything else another; where that of IPv4 is.
+fn split_ipv4_off(guest: &Guest) -> Result<&'static str> {
+    run(guest, "tc qdisc replace dev eth0 root handle 1: prio bands 2 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0")?;
+    run(guest, "tc filter add dev eth0 parent 1: protocol ip u32 match u32 0 0 flowid 1:2")?;
+    Ok("parent 1:2")
 }
 
 fn quota(guest: &Arc<Guest>, quota: &Quota, group: &'static str, stop: &Stop) -> Result<Done> {

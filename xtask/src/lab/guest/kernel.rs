@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,7 +11,7 @@ use super::{debian, module};
 use crate::sh;
 
 /// What a guest may need, beside what those depend on. Where a kernel has one built in, there is no module of it.
-const MODULES: [&str; 4] = ["virtio_pci", "virtio_net", "virtio_blk", "sch_netem"];
+const MODULES: [&str; 6] = ["virtio_pci", "virtio_net", "virtio_blk", "sch_netem", "sch_prio", "cls_u32"];
 /// Modules that one module may need, deep down.
 const MAX_MODULES: usize = 64;
 
@@ -55,13 +56,15 @@ impl Release {
     /// Where the packages cannot be had, or the module of the lab cannot be built.
     pub(crate) fn fetch(self) -> Result<Kernel> {
         let (meta, begins) = self.meta();
-        let known = debian::newest_cached(&begins.replace(IMAGE, "kernel-"))?;
+        // With other modules it is made anew.
+        let with = format!("-{:016x}", hash_of_modules());
+        let known = debian::newest_cached(&begins.replace(IMAGE, "kernel-"), &with)?;
         let version = match known {
-            Some(name) => name.trim_start_matches("kernel-").to_owned(),
+            Some(name) => name.trim_start_matches("kernel-").trim_end_matches(&with).to_owned(),
             None => debian::dependency(meta, begins)?.trim_start_matches(IMAGE).to_owned(),
         };
         let package = format!("{IMAGE}{version}");
-        let folder = debian::cached(&format!("kernel-{version}"), |folder| fill(&package, &version, folder))?;
+        let folder = debian::cached(&format!("kernel-{version}{with}"), |folder| fill(&package, &version, folder))?;
         let mut modules = files(&folder.join("modules"))?;
         modules.sort();
         modules.push(module::built_for(&version)?);
@@ -76,6 +79,12 @@ impl fmt::Display for Release {
             Self::V6_12 => "6.12",
         })
     }
+}
+
+fn hash_of_modules() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    MODULES.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Unpacks the package and keeps the image and the modules that are needed.

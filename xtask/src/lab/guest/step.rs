@@ -139,12 +139,15 @@ pub(crate) struct RtHog {
 
 /// `netem`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Netem {
     /// On whose link.
     pub(crate) host: String,
     /// As `tc` takes it, such as `loss 100%`.
     pub(crate) args: String,
+    /// Done to IPv4 only. An ARP frame with a flipped bit would give its receiver a wrong neighbour, which is another fault.
+    #[serde(default)]
+    pub(crate) ipv4_only: bool,
 }
 
 /// `agent-quota` and `others-quota`.
