@@ -22,9 +22,11 @@ pub struct Account {
 pub(crate) const ACCOUNT_SLACK: Duration = Duration::from_millis(500);
 
 impl Account {
-    /// The report as `peer`, whose last heartbeat carried it, and this host's clock have it.
+    /// The report as `peer`, whose last heartbeat carried it, and this host's clock have it. What was over before this host's
+    /// boot is none of its business; what began before it is as old as that.
     fn of(peer: &Peer, report: StallReport) -> Option<Self> {
-        Some(Self { report, from: peer.on_own_clock(report.from)?, to: peer.on_own_clock(report.to)? })
+        let to = peer.on_own_clock(report.to)?;
+        Some(Self { report, from: peer.on_own_clock(report.from).unwrap_or_default(), to })
     }
 
     /// Everything that `peer` last told.

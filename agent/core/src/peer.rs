@@ -17,7 +17,7 @@ use crate::flow::FlowTrack;
 use crate::loss::LossTrack;
 use crate::received::Received;
 use crate::sizes::{CALM, Sizes};
-use crate::time::Nanos;
+use crate::time::{Nanos, nanos};
 
 /// Send times that are kept, to tell what a peer should have heard: a minute at ten a second.
 const SENT_WINDOW: usize = 600;
@@ -494,11 +494,11 @@ impl Peer {
     }
 
     /// A point of the peer's boot clock on this host's, by when its last heartbeat left and came in: off by the time
-    /// on the way, and by what its clock stood still since.
+    /// on the way, and by what its clock stood still since. Absent for what was before this host's boot.
     #[must_use]
     pub fn on_own_clock(&self, at: Nanos) -> Option<Nanos> {
         let last = self.last.as_ref()?;
-        Some(last.at.minus(last.sent_at.since(at)))
+        last.at.0.checked_sub(nanos(last.sent_at.since(at))).map(Nanos)
     }
 
     /// How many heartbeats with a number above `seq` left for the peer after `from` and before `to`. Numbers do not

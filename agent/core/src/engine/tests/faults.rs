@@ -394,3 +394,15 @@ fn what_a_throttled_host_cannot_name_of_a_cpu_for_a_moment_does_not_hide_that_it
         assert_eq!(incident.verdict.detail.state, Some(AgentState::Throttled), "{name}");
     }
 }
+
+#[test]
+fn what_a_peer_tells_of_the_time_before_this_hosts_boot_is_no_news() {
+    let mut fleet = Fleet::new(3);
+    fleet.boot_anew("a", Duration::from_secs(3));
+    let now = fleet.clock("b");
+    let (from, to) = (now.minus(Duration::from_secs(30)), now.minus(Duration::from_secs(28)));
+    let report = StallReport { from, to, class: Class::TimerLockup, cpu: Some(1), ..StallReport::default() };
+    fleet.host("b").engine.report(report);
+    fleet.run(2.0);
+    assert_eq!(fleet.host("a").seen, []);
+}

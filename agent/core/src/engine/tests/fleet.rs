@@ -121,6 +121,23 @@ impl Fleet {
         fleet
     }
 
+    /// That host watches these only.
+    pub(super) fn watch(&mut self, name: &str, peers: &[&str]) {
+        let settings = self.host(name).engine.settings.clone();
+        let peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
+        self.host(name).engine.configure(Settings { peers, ..settings });
+    }
+
+    /// Five hosts of which each watches the one before and the one after it only, from `a` to `e` and round.
+    pub(super) fn in_a_ring() -> Self {
+        let mut fleet = Self::new(NAMES.len());
+        for (place, name) in NAMES.into_iter().enumerate() {
+            fleet.watch(name, &[1, NAMES.len() - 1].map(|step| NAMES[(place + step) % NAMES.len()]));
+        }
+        fleet.run(2.0);
+        fleet
+    }
+
     /// That host has a gateway that answers.
     pub(super) fn with_gateway(&mut self, name: &'static str) {
         let peers = self.names().into_iter().filter(|peer| *peer != name).map(str::to_owned).collect();
@@ -229,6 +246,13 @@ impl Fleet {
     pub(super) fn start_anew(&mut self, name: &'static str, new_boot: bool) {
         let next = self.host(name).incarnation + 1;
         self.start_as(name, new_boot, next);
+    }
+
+    /// The machine was booted anew so long ago, and its agent starts now.
+    pub(super) fn boot_anew(&mut self, name: &'static str, ago: Duration) {
+        self.start_anew(name, true);
+        let behind = self.now.minus(ago).since(Nanos(0));
+        self.host(name).behind = behind;
     }
 
     /// A new agent with that incarnation.
