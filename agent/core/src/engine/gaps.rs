@@ -125,6 +125,9 @@ impl Engine {
         }
         let news = Account::all(peer).filter(|told| told.is_of_the_host() && self.is_news(name, told, at));
         let Some(told) = news.max_by_key(|told| told.to.since(told.from)) else { return };
+        if self.may_have_stood_with(&told) {
+            return;
+        }
         if self.stood_still_with(&told) {
             self.told.insert(name.to_owned(), told.report.from);
             return;
@@ -296,8 +299,14 @@ impl Engine {
         if !is_of_several(said.verdict.class) {
             return;
         }
-        let named =
-            |name: &String| said.verdict.class != Class::HypervisorStall || said.verdict.subject.hosts.contains(name);
+        let subject = &said.verdict.subject;
+        let isolated = subject.host.as_deref();
+        let named = |name: &String| match said.verdict.class {
+            Class::HypervisorStall => subject.hosts.contains(name),
+            // One that is cut off from all loses each of them; another one is lost by itself.
+            Class::HostIsolated => isolated == Some(&self.settings.host) || isolated == Some(name),
+            _ => true,
+        };
         let unsaid = self.gaps.iter_mut().filter(|(name, open)| open.said.is_none() && named(name));
         for (_, open) in unsaid.filter(|(_, open)| open.gap.since.is_near(gap.since, TOGETHER)) {
             open.joined = true;
@@ -331,7 +340,7 @@ impl Engine {
         };
         self.gaps.iter().filter(|(other, _)| *other != name && may_belong(other)).any(|(_, open)| {
             let together = open.gap.since.is_near(gap.since, TOGETHER);
-            together && open.said.as_ref().is_some_and(|said| alike(said.verdict.class))
+            together && open.said.as_ref().is_some_and(|said| alike(said.verdict.class) && !are_of_two(said, document))
         })
     }
 
@@ -388,6 +397,12 @@ impl Engine {
 /// Classes of which the incident with one peer is that of several.
 fn is_of_several(class: Class) -> bool {
     matches!(class, Class::HypervisorStall | Class::HostIsolated | Class::Partition)
+}
+
+/// Whether two hosts are isolated, each by itself.
+fn are_of_two(one: &Incident, other: &Incident) -> bool {
+    let isolated = |incident: &Incident| incident.verdict.class == Class::HostIsolated;
+    isolated(one) && isolated(other) && one.verdict.subject.host != other.verdict.subject.host
 }
 
 /// Puts a document out where it says anything else than the last one.

@@ -1,16 +1,21 @@
 //! Who heard whom while packets were lost: whether a path failed, one host, or the hosts fell apart.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Engine, Tracked};
+use crate::evidence::PeerView;
 use crate::gap::Gap;
 use crate::peer::Peer;
 use crate::time::Nanos;
 
+/// Stands for all hosts that this one does not watch; no host has this name.
+const BEYOND: &str = "";
+
 impl Engine {
     /// The groups of hosts that went on hearing each other while `gap` lasted, each sorted, that of this host first. Absent
     /// until every peer was heard after it, and where there are no others or they do not say. Hosts that stood still meanwhile
-    /// are left out.
+    /// are left out. Where peers watch hosts that this one does not, all who went on hearing one of those count as together.
     pub(super) fn groups(&self, gap: &Gap) -> Option<Vec<Vec<String>>> {
         let back = gap.back?;
         let stood_still = |name: &String| self.gaps.get(name).is_some_and(|open| !open.gap.is_loss_only());
@@ -25,21 +30,37 @@ impl Engine {
         }
         let mut together = Together::default();
         together.add(&self.settings.host);
+        together.add(BEYOND);
         for (name, peer) in &peers {
             together.add(name);
             if self.heard_throughout(name, peer, gap.since) {
                 together.join(&self.settings.host, name);
+            } else if peer.views.is_empty() {
+                // It watches nobody but this host: whether it lost the others as well it does not know.
+                return None;
+            }
+            if self.hears_beyond(peer, gap.since)? {
+                together.join(BEYOND, name);
             }
         }
         for (place, (one, said)) in peers.iter().enumerate() {
             for (other, also_said) in &peers[place + 1..] {
-                let hears = self.says_throughout(said, other, gap.since)?;
-                if hears && self.says_throughout(also_said, one, gap.since)? {
+                let words =
+                    [self.says_throughout(said, other, gap.since)?, self.says_throughout(also_said, one, gap.since)?];
+                if words.contains(&Some(true)) && !words.contains(&Some(false)) {
                     together.join(one, other);
                 }
             }
         }
         Some(together.groups(&self.settings.host))
+    }
+
+    /// Whether `peer` says that it has heard a host since then without a gap that this one does not watch; absent where it does
+    /// not say.
+    fn hears_beyond(&self, peer: &Peer, since: Nanos) -> Option<bool> {
+        let strangers = peer.views.iter().filter(|view| !self.hashes.values().any(|known| *known == view.peer));
+        let words: Vec<Option<bool>> = strangers.map(|view| throughout(peer, view, since, self.settings.gap)).collect();
+        if words.contains(&Some(true)) { Some(true) } else { (!words.contains(&None)).then_some(false) }
     }
 
     fn heard_throughout(&self, name: &str, peer: &Peer, since: Nanos) -> bool {
@@ -48,14 +69,13 @@ impl Engine {
         !lost && peer.heard_since.is_some_and(|heard| heard <= since)
     }
 
-    /// Whether `peer` says that it has heard `other` since then without a gap; absent where it does not say.
-    fn says_throughout(&self, peer: &Peer, other: &str, since: Nanos) -> Option<bool> {
+    /// Whether `peer` says that it has heard `other` since then without a gap: absent inside where it does not watch it, and
+    /// absent altogether where it does not say.
+    fn says_throughout(&self, peer: &Peer, other: &str, since: Nanos) -> Option<Option<bool>> {
         let hash = self.hashes.get(other)?;
-        let view = peer.views.iter().find(|view| view.peer == *hash)?;
-        let said_at = peer.last.as_ref()?.at;
-        match view.heard_for {
-            Some(heard_for) => Some(said_at.minus(heard_for) <= since),
-            None => view.heard_age.is_none().then_some(false),
+        match peer.views.iter().find(|view| view.peer == *hash) {
+            Some(view) => throughout(peer, view, since, self.settings.gap).map(Some),
+            None => Some(None),
         }
     }
 
@@ -71,6 +91,16 @@ impl Engine {
             peer.views.iter().filter(|view| self.hashes.values().any(|known| *known == view.peer)).collect();
         let deaf = others.iter().all(|view| view.heard_age.is_none_or(|age| age >= self.settings.gap));
         deaf && !others.is_empty()
+    }
+}
+
+/// Whether that view of the peer's says that it has heard it since then without a gap; absent where it does not say. One that is
+/// silent at the moment was heard up to some time ago.
+fn throughout(peer: &Peer, view: &PeerView, since: Nanos, gap: Duration) -> Option<bool> {
+    let said_at = peer.last.as_ref()?.at;
+    match view.heard_for {
+        Some(heard_for) => Some(said_at.minus(heard_for) <= since && view.heard_age.is_none_or(|age| age < gap)),
+        None => view.heard_age.is_none().then_some(false),
     }
 }
 
@@ -100,7 +130,7 @@ impl Together {
     /// Every set, sorted; the one with `me` first.
     fn groups(self, me: &str) -> Vec<Vec<String>> {
         let mut by_leader: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (name, leader) in self.leader {
+        for (name, leader) in self.leader.into_iter().filter(|(name, _)| name != BEYOND) {
             by_leader.entry(leader).or_default().push(name);
         }
         let mut groups: Vec<Vec<String>> = by_leader.into_values().collect();

@@ -287,6 +287,12 @@ impl Engine {
         together || self.own_overlap(from, to) * 2 > to.since(from)
     }
 
+    /// Whether this host may have stood still as well while the peer did, which is not judged yet. The peer tells it again.
+    pub(super) fn may_have_stood_with(&self, told: &Account) -> bool {
+        let together = |stall: &OwnStall| told.touches_within(stall.from, stall.to, TOGETHER);
+        self.clock_step.is_some() || self.pending.iter().any(together)
+    }
+
     pub(super) fn on_load(&mut self, from: Nanos, to: Nanos, load: &CpuLoad) {
         let Some(found) = self.load.on_reading(from, to, load, self.settings.saturation) else { return };
         let fact = Fact::CpuLoad(found.load.clone());

@@ -30,21 +30,39 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     }
 }
 
-/// The one host that is alone while the others are together.
-pub(super) fn alone(groups: &[Vec<String>]) -> Option<&String> {
-    match groups {
-        [one, other] if one.len() == 1 && other.len() > 1 => one.first(),
-        [one, other] if other.len() == 1 && one.len() > 1 => other.first(),
-        _ => None,
+/// How this host and the peer stand to each other, by who went on hearing whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing<'a> {
+    /// Others heard both throughout.
+    Together,
+    /// This one alone was cut off from all others, which went on hearing each other but for others that were alone.
+    Alone(&'a str),
+    /// Neither.
+    Apart,
+}
+
+/// That of the two ends of the gap, which are `me` and its peer.
+pub(super) fn standing<'a>(groups: &'a [Vec<String>], me: &str, peer: &str) -> Standing<'a> {
+    let of = |name: &str| groups.iter().find(|group| group.iter().any(|one| one == name));
+    // Who stood still meanwhile is in none, and its peers say nothing against its path.
+    let (Some(mine), Some(theirs)) = (of(me), of(peer)) else { return Standing::Together };
+    if mine == theirs {
+        return Standing::Together;
+    }
+    let single = |group: &'a Vec<String>| group.first().filter(|_| group.len() == 1);
+    match single(mine).or_else(|| single(theirs)) {
+        Some(alone) if groups.iter().filter(|group| group.len() > 1).count() == 1 => Standing::Alone(alone),
+        _ => Standing::Apart,
     }
 }
 
 fn by_groups(context: &Context<'_>, gap: &Gap, groups: &[Vec<String>]) -> Opinion {
-    let Some(alone) = alone(groups) else {
-        let why = if groups.len() < 2 { "others heard both ends throughout" } else { "no single host was cut off" };
-        return Opinion::RuledOut(why.into());
+    let alone = match standing(groups, context.me(), &gap.peer) {
+        Standing::Together => return Opinion::RuledOut("others heard both ends throughout".into()),
+        Standing::Apart => return Opinion::RuledOut("no single host was cut off".into()),
+        Standing::Alone(alone) => alone,
     };
-    let others: usize = groups.iter().map(Vec::len).sum::<usize>() - 1;
+    let others = groups.iter().map(Vec::len).max().unwrap_or_default();
     let summary = format!(
         "{alone} ran, and exchanged nothing with any of {others} other hosts for {}, which went on hearing each other",
         time(gap.length(context.now))

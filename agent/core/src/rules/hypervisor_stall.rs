@@ -33,6 +33,10 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
             };
             several(alone, &gap.peer, &gap.neighbours)
         }
+        // Whoever watches one of them only has its word for it.
+        Case::Gap(gap) if gap.told().is_some_and(|told| told.class == Class::HypervisorStall) => {
+            by_account(context, gap, Class::HypervisorStall, "as a whole stood still with others of its hypervisor")
+        }
         _ => Opinion::NotConcerned,
     }
 }

@@ -4,17 +4,18 @@
 //! into groups, none of which is a single host beside all others. While it lasts nobody can tell a partition from several
 //! hosts that are gone. Rules out: a host that heard both sides throughout.
 
-use super::host_isolated::alone;
+use super::host_isolated::{Standing, standing};
 use super::{Case, Context, Opinion, holds_with, path_drop, time};
 use crate::gap::Gap;
 use crate::incident::{Detail, Subject};
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     let Case::Gap(gap) = case else { return Opinion::NotConcerned };
-    match &gap.scope.groups {
-        Some(groups) if groups.len() < 2 => Opinion::RuledOut("others heard both ends throughout".into()),
-        Some(groups) if alone(groups).is_some() => Opinion::RuledOut("only one host was cut off".into()),
-        Some(groups) => match path_drop::by_numbers(context, gap) {
+    let standing = gap.scope.groups.as_ref().map(|groups| (standing(groups, context.me(), &gap.peer), groups));
+    match standing {
+        Some((Standing::Together, _)) => Opinion::RuledOut("others heard both ends throughout".into()),
+        Some((Standing::Alone(alone), _)) => Opinion::RuledOut(format!("{alone} alone was cut off")),
+        Some((Standing::Apart, groups)) => match path_drop::by_numbers(context, gap) {
             Opinion::Holds(_) => apart(context, gap, groups),
             other => other,
         },

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::host_isolated::{Standing, standing};
 use super::packet_loss::may_be_a_part;
 use super::{Case, Context, Finding, Opinion, holds_with, path_to, time};
 use crate::evidence::Way;
@@ -98,7 +99,7 @@ fn one_path(context: &Context<'_>, gap: &Gap) -> Opinion {
     let lost = by_numbers(context, gap);
     let Opinion::Holds(_) = lost else { return lost };
     match &gap.scope.groups {
-        Some(groups) if groups.len() > 1 => {
+        Some(groups) if standing(groups, context.me(), &gap.peer) != Standing::Together => {
             Opinion::RuledOut("others lost each other as well: it is more than one path".into())
         }
         None if gap.scope.others_may_tell && is_young(context, gap) && !gap.heard_by_others => {

@@ -221,6 +221,29 @@ fn machines_of_one_hypervisor_that_pause_together_are_its_stall() {
 }
 
 #[test]
+fn whoever_watches_one_machine_only_of_a_stalled_hypervisor_has_its_word() {
+    let mut fleet = Fleet::with_hypervisor(4, &["b", "c"], "kvm3");
+    fleet.watch("a", &["b", "d"]);
+    fleet.watch("c", &["b", "d"]);
+    fleet.run(2.0);
+    fleet.pause("b");
+    fleet.pause("c");
+    fleet.run(3.0);
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.resume_where_the_clock_stopped("c");
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let history = fleet.host(name).history();
+        let incident = fleet.host(name).incident();
+        assert_eq!(
+            (incident.verdict.class, incident.state),
+            (Class::HypervisorStall, State::Closed),
+            "{name}: {history}"
+        );
+    }
+}
+
+#[test]
 fn of_two_machines_of_one_hypervisor_that_fall_silent_together_each_is_told_once_they_differ() {
     let mut fleet = Fleet::with_hypervisor(3, &["b", "c"], "kvm3");
     fleet.pause("b");

@@ -222,6 +222,94 @@ fn a_host_that_loses_all_others_is_isolated_for_everybody() {
 }
 
 #[test]
+fn where_hosts_watch_their_neighbours_only_one_that_lost_all_of_them_is_isolated() {
+    let mut fleet = Fleet::in_a_ring();
+    for other in ["a", "b", "d", "e"] {
+        fleet.cut_both("c", other);
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["b", "c", "d"] {
+        for incident in fleet.host(name).incidents() {
+            let history = fleet.host(name).history();
+            assert_eq!(
+                (incident.verdict.class, incident.state),
+                (Class::HostIsolated, State::Closed),
+                "{name}: {history}"
+            );
+            assert_eq!(incident.verdict.subject.host.as_deref(), Some("c"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn where_hosts_watch_their_neighbours_only_one_that_is_isolated_is_so_beside_another_that_stands_still() {
+    let mut fleet = Fleet::in_a_ring();
+    for other in ["a", "b", "d", "e"] {
+        fleet.cut_both("c", other);
+    }
+    fleet.pause("d");
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(0.5);
+    fleet.resume("d");
+    fleet.run(5.0);
+    let incident = fleet.host("b").incident();
+    assert_eq!(incident.verdict.class, Class::HostIsolated, "{}", fleet.host("b").history());
+}
+
+#[test]
+fn where_hosts_watch_their_neighbours_only_a_cut_between_two_is_one_path() {
+    let mut fleet = Fleet::in_a_ring();
+    fleet.cut_both("b", "c");
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["b", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::PathDrop, State::Closed), "{name}");
+    }
+}
+
+#[test]
+fn of_two_hosts_that_are_cut_off_at_once_each_is_isolated() {
+    let mut fleet = Fleet::new(5);
+    for (alone, other) in [("a", "b"), ("a", "c"), ("a", "d"), ("a", "e"), ("b", "c"), ("b", "d"), ("b", "e")] {
+        fleet.cut_both(alone, other);
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for (name, isolated) in
+        [("a", BTreeSet::from(["a"])), ("b", BTreeSet::from(["b"])), ("c", BTreeSet::from(["a", "b"]))]
+    {
+        let incidents = fleet.host(name).incidents();
+        let history = fleet.host(name).history();
+        assert!(incidents.iter().all(|incident| incident.verdict.class == Class::HostIsolated), "{name}: {history}");
+        let said: BTreeSet<&str> =
+            incidents.iter().filter_map(|incident| incident.verdict.subject.host.as_deref()).collect();
+        assert_eq!(said, isolated, "{name}: {history}");
+    }
+}
+
+#[test]
+fn a_path_that_is_cut_while_a_third_host_is_isolated_is_a_path_all_the_same() {
+    let mut fleet = Fleet::new(5);
+    for other in ["b", "c", "d", "e"] {
+        fleet.cut_both("a", other);
+    }
+    fleet.cut_both("c", "d");
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["c", "d"] {
+        let classes: BTreeSet<Class> = fleet.host(name).incidents().iter().map(|one| one.verdict.class).collect();
+        assert_eq!(classes, BTreeSet::from([Class::HostIsolated, Class::PathDrop]), "{}", fleet.host(name).history());
+    }
+}
+
+#[test]
 fn with_a_gateway_a_host_knows_that_it_is_isolated_while_it_lasts() {
     let mut fleet = Fleet::new(3);
     fleet.with_gateway("a");
