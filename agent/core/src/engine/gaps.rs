@@ -44,7 +44,9 @@ impl Engine {
         if first || !quiet(&arrival, self.settings.interval).is_zero() {
             peer.resumed = at;
         }
-        if first || arrival.counts_anew() || arrival.silence >= self.patience(name, &peer, Direction::FromPeer) {
+        let slept = self.own_overlap(at.minus(arrival.silence), at);
+        let missed = arrival.silence.saturating_sub(slept) >= self.patience(name, &peer, Direction::FromPeer);
+        if first || arrival.counts_anew() || missed {
             peer.heard_since = Some(at);
         }
         if !arrival.duplicate {

@@ -44,14 +44,13 @@ pub(super) enum Standing<'a> {
 /// That of the two ends of the gap, which are `me` and its peer.
 pub(super) fn standing<'a>(groups: &'a [Vec<String>], me: &str, peer: &str) -> Standing<'a> {
     let of = |name: &str| groups.iter().find(|group| group.iter().any(|one| one == name));
-    // Who stood still meanwhile is in none, and its peers say nothing against its path.
-    let (Some(mine), Some(theirs)) = (of(me), of(peer)) else { return Standing::Together };
-    if mine == theirs {
-        return Standing::Together;
-    }
-    let single = |group: &'a Vec<String>| group.first().filter(|_| group.len() == 1);
+    let single = |group: Option<&'a Vec<String>>| group.filter(|group| group.len() == 1)?.first();
+    let (mine, theirs) = (of(me), of(peer));
+    let others_are_together = groups.iter().filter(|group| group.len() > 1).count() == 1;
     match single(mine).or_else(|| single(theirs)) {
-        Some(alone) if groups.iter().filter(|group| group.len() > 1).count() == 1 => Standing::Alone(alone),
+        Some(alone) if others_are_together => Standing::Alone(alone),
+        // Who stood still meanwhile is in no group, and the others say nothing against its path.
+        _ if theirs.is_none() || mine == theirs => Standing::Together,
         _ => Standing::Apart,
     }
 }

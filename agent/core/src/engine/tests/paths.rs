@@ -294,6 +294,30 @@ fn of_two_hosts_that_are_cut_off_at_once_each_is_isolated() {
 }
 
 #[test]
+fn a_host_that_is_isolated_is_so_beside_one_that_stands_still_for_a_while() {
+    let mut fleet = Fleet::new(4);
+    for other in ["b", "c", "d"] {
+        fleet.cut_both("a", other);
+    }
+    fleet.run(2.0);
+    fleet.pause("d");
+    fleet.run(2.0);
+    fleet.host("d").late.cpus_watched = 0;
+    fleet.resume("d");
+    fleet.run(2.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let isolated: Vec<Incident> =
+            fleet.host(name).incidents().into_iter().filter(|one| one.verdict.class == Class::HostIsolated).collect();
+        let history = fleet.host(name).history();
+        assert!(!isolated.is_empty(), "{name}: {history}");
+        assert!(isolated.iter().all(|one| one.verdict.subject.host.as_deref() == Some("a")), "{name}: {history}");
+        assert!(!fleet.host(name).classes().contains("path-drop"), "{name}: {history}");
+    }
+}
+
+#[test]
 fn a_path_that_is_cut_while_a_third_host_is_isolated_is_a_path_all_the_same() {
     let mut fleet = Fleet::new(5);
     for other in ["b", "c", "d", "e"] {
