@@ -265,20 +265,19 @@ impl Gap {
         }
     }
 
-    /// The peer's own account counts where it covers at least half of what was not sent, both on its clock; or where
-    /// it is of that host's kernel or hypervisor, at the time of the gap. What it cannot name of one CPU for a while says less
-    /// than what explains most of the gap.
+    /// The peer's own account counts where it explains the gap: it covers at least half of it, and half of what was not sent,
+    /// both on its clock; or where it is of that host's kernel or hypervisor, at the time of the gap. What it cannot name of
+    /// one CPU for a while says less than what explains the gap.
     fn note_account(&mut self, peer: &Peer, at: Nanos) {
-        let counts = Account::all(peer).filter(|account| {
-            let of_the_host = account.is_of_the_host() && account.touches(self.since, self.back.unwrap_or(at));
-            of_the_host || self.covers_the_hole(&account.report)
-        });
-        let gap = self.back.unwrap_or(at).since(self.since);
+        let until = self.back.unwrap_or(at);
+        let length = |account: &Account| account.to.since(account.from);
+        let explains =
+            |account: &Account| self.covers_the_hole(&account.report) && length(account) * 2 >= until.since(self.since);
+        let counts = Account::all(peer)
+            .filter(|account| account.is_of_the_host() && account.touches(self.since, until) || explains(account));
         let weight = |account: &Account| {
-            let (of_the_host, length) = (account.is_of_the_host(), account.to.since(account.from));
-            let named = of_the_host && account.report.class != Class::Unknown;
-            let explains = self.covers_the_hole(&account.report) && length * 2 >= gap;
-            (named, explains, of_the_host, length)
+            let named = account.is_of_the_host() && account.report.class != Class::Unknown;
+            (named, explains(account), account.is_of_the_host(), length(account))
         };
         let best = counts.max_by_key(weight);
         let ended = |account: Account| Account { report: StallReport { open: false, ..account.report }, ..account };

@@ -228,7 +228,7 @@ impl Engine {
     }
 
     /// Looks whether the clock of this host stood still while those of its peers went on, which is a stall that no
-    /// clock of this host shows. Peers that disagree are right: then it was the other peer's clock that leapt.
+    /// clock of this host shows. Where as many peers disagree they are right: then it was the other peers' clocks that leapt.
     pub(super) fn check_clocks(&mut self, now: Nanos) {
         let behind = |(name, peer): (&String, &Peer)| {
             let behind = peer.clock.behind();
@@ -256,7 +256,8 @@ impl Engine {
         let hypervisor = self.hypervisor();
         let elsewhere = |peer: &Peer| hypervisor.is_none() || peer.hypervisor != hypervisor;
         let disagrees = |name: &String, peer| heard(peer) && elsewhere(peer) && !steps.contains_key(name);
-        let disagree = self.peers.iter().any(|(name, peer)| disagrees(name, peer));
+        // Of several that agree one may have stood still at the same time.
+        let disagree = self.peers.iter().filter(|(name, peer)| disagrees(name, peer)).count() >= steps.len();
         for peer in self.peers.values_mut() {
             peer.clock.settle();
         }

@@ -406,3 +406,17 @@ fn what_a_peer_tells_of_the_time_before_this_hosts_boot_is_no_news() {
     fleet.run(2.0);
     assert_eq!(fleet.host("a").seen, []);
 }
+
+#[test]
+fn a_peer_that_was_late_by_a_third_of_the_gap_is_not_what_it_is_about() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut.insert(("b", "a"));
+    fleet.run(0.1);
+    fleet.heal();
+    fleet.stop("b");
+    fleet.run(0.2);
+    fleet.host("b").late = AgentLate { waited_ns: Some(100_000_000), busy: Some(1.0), ..AgentLate::default() };
+    fleet.resume("b");
+    fleet.run(5.0);
+    assert!(!fleet.host("a").classes().contains("cpu-saturation"), "{}", fleet.host("a").history());
+}

@@ -7,7 +7,7 @@ use super::fleet::Fleet;
 use super::stall::{DEAD, Stall, TICK, TICKS, assert_all_say, landed, landed_in, nothing};
 use super::{assert_length, ruled_out};
 use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, IoStuck, Landed, Place};
-use crate::incident::{AgentState, Class, ClockState, State};
+use crate::incident::{AgentState, Class, ClockState, Incident, State};
 use crate::time::{Nanos, nanos};
 
 /// The whole of b stands still for three seconds, and its agent with it.
@@ -217,6 +217,25 @@ fn machines_of_one_hypervisor_that_pause_together_are_its_stall() {
         assert_eq!((incident.verdict.class, incident.state), (Class::HypervisorStall, State::Closed), "{name}");
         assert_eq!(incident.verdict.subject.hosts, ["b", "c"], "{name}");
         assert_length(&incident, 3000);
+    }
+}
+
+#[test]
+fn a_machine_knows_of_its_pause_though_another_one_was_paused_meanwhile() {
+    let mut fleet = Fleet::new(5);
+    fleet.pause("b");
+    fleet.run(1.0);
+    fleet.pause("c");
+    fleet.run(2.0);
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.run(1.0);
+    fleet.resume_where_the_clock_stopped("c");
+    fleet.run(5.0);
+    for name in ["b", "c"] {
+        let own =
+            |one: &Incident| one.verdict.class == Class::VmPause && one.verdict.subject.host.as_deref() == Some(name);
+        let history = fleet.host(name).history();
+        assert!(fleet.host(name).incidents().iter().any(own), "{name}: {history}");
     }
 }
 
