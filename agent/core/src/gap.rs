@@ -239,7 +239,7 @@ impl Gap {
         if arrival.counts_anew() {
             (self.before.heard, self.before.drops) = (None, None);
         }
-        self.quiet += quiet(arrival, interval);
+        self.quiet += quiet(arrival, interval).saturating_sub(held_up(arrival, slept));
         self.note_send_hole(arrival, interval);
         self.note_account(peer, at);
         self.note_heard(peer, interval);
@@ -512,6 +512,12 @@ pub(crate) fn quiet(arrival: &Arrival, interval: Duration) -> Duration {
     let passed = arrival.silence.saturating_add(clock_stood(arrival, interval));
     let quiet = passed.saturating_sub(times(interval, arrival.missing.saturating_add(1)));
     if arrival.send_hole.is_some() && quiet > interval { quiet } else { Duration::ZERO }
+}
+
+/// For how long the packet had waited for this host, which slept: less time passed for the peer than here. Others wait behind it.
+fn held_up(arrival: &Arrival, slept: Duration) -> Duration {
+    let passed_there = arrival.send_hole.map_or(arrival.silence, |(before, after)| after.since(before));
+    arrival.silence.saturating_sub(passed_there).min(slept)
 }
 
 /// For how long this host's clock stood still: more time passed between two heartbeats for the peer than for us. A

@@ -25,9 +25,12 @@ const FEWEST_RUNS: usize = 4;
 const FLOOR: f64 = 0.01;
 /// This many missing in a row are a cut: at 30 % loss the chance of it is below one in a million.
 pub const CUT: u64 = 12;
-/// In so much time after a few misses in a row, further ones show that it is a steady loss: at 20 % the chance that none of
-/// twenty heartbeats is lost is 1 %, and at 10 % three misses in a row are rare.
-pub const FOLLOWS_WITHIN: Duration = Duration::from_secs(2);
+/// In how much time after so many misses in a row further ones show that it is a steady loss. At 20 % the chance that none of
+/// twenty heartbeats is lost is 1 %; three or four in a row come about at 7 % as well, where that of forty is 5 %.
+#[must_use]
+pub fn follows_within(misses: u64) -> Duration {
+    if (1..5).contains(&misses) { Duration::from_secs(4) } else { Duration::from_secs(2) }
+}
 /// The chance of as many misses in a row as make a gap.
 const GAP_BY_CHANCE: f64 = 1e-6;
 /// Beyond this loss no more misses are waited for: 20 in a row.

@@ -11,7 +11,7 @@ use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
 use crate::gap::{Gap, Scope, Witness, quiet};
 use crate::incident::{Class, Direction, Incident, State};
-use crate::loss::FOLLOWS_WITHIN;
+use crate::loss::follows_within;
 use crate::peer::{Arrival, Baseline, Kernel, Peer};
 use crate::rules::{Case, Context, judge};
 use crate::time::{Nanos, covered};
@@ -268,7 +268,7 @@ impl Engine {
             Some(told) if told.report.class == Class::Unknown => NAMES_AT_MOST + TELL,
             Some(told) if told.is_of_the_host() => SETTLE + TELL,
             _ if gap.may_be_steady_loss() => SHOWS_STEADY,
-            _ if gap.is_short() && gap.direction().is_some() => FOLLOWS_WITHIN,
+            _ if gap.is_short() && gap.direction().is_some() => follows_within(gap.longest_run),
             _ => self.settings.interval * SETTLE_INTERVALS,
         }))
     }

@@ -12,13 +12,18 @@ use crate::time::Nanos;
 /// Stands for all hosts that this one does not watch; no host has this name.
 const BEYOND: &str = "";
 
+/// Whoever is silent for so many intervals longer than the gap lasted is not waited for.
+const TELLS_WITHIN: u32 = 5;
+
 impl Engine {
     /// The groups of hosts that went on hearing each other while `gap` lasted, each sorted, that of this host first. Absent
-    /// until every peer was heard after it, and where there are no others or they do not say. Hosts that stood still meanwhile
-    /// are left out. Where peers watch hosts that this one does not, all who went on hearing one of those count as together.
+    /// until every peer was heard after it, and where there are no others or they do not say. Hosts that stood still meanwhile,
+    /// or are silent still, are left out. Where peers watch hosts that this one does not, all who went on hearing one of those count as together.
     pub(super) fn groups(&self, gap: &Gap) -> Option<Vec<Vec<String>>> {
         let back = gap.back?;
-        let stood_still = |name: &String| self.gaps.get(name).is_some_and(|open| !open.gap.is_loss_only());
+        let waited = self.now.since(back) >= self.settings.interval * TELLS_WITHIN;
+        let says_nothing = |open: &Tracked| !open.gap.is_loss_only() || waited && open.gap.silent;
+        let stood_still = |name: &String| self.gaps.get(name).is_some_and(says_nothing);
         let peers: Vec<(&String, &Peer)> = self
             .peers
             .iter()

@@ -34,7 +34,10 @@ const IO_STALL: Duration = Duration::from_secs(2);
 
 /// A stall of this host as a whole, and the incident that it became.
 pub(super) struct TrackedOwn {
+    /// The occurrence that tells most.
     stall: OwnStall,
+    /// When the last one ended.
+    until: Nanos,
     identity: Identity,
     said: Option<Incident>,
 }
@@ -48,7 +51,7 @@ impl TrackedOwn {
     /// Whether waiting from then on for that long may be the price of a pause of all CPUs: it comes right after it, and is
     /// no longer.
     pub(super) fn is_paid_for(&self, from: Nanos, length: Duration) -> bool {
-        self.pause().is_some_and(|pause| from <= pause.to.plus(AFTERMATH) && length <= pause.to.since(pause.since))
+        self.pause().is_some_and(|pause| from <= self.until.plus(AFTERMATH) && length <= self.until.since(pause.since))
     }
 
     /// Takes what is new of a CPU that stood still with the host; whether it did.
@@ -127,7 +130,7 @@ impl Engine {
         let long = stall.length() >= self.settings.gap.min(self.settings.cpu_stall);
         if !long {
             let judgement = judge(&self.context(), Case::Own(&stall));
-            return self.report_own(&stall, &judgement);
+            return self.report_own(&stall, stall.to, &judgement);
         }
         self.take_own(stall);
     }
@@ -152,14 +155,16 @@ impl Engine {
         if let Some(mut known) = self.own.take() {
             if self.are_alike(&known.stall, &stall) {
                 let (since, occurrences) = (known.stall.since, known.stall.occurrences + 1);
-                known.stall = OwnStall { since, occurrences, ..stall };
+                known.until = stall.to;
+                let telling = if self.tells_less(&stall, &known.stall) { known.stall } else { stall };
+                known.stall = OwnStall { since, occurrences, ..telling };
                 self.own = Some(known);
                 return;
             }
             self.say_own(&mut known, true);
         }
         let identity = Identity::new(&self.settings.host, stall.from, self.now, self.wall);
-        self.own = Some(TrackedOwn { stall, identity, said: None });
+        self.own = Some(TrackedOwn { until: stall.to, stall, identity, said: None });
     }
 
     /// Whether two stalls are of one kind; whether all CPUs stood still is known before the names are of where they were.
@@ -169,10 +174,16 @@ impl Engine {
         other.behind.is_none() && (of_all_cpus(one) && of_all_cpus(other) || class(one) == class(other))
     }
 
+    /// Whether one of two alike cannot be named and the other can: what a CPU went on with may be anything.
+    fn tells_less(&self, one: &OwnStall, other: &OwnStall) -> bool {
+        let is_named = |stall: &OwnStall| judge(&self.context(), Case::Own(stall)).verdict.class != Class::Unknown;
+        !is_named(one) && is_named(other)
+    }
+
     /// Says what is new of the stall, with what others tell meanwhile, and closes it in the end.
     fn follow_own(&mut self, now: Nanos) {
         let Some(mut known) = self.own.take() else { return };
-        let (from, to) = (known.stall.from, known.stall.to);
+        let (from, to) = (known.stall.from, known.until);
         known.stall.neighbours =
             self.hypervisor().map(|label| self.neighbours(label, "", from, to)).unwrap_or_default();
         // What came soon after may not be judged yet: an agent that is throttled is late with that, too.
@@ -188,12 +199,12 @@ impl Engine {
     fn say_own(&mut self, known: &mut TrackedOwn, closed: bool) {
         let stall = &known.stall;
         let judgement = judge(&self.context(), Case::Own(stall));
-        self.report_own(stall, &judgement);
+        self.report_own(stall, known.until, &judgement);
         let evidence = stall.evidence(&self.settings.host);
         let ended = match &stall.behind {
             // By this host's own clock no time passed.
-            Some(behind) => stall.to.plus(behind.length),
-            None => stall.to,
+            Some(behind) => known.until.plus(behind.length),
+            None => known.until,
         };
         let (occurrences, now) = (stall.occurrences, self.now);
         let draft =
@@ -202,11 +213,11 @@ impl Engine {
         say_if_new(&mut known.said, document, &mut self.out);
     }
 
-    fn report_own(&mut self, stall: &OwnStall, judgement: &Judgement) {
+    fn report_own(&mut self, stall: &OwnStall, to: Nanos, judgement: &Judgement) {
         let verdict = &judgement.verdict;
         self.report(StallReport {
             from: stall.since,
-            to: stall.to,
+            to,
             class: verdict.class,
             state: verdict.detail.state,
             cpu: verdict.subject.cpu,
@@ -283,7 +294,7 @@ impl Engine {
     /// Whether this host stood still as well while the peer did, so that it cannot say more than that.
     pub(super) fn stood_still_with(&self, told: &Account) -> bool {
         let (from, to) = (told.from, told.to);
-        let own = self.own.as_ref().map(|known| (known.stall.from, known.stall.to));
+        let own = self.own.as_ref().map(|known| (known.stall.from, known.until));
         let together = own.is_some_and(|(begin, end)| told.touches_within(begin, end, TOGETHER));
         together || self.own_overlap(from, to) * 2 > to.since(from)
     }

@@ -14,7 +14,7 @@ use crate::evidence::Way;
 use crate::gap::{Gap, times};
 use crate::incident::{Detail, Direction, LastSeen, Reason};
 use crate::last_seen;
-use crate::loss::{CUT, FOLLOWS_WITHIN};
+use crate::loss::{CUT, follows_within};
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
@@ -189,7 +189,7 @@ pub(super) fn refused_by_peer(context: &Context<'_>, gap: &Gap) -> String {
 /// A few in a row may be the first sign of a steady loss, which shows in what follows.
 fn may_be_steady(context: &Context<'_>, gap: &Gap) -> bool {
     let just_silent = gap.silent && gap.silence(context.now) < times(context.settings.interval, CUT);
-    let just_back = heard_again_for(context, gap).is_some_and(|time| time < FOLLOWS_WITHIN);
+    let just_back = heard_again_for(context, gap).is_some_and(|time| time < follows_within(gap.longest_run));
     gap.may_be_steady_loss() || gap.is_short() && (just_back || just_silent)
 }
 

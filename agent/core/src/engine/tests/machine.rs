@@ -126,6 +126,35 @@ fn a_machine_that_is_run_a_tenth_of_the_time_is_paused_again_and_again() {
 }
 
 #[test]
+fn a_pause_among_others_that_cannot_be_named_alone_takes_no_name_from_them() {
+    let mut fleet = Fleet::new(2);
+    let clear = [landed(Place::Idle, None), landed(Place::User, None)];
+    let unclear = [landed(Place::Kernel, Some(false)), landed_in("_raw_spin_unlock_irqrestore+0x15")];
+    for places in [clear.clone(), clear, unclear] {
+        let stalls = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
+        fleet.pause("b");
+        fleet.run(1.0);
+        fleet.host("b").late =
+            AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+        fleet.resume("b");
+        let to = fleet.clock("b");
+        for (stall, landed) in stalls.into_iter().zip(places) {
+            let late = Fact::TimerLate { cpu: stall.cpu };
+            fleet.host("b").engine.handle(Evidence::during("b", stall.from, to, late));
+            stall.end(&mut fleet, landed);
+        }
+        fleet.run(0.5);
+    }
+    fleet.run(4.0);
+    for name in ["a", "b"] {
+        let incident = fleet.host(name).incident();
+        let history = fleet.host(name).history();
+        assert_eq!((incident.verdict.class, incident.state), (Class::VmPause, State::Closed), "{name}: {history}");
+        assert_length(&incident, 4000);
+    }
+}
+
+#[test]
 fn a_sentinel_that_tells_late_still_tells_of_the_pause() {
     let mut fleet = Fleet::new(2);
     let from = fleet.clock("b");
