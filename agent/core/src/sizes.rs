@@ -248,10 +248,11 @@ impl Sizes {
         (!word_may_come).then_some(Holes { since, reason })
     }
 
-    /// When the newest large heartbeat left of those sizes that `reason` says vanish, where all of them passed since `since`.
+    /// When the newest large heartbeat left of those sizes that `reason` says vanish, where one of each passed since `since`, and
+    /// none is missing of what left before `until`: of what left later the peer cannot have told yet.
     #[must_use]
-    pub fn passed_since(&self, reason: HoleReason, since: Nanos) -> Option<Nanos> {
-        let passed = |track: &LargeTrack| track.last_passed.filter(|at| *at > since && track.unheard.is_empty());
+    pub fn passed_since(&self, reason: HoleReason, since: Nanos, until: Nanos) -> Option<Nanos> {
+        let passed = |track: &LargeTrack| track.last_passed.filter(|at| *at > since && track.missing(until) == 0);
         match reason {
             HoleReason::DfDropped => Some(passed(&self.mtu)?.max(passed(&self.fragmented)?)),
             HoleReason::FragNeededLost => passed(&self.mtu),
@@ -451,11 +452,14 @@ mod tests {
         let mut path = Path::new(1400, false);
         path.run(3);
         let holes = path.sizes.holes(path.now.minus(WORD), 0).expect("a hole");
-        assert_eq!(path.sizes.passed_since(holes.reason, holes.since), None);
+        assert_eq!(path.sizes.passed_since(holes.reason, holes.since, path.now), None);
         (path.largest, path.fragments_pass) = (u16::MAX, true);
         path.run(1);
-        assert!(path.sizes.passed_since(holes.reason, holes.since).is_some());
+        assert!(path.sizes.passed_since(holes.reason, holes.since, path.now).is_some());
         assert_eq!(path.reason(), None);
+        path.sizes.on_sent(Size::Mtu, 99, 1500, path.now);
+        let told = path.sizes.passed_since(holes.reason, holes.since, path.now.minus(INTERVAL));
+        assert!(told.is_some(), "the peer cannot have told of one that left just now");
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Engine {
         }
         let news = Account::all(peer).filter(|told| told.is_of_the_host() && self.is_news(name, told, at));
         let Some(told) = news.max_by_key(|told| told.to.since(told.from)) else { return };
-        if self.may_have_stood_with(&told) {
+        if self.may_have_stood_with(&told, at) {
             return;
         }
         if self.stood_still_with(&told) {

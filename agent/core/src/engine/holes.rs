@@ -46,7 +46,8 @@ impl Engine {
             hole.see(report.reason, &peer.sizes);
         }
         hole.from_peer = told.or(hole.from_peer);
-        let passed = hole.to_peer.map(|report| peer.sizes.passed_since(report.reason, hole.since));
+        let told_up_to = until.unwrap_or(at);
+        let passed = hole.to_peer.map(|report| peer.sizes.passed_since(report.reason, hole.since, told_up_to));
         hole.to_peer_lasts = passed == Some(None);
         let lasts = hole.to_peer_lasts || told.is_some();
         // Where only the peer told of it, it ended when the peer stopped to say so.

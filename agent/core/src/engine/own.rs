@@ -215,8 +215,10 @@ impl Engine {
 
     fn report_own(&mut self, stall: &OwnStall, to: Nanos, judgement: &Judgement) {
         let verdict = &judgement.verdict;
+        // A clock that stood still shows no time: on the peers' clocks it began that much earlier.
+        let behind = stall.behind.as_ref().map(|behind| behind.length).unwrap_or_default();
         self.report(StallReport {
-            from: stall.since,
+            from: stall.since.minus(behind),
             to,
             class: verdict.class,
             state: verdict.detail.state,
@@ -299,10 +301,12 @@ impl Engine {
         together || self.own_overlap(from, to) * 2 > to.since(from)
     }
 
-    /// Whether this host may have stood still as well while the peer did, which is not judged yet. The peer tells it again.
-    pub(super) fn may_have_stood_with(&self, told: &Account) -> bool {
+    /// Whether this host may have stood still as well while the peer did, which is not judged yet, or not noticed where that
+    /// ended just now. The peer tells it again.
+    pub(super) fn may_have_stood_with(&self, told: &Account, at: Nanos) -> bool {
         let together = |stall: &OwnStall| told.touches_within(stall.from, stall.to, TOGETHER);
-        self.clock_step.is_some() || self.pending.iter().any(together)
+        let just_now = !told.report.open && told.to.plus(BURST * 2) > at;
+        just_now || self.clock_step.is_some() || self.pending.iter().any(together)
     }
 
     pub(super) fn on_load(&mut self, from: Nanos, to: Nanos, load: &CpuLoad) {

@@ -269,6 +269,26 @@ fn a_machine_knows_of_its_pause_though_another_one_was_paused_meanwhile() {
 }
 
 #[test]
+fn an_agent_that_started_while_a_machine_was_paused_has_the_length_from_its_account() {
+    let mut fleet = Fleet::new(4);
+    fleet.pause("b");
+    fleet.run(2.0);
+    fleet.start_anew("a", false);
+    fleet.run(1.0);
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.run(5.0);
+    let history = fleet.host("a").history();
+    let of_b: Vec<Incident> = fleet
+        .host("a")
+        .incidents()
+        .into_iter()
+        .filter(|one| one.verdict.subject.host.as_deref() == Some("b"))
+        .collect();
+    assert!(of_b.iter().all(|one| one.verdict.class == Class::VmPause), "{history}");
+    assert_length(of_b.last().unwrap(), 3000);
+}
+
+#[test]
 fn whoever_watches_one_machine_only_of_a_stalled_hypervisor_has_its_word() {
     let mut fleet = Fleet::with_hypervisor(4, &["b", "c"], "kvm3");
     fleet.watch("a", &["b", "d"]);
