@@ -254,6 +254,14 @@ impl Gap {
         self.silent = false;
     }
 
+    /// This host slept for so long, which no clock of it showed: what is missing from that time is nobody else's loss.
+    pub fn excuse(&mut self, slept: Duration, interval: Duration) {
+        let missed = self.lost_from.min(intervals(slept, interval));
+        self.missed = self.missed.saturating_add(missed);
+        self.lost_from -= missed;
+        self.longest_run = self.longest_run.min(self.lost_from.max(self.lost_to.unwrap_or_default()));
+    }
+
     /// The numbers say what was sent: what the hole in the send times has beyond that was not sent.
     fn note_send_hole(&mut self, arrival: &Arrival, interval: Duration) {
         let Some((before, after)) = arrival.send_hole else { return };

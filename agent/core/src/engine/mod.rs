@@ -107,6 +107,8 @@ pub struct Engine {
     cpus: BTreeMap<u32, TrackedCpu>,
     /// By how much each peer's clock seems to have gone on while this host's stood still, and since when.
     clock_step: Option<(Nanos, BTreeMap<String, Duration>)>,
+    /// When the clock of this host stood still last, and for how long.
+    clock_stood: Option<(Nanos, Duration)>,
     reports: VecDeque<StallReport>,
     load: LoadTrack,
     load_identity: Option<Identity>,
@@ -141,6 +143,7 @@ impl Engine {
             own: None,
             cpus: BTreeMap::new(),
             clock_step: None,
+            clock_stood: None,
             reports: VecDeque::new(),
             load: LoadTrack::default(),
             load_identity: None,

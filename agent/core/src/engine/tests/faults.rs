@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::fleet::Fleet;
 use super::{assert_length, ruled_out};
-use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, StallReport};
+use crate::engine::{Engine, Me};
+use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, Heartbeat, StallReport};
 use crate::incident::{AgentState, Cited, Class, ClockState, Direction, State};
 use crate::settings::Settings;
-use crate::time::WallNanos;
+use crate::time::{Nanos, WallNanos};
 
 #[test]
 fn a_peer_with_another_key_is_refused_and_neither_its_path_nor_its_agent_is_blamed() {
@@ -419,4 +420,28 @@ fn a_peer_that_was_late_by_a_third_of_the_gap_is_not_what_it_is_about() {
     fleet.resume("b");
     fleet.run(5.0);
     assert!(!fleet.host("a").classes().contains("cpu-saturation"), "{}", fleet.host("a").history());
+}
+
+#[test]
+fn what_found_no_room_in_the_card_of_a_cpu_that_stood_still_is_no_loss_though_its_sender_pauses_next() {
+    let settings = Settings { host: "a".into(), peers: vec!["b".into()], ..Settings::default() };
+    let mut engine = Engine::new(settings, Me { incarnation: 1, ..Me::default() });
+    let at = |tenths: u64| Nanos(1_000_000_000_000 + tenths * 100_000_000);
+    // Number, when it left, and when it came in, in tenths of a second.
+    let mut beat = |seq: u64, sent: u64, came: u64| {
+        let beat = Heartbeat { seq, sent_at: at(sent), incarnation: 7, ..Heartbeat::default() };
+        engine.handle(Evidence::at("b", at(came), Fact::Heartbeat(Box::new(beat))));
+        engine.handle_timeout(at(came));
+        if came == 100 {
+            engine.excuse(at(100), at(150));
+        }
+        std::iter::from_fn(|| engine.poll()).map(|incident| incident.verdict.class).collect::<Vec<_>>()
+    };
+    let on_time = (1..=100).map(|tenth| (tenth, tenth, tenth));
+    let kept = (101..=120).map(|tenth| (tenth, tenth, 150));
+    // Up to 140 they found no room; then b stood still for 8 s together with its clock.
+    let later = (141..=240).map(|tenth| (tenth, tenth, tenth + 80));
+    let said: Vec<Class> =
+        on_time.chain(kept).chain(later).flat_map(|(seq, sent, came)| beat(seq, sent, came)).collect();
+    assert!(!said.contains(&Class::PathDrop), "{said:?}");
 }

@@ -265,6 +265,7 @@ fn a_machine_knows_of_its_pause_though_another_one_was_paused_meanwhile() {
             |one: &Incident| one.verdict.class == Class::VmPause && one.verdict.subject.host.as_deref() == Some(name);
         let history = fleet.host(name).history();
         assert!(fleet.host(name).incidents().iter().any(own), "{name}: {history}");
+        assert!(!fleet.host(name).classes().contains("path-drop"), "what was sent to either found no room: {history}");
     }
 }
 
