@@ -13,6 +13,7 @@ mod process;
 mod readme;
 mod run;
 mod sh;
+mod sim;
 mod stop;
 mod test;
 
@@ -43,6 +44,8 @@ enum Command {
     Lint,
     /// Feeds a fuzz target with random input.
     Fuzz(fuzz::Args),
+    /// Simulates fleets with known truth and compares what they conclude.
+    Sim(sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Lint => lint::run(),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Sim(args) => sim::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{fuzz, lab, lint, prepare, sh};
+use crate::{fuzz, lab, lint, prepare, sh, sim};
 
 /// Scenarios at once: they mostly wait.
 const JOBS: u32 = 4;
+/// Fleets that are simulated.
+const SIMULATED: u32 = 1000;
 /// How long each fuzz target is fed.
 const FUZZ_SECONDS: u32 = 30;
 
@@ -32,6 +34,8 @@ enum Step {
     Clippy,
     /// Unit, property and integration tests.
     Unit,
+    /// A thousand simulated fleets.
+    Sim,
     /// Every scenario of the namespace lab.
     Lab,
     /// Each fuzz target for a short time, last since it needs another build, with a sanitizer.
@@ -39,7 +43,7 @@ enum Step {
 }
 
 /// What runs where nothing else is asked for, in order.
-const STEPS: [Step; 6] = [Step::Format, Step::Build, Step::Clippy, Step::Unit, Step::Lab, Step::Fuzz];
+const STEPS: [Step; 7] = [Step::Format, Step::Build, Step::Clippy, Step::Unit, Step::Sim, Step::Lab, Step::Fuzz];
 
 /// How many of something passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +82,7 @@ fn perform(step: Step) -> Result<Tally> {
         Step::Build => prepare::agent().map(|_| one),
         Step::Clippy => lint::clippy().map(|()| one),
         Step::Unit => cargo_test(),
+        Step::Sim => sim::run(&sim::Args::checked(SIMULATED)).map(|()| one),
         Step::Lab => scenarios(),
         Step::Fuzz => fuzz_targets(),
     }

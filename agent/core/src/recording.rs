@@ -15,7 +15,7 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
-    /// The first one: who was told.
+    /// The first one, and the first one of each further start of the agent: who was told.
     Begin {
         /// [`VERSION`] at the time of writing.
         version: u32,
@@ -72,7 +72,8 @@ pub fn replay(text: &str) -> Result<Vec<Incident>, ReplayError> {
     for (number, line) in (1..).zip(text.lines()) {
         let line = serde_json::from_str(line).map_err(|why| ReplayError::Line { number, why: why.to_string() })?;
         match (line, &mut engine) {
-            (Line::Begin { version: VERSION, settings, me }, None) => engine = Some(Engine::new(settings, me)),
+            // Another one further on is another start of the agent.
+            (Line::Begin { version: VERSION, settings, me }, _) => engine = Some(Engine::new(settings, me)),
             (Line::Begin { version, .. }, _) => return Err(ReplayError::Version(version)),
             (_, None) => return Err(ReplayError::NoBeginning),
             (line, Some(engine)) => {

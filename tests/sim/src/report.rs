@@ -1,0 +1,181 @@
+//! The table of a run: what was injected beside what was concluded, how soon, and who was blamed for nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use lacuna_core::incident::Class;
+use serde::Serialize;
+
+use crate::score::{Concluded, Judged, Score};
+
+/// How many of the failures are printed.
+const SHOWN: usize = 20;
+
+/// Everything that a run found.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) seeds: u64,
+    pub(crate) first_seed: u64,
+    /// True time of each fleet, in seconds.
+    pub(crate) seconds_of_each: f64,
+    #[serde(flatten)]
+    pub(crate) score: Score,
+}
+
+/// The length of an incident may be off by a tenth, or by so many seconds.
+const LENGTH_MAY_BE_OFF: f64 = 0.3;
+
+/// So much of what can be known must be concluded right.
+const RIGHT_AT_LEAST: f64 = 0.995;
+/// In so many hours of hosts somebody may be blamed once for nothing.
+const HOURS_FOR_A_BLAME: f64 = 10_000.0;
+
+/// A line of the matrix.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    judged: usize,
+    right: usize,
+    unknown: usize,
+    wrong: usize,
+    missed: usize,
+}
+
+impl Row {
+    fn take(&mut self, concluded: Concluded) {
+        self.judged += 1;
+        match concluded {
+            Concluded::Right => self.right += 1,
+            Concluded::Unknown => self.unknown += 1,
+            Concluded::Wrong(_) => self.wrong += 1,
+            Concluded::Missed => self.missed += 1,
+        }
+    }
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, score: Score) {
+        self.score.judged.extend(score.judged);
+        self.score.blames.extend(score.blames);
+        self.score.host_seconds += score.host_seconds;
+    }
+
+    /// Whether the goals are reached.
+    pub(crate) fn check(&self) -> Result<()> {
+        let knowable = self.score.judged.iter().filter(|judged| judged.knowable);
+        let right = knowable.clone().filter(|judged| judged.concluded == Concluded::Right).count() as f64;
+        let part = right / (knowable.count() as f64).max(1.0);
+        ensure!(part >= RIGHT_AT_LEAST, "{:.2} % are right, {:.2} % must be", part * 100.0, RIGHT_AT_LEAST * 100.0);
+        let guessed = self.score.judged.iter().filter(|judged| matches!(judged.concluded, Concluded::Wrong(_))).count();
+        ensure!(guessed == 0, "{guessed} verdicts name another class than the true one");
+        let allowed = (self.score.host_seconds / 3600.0 / HOURS_FOR_A_BLAME).floor();
+        let blames = self.score.blames.len();
+        ensure!(blames as f64 <= allowed, "{blames} verdicts without a fault, at most {allowed} may be");
+        Ok(())
+    }
+
+    /// Seeds with a wrong, missing or needless word.
+    fn failures(&self) -> Vec<&Judged> {
+        let failed = |judged: &&Judged| match judged.concluded {
+            Concluded::Right => false,
+            Concluded::Unknown => judged.knowable,
+            Concluded::Wrong(_) | Concluded::Missed => true,
+        };
+        self.score.judged.iter().filter(failed).collect()
+    }
+
+    pub(crate) fn print(&self) {
+        println!(
+            "{} seeds from {} on, {:.0} s each: {:.1} host-hours",
+            self.seeds,
+            self.first_seed,
+            self.seconds_of_each,
+            self.score.host_seconds / 3600.0
+        );
+        self.print_matrix();
+        self.print_wrong();
+        self.print_blames();
+        let failures = self.failures();
+        let lengths = self.score.judged.iter().filter(|judged| judged.longer.is_some_and(|longer| longer.abs() > 2.0));
+        for judged in lengths.take(SHOWN) {
+            println!(
+                "seed {:<6} {} is {:+.1} s off: {}",
+                judged.seed,
+                judged.observer,
+                judged.longer.unwrap_or_default(),
+                judged.fault
+            );
+        }
+        for judged in failures.iter().take(SHOWN) {
+            println!("seed {:<6} {} says {:?}: {}", judged.seed, judged.observer, judged.concluded, judged.fault);
+        }
+        if failures.len() > SHOWN {
+            println!("and {} more", failures.len() - SHOWN);
+        }
+    }
+
+    fn print_matrix(&self) {
+        println!(
+            "\n{:<18} {:>7} {:>8} {:>8} {:>6} {:>6} {:>8} {:>8} {:>9}",
+            "injected", "judged", "right", "unknown", "wrong", "missed", "median", "99 %", "length"
+        );
+        let mut rows: BTreeMap<(Class, bool), Row> = BTreeMap::new();
+        let mut times: BTreeMap<(Class, bool), Vec<f64>> = BTreeMap::new();
+        let mut lengths: BTreeMap<(Class, bool), (usize, usize)> = BTreeMap::new();
+        for judged in &self.score.judged {
+            let key = (judged.class, judged.knowable);
+            rows.entry(key).or_default().take(judged.concluded);
+            times.entry(key).or_default().extend(judged.detected);
+            let close = judged.longer.map(|longer| longer.abs() <= (judged.length / 10.0).max(LENGTH_MAY_BE_OFF));
+            let lengths = lengths.entry(key).or_default();
+            lengths.0 += usize::from(close == Some(true));
+            lengths.1 += usize::from(close.is_some());
+        }
+        for ((class, knowable), row) in rows {
+            let name = if knowable { class.name().to_owned() } else { format!("{} (?)", class.name()) };
+            let mut times = times.remove(&(class, knowable)).unwrap_or_default();
+            times.sort_by(f64::total_cmp);
+            let quantile = |part: f64| match times.len() {
+                0 => "-".to_owned(),
+                length => format!("{:.2} s", times[((length - 1) as f64 * part).round() as usize]),
+            };
+            println!(
+                "{name:<18} {:>7} {:>8} {:>8} {:>6} {:>6} {:>8} {:>8} {:>9}",
+                row.judged,
+                row.right,
+                row.unknown,
+                row.wrong,
+                row.missed,
+                quantile(0.5),
+                quantile(0.99),
+                lengths.remove(&(class, knowable)).map_or_else(String::new, |(close, all)| format!("{close}/{all}"))
+            );
+        }
+    }
+
+    fn print_wrong(&self) {
+        let mut wrong: BTreeMap<(Class, Class), usize> = BTreeMap::new();
+        for judged in &self.score.judged {
+            if let Concluded::Wrong(class) = judged.concluded {
+                *wrong.entry((judged.class, class)).or_default() += 1;
+            }
+        }
+        for ((class, concluded), count) in wrong {
+            println!("{count} times {} was called {}", class.name(), concluded.name());
+        }
+    }
+
+    fn print_blames(&self) {
+        println!("\n{} verdicts without a fault", self.score.blames.len());
+        for blame in self.score.blames.iter().take(SHOWN) {
+            println!(
+                "seed {:<6} {} at {:.1} s: {} ({:.0} % sure): {}",
+                blame.seed,
+                blame.observer,
+                blame.at,
+                blame.class.name(),
+                blame.confidence * 100.0,
+                blame.summary
+            );
+        }
+    }
+}

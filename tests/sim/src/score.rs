@@ -1,0 +1,244 @@
+//! What was concluded beside what is true.
+
+use std::time::Duration;
+
+use lacuna_core::incident::{AgentState, Class, Incident, State, Subject};
+use serde::Serialize;
+
+use crate::clock::Time;
+use crate::fault::{Fault, Kind};
+use crate::host::Said;
+use crate::plan::{Plan, name, peers};
+
+/// So long after its end a fault may still be said for the first time: what a peer cannot know before it is told.
+const TELLS_WITHIN: Duration = Duration::from_secs(15);
+
+/// What one observer concluded of one fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Concluded {
+    Right,
+    /// That it cannot tell.
+    Unknown,
+    /// Another class, or the right one of somebody else.
+    Wrong(Class),
+    /// Nothing at all.
+    Missed,
+}
+
+/// One fault as one observer, who should know of it, has it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Judged {
+    pub(crate) seed: u64,
+    /// What it was, in words.
+    pub(crate) fault: String,
+    pub(crate) class: Class,
+    pub(crate) knowable: bool,
+    pub(crate) observer: String,
+    pub(crate) concluded: Concluded,
+    /// From its begin to the first word of the right class, in seconds.
+    pub(crate) detected: Option<f64>,
+    /// How sure the last word was.
+    pub(crate) confidence: Option<f64>,
+    /// How much longer than the fault it was in the end, in seconds; absent where it was not right, or is open.
+    pub(crate) longer: Option<f64>,
+    /// How long the fault was, in seconds.
+    pub(crate) length: f64,
+}
+
+/// Somebody was blamed for what did not happen.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Blame {
+    pub(crate) seed: u64,
+    pub(crate) observer: String,
+    pub(crate) class: Class,
+    pub(crate) summary: String,
+    /// When it was first said, in seconds of true time.
+    pub(crate) at: f64,
+    pub(crate) confidence: f64,
+}
+
+/// A fleet's life, judged.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Score {
+    pub(crate) judged: Vec<Judged>,
+    pub(crate) blames: Vec<Blame>,
+    pub(crate) host_seconds: f64,
+}
+
+/// An incident in all that was said of it.
+struct Story<'a> {
+    first: Time,
+    versions: Vec<&'a Said>,
+}
+
+impl Story<'_> {
+    fn last(&self) -> Option<&Incident> {
+        self.versions.last().map(|said| &said.incident)
+    }
+}
+
+/// Compares what every host said with the faults of the plan.
+pub(crate) fn score(seed: u64, plan: &Plan) -> Score {
+    let hosts = &plan.world.hosts;
+    let stories: Vec<Vec<Story<'_>>> = hosts.iter().map(|host| stories(&host.said)).collect();
+    let mut score = Score { host_seconds: hosts.len() as f64 * plan.lasts.as_secs_f64(), ..Score::default() };
+    for fault in &plan.faults {
+        for observer in observers(fault, &plan.faults, hosts.len()) {
+            score.judged.push(judged(seed, fault, observer, &stories[observer]));
+        }
+    }
+    for (observer, stories) in stories.iter().enumerate() {
+        score.blames.extend(stories.iter().filter_map(|story| blame(seed, &plan.faults, observer, story)));
+    }
+    score
+}
+
+fn stories(said: &[Said]) -> Vec<Story<'_>> {
+    let mut stories: Vec<Story<'_>> = Vec::new();
+    for one in said {
+        let same = |story: &&mut Story<'_>| story.last().is_some_and(|last| last.id == one.incident.id);
+        match stories.iter_mut().rev().find(same) {
+            Some(story) => story.versions.push(one),
+            None => stories.push(Story { first: one.at, versions: vec![one] }),
+        }
+    }
+    stories
+}
+
+/// Who must know of it: those concerned, and whoever watches them; not who stood still or was cut off itself at that time.
+fn observers(fault: &Fault, all: &[Fault], count: usize) -> Vec<usize> {
+    let of = |hosts: &[usize]| -> Vec<usize> {
+        let mut watching: Vec<usize> = hosts.iter().flat_map(|host| peers(*host, count)).collect();
+        watching.sort_unstable();
+        watching.dedup();
+        watching
+    };
+    let concerned = fault.kind.hosts();
+    let mut observers = match &fault.kind {
+        Kind::Drop { .. } | Kind::Loss { .. } | Kind::Hole { .. } | Kind::Saturation { .. } => concerned.clone(),
+        Kind::Partition { .. } => (0..count).collect(),
+        Kind::Agent { state: AgentState::NotRunning, .. } | Kind::Restart { .. } | Kind::Down { .. } => of(&concerned),
+        _ => of(&concerned).into_iter().chain(concerned.iter().copied()).collect(),
+    };
+    observers.sort_unstable();
+    observers.dedup();
+    let meanwhile =
+        |other: &&Fault| other.from < fault.to.plus(TELLS_WITHIN) && other.to.plus(TELLS_WITHIN) > fault.from;
+    let others = || all.iter().filter(|other| !std::ptr::eq(*other, fault)).filter(meanwhile);
+    observers.retain(|observer| !others().any(|other| other.kind.hosts().contains(observer)));
+    if let Kind::Down { host } = fault.kind {
+        // It takes another host that watches both and runs.
+        let runs = |one: &usize| !others().any(|other| other.kind.hosts().contains(one));
+        let watches = |one: &usize, observer: usize| peers(observer, count).contains(one);
+        observers.retain(|observer| peers(host, count).iter().any(|one| runs(one) && watches(one, *observer)));
+    }
+    observers
+}
+
+fn judged(seed: u64, fault: &Fault, observer: usize, stories: &[Story<'_>]) -> Judged {
+    let class = fault.kind.class();
+    let length = fault.to.since(fault.from).as_secs_f64();
+    let about: Vec<&Story<'_>> = stories.iter().filter(|story| may_be_about(story, fault)).collect();
+    let last_is = |story: &&&Story<'_>| story.last().is_some_and(|last| is_right(last, fault, observer));
+    let right = about.iter().find(last_is);
+    let concluded = match right {
+        Some(_) => Concluded::Right,
+        None => {
+            let touches = |story: &&&Story<'_>| story.last().is_some_and(|last| concerns(&last.verdict.subject, fault));
+            let classes: Vec<Class> =
+                about.iter().filter(touches).filter_map(|story| Some(story.last()?.verdict.class)).collect();
+            match classes.iter().find(|class| **class != Class::Unknown) {
+                Some(class) => Concluded::Wrong(*class),
+                None if classes.is_empty() => Concluded::Missed,
+                None => Concluded::Unknown,
+            }
+        }
+    };
+    let first = right.and_then(|story| {
+        story.versions.iter().find(|said| is_right(&said.incident, fault, observer)).map(|said| said.at)
+    });
+    Judged {
+        seed,
+        fault: describe(fault),
+        class,
+        knowable: fault.kind.is_knowable(),
+        observer: name(observer),
+        concluded,
+        detected: first.map(|at| at.since(fault.from).as_secs_f64()),
+        confidence: right.and_then(|story| story.last()).map(|last| last.verdict.confidence),
+        longer: right
+            .and_then(|story| story.last())
+            .filter(|last| last.state == State::Closed)
+            .map(|last| last.duration_ms as f64 / 1e3 - length),
+        length,
+    }
+}
+
+/// Whether it was first said while the fault lasted or not long after.
+fn may_be_about(story: &Story<'_>, fault: &Fault) -> bool {
+    story.first >= fault.from && story.first <= fault.to.plus(TELLS_WITHIN)
+}
+
+/// Whether it was told while the fault lasted or not long after; it may have begun as another one.
+fn overlaps(story: &Story<'_>, fault: &Fault) -> bool {
+    let until = story.versions.last().map(|said| said.at);
+    story.first <= fault.to.plus(TELLS_WITHIN) && until.is_some_and(|until| until >= fault.from)
+}
+
+/// Whether the subject names somebody whom the fault is done to.
+fn concerns(subject: &Subject, fault: &Fault) -> bool {
+    let named = subject.host.iter().chain(&subject.peer).chain(&subject.hosts);
+    let concerned: Vec<String> = fault.kind.hosts().into_iter().map(name).collect();
+    named.into_iter().any(|one| concerned.contains(one))
+}
+
+/// Whether it is what is true, as far as that observer can say it.
+fn is_right(incident: &Incident, fault: &Fault, observer: usize) -> bool {
+    let (verdict, subject) = (&incident.verdict, &incident.verdict.subject);
+    let is = |one: &Option<String>, place: usize| one.as_deref() == Some(name(place).as_str());
+    let of_host = |host: usize| is(&subject.host, host);
+    verdict.class == fault.kind.class()
+        && match &fault.kind {
+            Kind::Drop { from, to, .. } | Kind::Loss { from, to, .. } | Kind::Hole { from, to, .. } => {
+                let other = if observer == *from { *to } else { *from };
+                of_host(observer) && is(&subject.peer, other)
+            }
+            Kind::Cpu { host, cpu, .. } => of_host(*host) && subject.cpu == Some(*cpu),
+            Kind::Pause { hosts, .. } => hosts.iter().any(|host| of_host(*host)),
+            Kind::Partition { .. } => true,
+            Kind::Isolated { host }
+            | Kind::Agent { host, .. }
+            | Kind::Restart { host }
+            | Kind::Down { host }
+            | Kind::Io { host }
+            | Kind::Saturation { host } => of_host(*host),
+        }
+}
+
+/// A last word that names a class for which there is no fault.
+fn blame(seed: u64, faults: &[Fault], observer: usize, story: &Story<'_>) -> Option<Blame> {
+    let last = story.last().filter(|last| last.verdict.class != Class::Unknown)?;
+    // Who is booted anew was down before, and an agent that ended meanwhile knows no more than that.
+    let was_down = |fault: &Fault| match fault.kind {
+        Kind::Restart { host } => {
+            last.verdict.class == Class::HostDown && last.verdict.subject.host == Some(name(host))
+        }
+        _ => false,
+    };
+    let explains = |fault: &&Fault| is_right(last, fault, observer) || was_down(fault);
+    let explained = faults.iter().filter(|fault| overlaps(story, fault)).any(|fault| explains(&fault));
+    (!explained).then(|| Blame {
+        seed,
+        observer: name(observer),
+        class: last.verdict.class,
+        summary: last.verdict.summary.clone(),
+        at: story.first.seconds(),
+        confidence: last.verdict.confidence,
+    })
+}
+
+/// A fault in words.
+pub(crate) fn describe(fault: &Fault) -> String {
+    format!("{:?} from {:.3} s to {:.3} s", fault.kind, fault.from.seconds(), fault.to.seconds())
+}
