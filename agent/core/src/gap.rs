@@ -135,6 +135,9 @@ pub struct Gap {
     lost_before: Option<u64>,
     /// How many heartbeats of the peer this host's kernel had dropped when the present silence was noticed.
     dropped_before_silence: Option<u64>,
+    newest: Option<Newest>,
+    /// So many misses in a row are a cut, whatever is lost steadily.
+    cut: u64,
     /// The echo counts when the peer was heard again: what is asked later says nothing about the silence.
     echo_after: Option<(u64, u64)>,
     /// The hole in the peer's send times, on its own clock, to match its account with.
@@ -187,6 +190,8 @@ impl Gap {
             before,
             lost_before: None,
             dropped_before_silence: None,
+            newest: None,
+            cut: CUT,
             echo_after: None,
             send_hole: None,
         }
@@ -220,15 +225,19 @@ impl Gap {
         self.scope = Scope::default();
     }
 
-    /// A heartbeat of the peer came in during the gap. This host itself slept for `slept` of the time since the one
-    /// before: what is missing from that time is nobody else's loss.
-    pub fn on_arrival(&mut self, peer: &Peer, arrival: &Arrival, at: Nanos, slept: Duration, interval: Duration) {
+    /// A heartbeat of the peer came in during the gap. What is missing from the time that this host itself slept is nobody
+    /// else's loss.
+    pub fn on_arrival(&mut self, peer: &Peer, arrival: &Arrival, at: Nanos, slept: Slept, interval: Duration) {
         if arrival.reordered {
             self.lost_from = self.lost_from.saturating_sub(1);
             return;
         }
         self.heard_again = true;
-        let missed = arrival.missing.min(intervals(slept.saturating_add(clock_stood(arrival, interval)), interval));
+        let slept = Slept { besides: slept.besides + clock_stood(arrival, interval), ..slept };
+        let missed = slept.missed(arrival.missing, arrival.silence, interval);
+        if arrival.missing > missed {
+            self.newest = Some(Newest { at, lost: arrival.missing - missed, silence: arrival.silence });
+        }
         self.missed = self.missed.saturating_add(missed);
         self.lost_from = self.lost_from.saturating_add(arrival.missing - missed);
         let lost_to = arrival.heard_step.map_or(0, |(missing, _)| missing);
@@ -239,7 +248,7 @@ impl Gap {
         if arrival.counts_anew() {
             (self.before.heard, self.before.drops) = (None, None);
         }
-        self.quiet += quiet(arrival, interval).saturating_sub(held_up(arrival, slept));
+        self.quiet += quiet(arrival, interval).saturating_sub(held_up(arrival, slept.seen + slept.besides));
         self.note_send_hole(arrival, interval);
         self.note_account(peer, at);
         self.note_heard(peer, interval);
@@ -254,9 +263,13 @@ impl Gap {
         self.silent = false;
     }
 
-    /// This host slept for so long, which no clock of it showed: what is missing from that time is nobody else's loss.
-    pub fn excuse(&mut self, slept: Duration, interval: Duration) {
-        let missed = self.lost_from.min(intervals(slept, interval));
+    /// This host slept for so long at that time, which no clock of it showed: what is missing since, of what came in by then, is
+    /// nobody else's loss.
+    pub fn excuse(&mut self, at: Nanos, length: Duration, interval: Duration) {
+        let Some(newest) = self.newest.as_mut().filter(|newest| newest.at >= at) else { return };
+        let slept = Slept { besides: length, ..Slept::default() };
+        let missed = slept.missed(newest.lost, newest.silence, interval).min(self.lost_from);
+        newest.lost -= missed;
         self.missed = self.missed.saturating_add(missed);
         self.lost_from -= missed;
         self.longest_run = self.longest_run.min(self.lost_from.max(self.lost_to.unwrap_or_default()));
@@ -340,6 +353,8 @@ impl Gap {
         self.note_hearers(&witnesses, now);
         self.drops_counted = peer.own_drops.is_some();
         self.suspicious = peer.loss_from.is_suspicious() || peer.loss_to.is_suspicious();
+        let by_chance = peer.loss_from.misses_of_a_gap().max(peer.loss_to.misses_of_a_gap());
+        self.cut = self.cut.max(u64::from(by_chance));
         for witness in witnesses {
             match self.witnesses.iter_mut().find(|known| known.name == witness.name) {
                 Some(known) => {
@@ -452,11 +467,12 @@ impl Gap {
         self.lost_from >= LOSS_FLOOR && times(interval, self.lost_from) > self.unsent
     }
 
-    /// Whether the numbers say that packets were lost, and nothing says that the peer stood still.
+    /// Whether the numbers say that packets were lost, and nothing says that the peer stood still, but for a moment.
     #[must_use]
-    pub fn is_loss_only(&self) -> bool {
-        let stood =
-            !self.quiet.is_zero() || self.counted_anew() || self.account.is_some_and(|told| told.is_of_the_host());
+    pub fn is_loss_only(&self, interval: Duration) -> bool {
+        let lost = self.lost_from.max(self.lost_to.unwrap_or_default());
+        let quiet = self.quiet * 4 > times(interval, lost);
+        let stood = quiet || self.counted_anew() || self.account.is_some_and(|told| told.is_of_the_host());
         self.direction().is_some() && !stood
     }
 
@@ -469,7 +485,7 @@ impl Gap {
     /// Whether nowhere so many are missing in a row that it is a cut.
     #[must_use]
     pub fn is_short(&self) -> bool {
-        self.longest_run < CUT && !self.unheard
+        self.longest_run < self.cut && !self.unheard
     }
 
     /// Whether what is missing is so little that it may be the longest run of a steady loss.
@@ -502,6 +518,37 @@ impl Gap {
     pub fn length(&self, now: Nanos) -> Duration {
         self.back.unwrap_or(now).since(self.started).saturating_sub(self.own_stall)
     }
+}
+
+/// For how long this host slept before a heartbeat came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slept {
+    /// Of the time since the one before, by its own clock.
+    pub seen: Duration,
+    /// Besides: before that one, which waited for this host, or while its clock stood still.
+    pub besides: Duration,
+}
+
+impl Slept {
+    /// How many of the heartbeats that are `missing` left meanwhile, at most. Those of the time in which it was awake are lost,
+    /// unless the peer was silent then.
+    fn missed(self, missing: u64, silence: Duration, interval: Duration) -> u64 {
+        let passed = silence.saturating_add(self.besides);
+        let quiet = passed.saturating_sub(times(interval, missing.saturating_add(1)));
+        let awake = silence.saturating_sub(self.seen).saturating_sub(quiet);
+        let lost = whole(awake, interval).saturating_sub(2);
+        missing.saturating_sub(lost).min(intervals(self.seen.saturating_add(self.besides), interval))
+    }
+}
+
+/// The newest heartbeat that came in during a gap behind some that count as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Newest {
+    at: Nanos,
+    /// How many those are.
+    lost: u64,
+    /// The time since the one before it.
+    silence: Duration,
 }
 
 /// How many heartbeats leave a peer in `slept`, at most; a stall begins up to an interval before it is noticed.

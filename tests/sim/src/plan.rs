@@ -124,12 +124,11 @@ impl Faults<'_> {
     /// Neither concerns a host that the other one does, or a peer of it, at the same time.
     fn are_apart(&self, one: &Fault, other: &Fault) -> bool {
         let apart = one.to.plus(APART) < other.from || other.to.plus(APART) < one.from;
-        let concerned = |fault: &Fault| {
-            let hosts = fault.kind.hosts();
-            match fault.kind {
-                Kind::Partition { .. } => (0..self.count).collect(),
-                _ => hosts,
-            }
+        let concerned = |fault: &Fault| match &fault.kind {
+            Kind::Partition { .. } => (0..self.count).collect(),
+            // Two of one hypervisor that pause together are its stall.
+            Kind::Pause { hosts, .. } if self.guests => hosts.iter().flat_map(|host| self.guests_with(*host)).collect(),
+            other => other.hosts(),
         };
         let (one, other) = (concerned(one), concerned(other));
         apart || !one.iter().any(|host| other.contains(host))
@@ -187,6 +186,12 @@ impl Faults<'_> {
         let first = host / GUESTS * GUESTS;
         let hosts: Vec<usize> = if together { (first..(first + GUESTS).min(self.count)).collect() } else { vec![host] };
         Kind::Pause { hosts, clock, landings }
+    }
+
+    /// Those that run on the same hypervisor.
+    fn guests_with(&self, host: usize) -> Vec<usize> {
+        let first = host / GUESTS * GUESTS;
+        (first..(first + GUESTS).min(self.count)).collect()
     }
 
     fn cpu(&self, host: usize, chance: &mut Chance) -> Kind {

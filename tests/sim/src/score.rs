@@ -139,7 +139,7 @@ fn observers(fault: &Fault, all: &[Fault], count: usize) -> Vec<usize> {
 fn judged(seed: u64, fault: &Fault, observer: usize, stories: &[Story<'_>]) -> Judged {
     let class = fault.kind.class();
     let length = fault.to.since(fault.from).as_secs_f64();
-    let about: Vec<&Story<'_>> = stories.iter().filter(|story| may_be_about(story, fault)).collect();
+    let about: Vec<&Story<'_>> = stories.iter().filter(|story| overlaps(story, fault)).collect();
     let last_is = |story: &&&Story<'_>| story.last().is_some_and(|last| is_right(last, fault, observer));
     let right = about.iter().find(last_is);
     let concluded = match right {
@@ -173,11 +173,6 @@ fn judged(seed: u64, fault: &Fault, observer: usize, stories: &[Story<'_>]) -> J
             .map(|last| last.duration_ms as f64 / 1e3 - length),
         length,
     }
-}
-
-/// Whether it was first said while the fault lasted or not long after.
-fn may_be_about(story: &Story<'_>, fault: &Fault) -> bool {
-    story.first >= fault.from && story.first <= fault.to.plus(TELLS_WITHIN)
 }
 
 /// Whether it was told while the fault lasted or not long after; it may have begun as another one.

@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::cpu::NAMES_AT_MOST;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
-use crate::gap::{Gap, Scope, Witness, quiet};
+use crate::gap::{Gap, Scope, Slept, Witness, quiet};
 use crate::incident::{Class, Direction, Incident, State};
 use crate::loss::follows_within;
 use crate::peer::{Arrival, Baseline, Kernel, Peer};
@@ -79,19 +79,20 @@ impl Engine {
         if unexplained && !arrival.reordered && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since, at, |gap| gap.silent = true);
         }
-        let (interval, slept) = (self.settings.interval, self.slept_before(since, at));
+        let slept = Slept { seen: slept, besides: self.slept_besides(since, at) };
+        let interval = self.settings.interval;
         if let Some(open) = self.gaps.get_mut(name) {
             open.gap.on_arrival(peer, arrival, at, slept, interval);
         }
     }
 
-    /// For how long this host slept between two arrivals, with what no clock of it shows. Where the first one had waited for
-    /// this host to go on, others that came while it slept may have found no room.
-    fn slept_before(&self, since: Nanos, at: Nanos) -> Duration {
+    /// For how long this host slept beside the time between two arrivals: where the first one had waited for this host to go on,
+    /// others that came before may have found no room; and while its clock stood still.
+    fn slept_besides(&self, since: Nanos, at: Nanos) -> Duration {
         let waited = self.own_stalls.iter().filter(|(_, to)| to.is_near(since, self.settings.interval));
         let from = waited.map(|(from, _)| *from).min().map_or(since, |from| from.min(since));
         let stood = self.clock_stood.filter(|(when, _)| *when >= since && *when <= at);
-        self.own_overlap(from, at) + stood.map(|(_, length)| length).unwrap_or_default()
+        self.own_overlap(from, since) + stood.map(|(_, length)| length).unwrap_or_default()
     }
 
     /// The peer says how old its news of us is. It counts only where we did send in that time, and the peer ran. One

@@ -278,7 +278,7 @@ impl Engine {
         // What came in meanwhile found no room: up to now it counted as lost on the way.
         let (since, interval) = (at.minus(BURST), self.settings.interval);
         for open in self.gaps.values_mut().filter(|open| open.gap.back.is_none_or(|back| back >= since)) {
-            open.gap.excuse(length, interval);
+            open.gap.excuse(since, length, interval);
         }
         self.clock_stood = Some((at, length));
         let peers = steps.keys().cloned().collect();

@@ -97,6 +97,9 @@ fn peer(context: &Context<'_>, gap: &Gap) -> Opinion {
     if behind < gap.quiet.mul_f64(MOST) {
         return Opinion::RuledOut(format!("the clock of {peer} is not behind: what it sent came late"));
     }
+    if gap.own_stall * 2 > behind {
+        return Opinion::CannotTell(format!("{} stood still itself while {peer} was silent", context.me()));
+    }
     if gap.back.is_none_or(|back| context.now < back.plus(BURST)) {
         return Opinion::CannotTell(format!("what {peer} may have sent meanwhile might still come"));
     }
