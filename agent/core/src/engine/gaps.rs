@@ -45,8 +45,9 @@ impl Engine {
             peer.resumed = at;
         }
         let slept = self.own_overlap(at.minus(arrival.silence), at);
-        let missed = arrival.silence.saturating_sub(slept) >= self.patience(name, &peer, Direction::FromPeer);
-        if first || arrival.counts_anew() || missed {
+        let long = arrival.silence.saturating_sub(slept) >= self.patience(name, &peer, Direction::FromPeer);
+        // A peer that sent nothing was not lost.
+        if first || arrival.counts_anew() || long && arrival.missing > 0 {
             peer.heard_since = Some(at);
         }
         if !arrival.duplicate {

@@ -22,7 +22,10 @@ impl Engine {
     pub(super) fn groups(&self, gap: &Gap) -> Option<Vec<Vec<String>>> {
         let back = gap.back?;
         let waited = self.now.since(back) >= self.settings.interval * TELLS_WITHIN;
-        let says_nothing = |open: &Tracked| !open.gap.is_loss_only(self.settings.interval) || waited && open.gap.silent;
+        // One that stood still and lost nothing is with those that it hears.
+        let lost_as_well = |gap: &Gap| gap.direction().is_some() && !gap.is_loss_only(self.settings.interval);
+        let says_nothing =
+            |open: &Tracked| lost_as_well(&open.gap) || open.gap.counted_anew() || waited && open.gap.silent;
         let stood_still = |name: &String| self.gaps.get(name).is_some_and(says_nothing);
         let peers: Vec<(&String, &Peer)> = self
             .peers

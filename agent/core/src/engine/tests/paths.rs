@@ -413,6 +413,26 @@ fn hosts_that_fall_apart_are_a_partition_with_its_groups() {
 }
 
 #[test]
+fn a_host_that_is_a_moment_late_as_a_partition_heals_did_not_stand_still() {
+    let mut fleet = Fleet::new(4);
+    for near in ["a", "b"] {
+        ["c", "d"].into_iter().for_each(|far| fleet.cut_both(near, far));
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.stop("d");
+    fleet.run(0.2);
+    fleet.resume("d");
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let classes: BTreeSet<Class> = fleet.host(name).incidents().iter().map(|one| one.verdict.class).collect();
+        let moment = BTreeSet::from([Class::Partition, Class::Unknown]);
+        let history = fleet.host(name).history();
+        assert!(classes.contains(&Class::Partition) && classes.is_subset(&moment), "{name}: {history}");
+    }
+}
+
+#[test]
 fn a_switch_that_dies_leaves_every_host_alone() {
     let mut fleet = Fleet::new(3);
     fleet.cut_both("a", "b");
