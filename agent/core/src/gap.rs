@@ -248,7 +248,7 @@ impl Gap {
         if arrival.counts_anew() {
             (self.before.heard, self.before.drops) = (None, None);
         }
-        self.quiet += quiet(arrival, interval).saturating_sub(held_up(arrival, slept.seen + slept.besides));
+        self.quiet += quiet(arrival, interval).saturating_sub(held_up(arrival, slept.seen));
         self.note_send_hole(arrival, interval);
         self.note_account(peer, at);
         self.note_heard(peer, interval);

@@ -232,6 +232,12 @@ pub struct Detail {
 }
 
 impl Detail {
+    /// What stays the same while the stall goes on.
+    #[must_use]
+    pub fn without_running_figures(&self) -> Self {
+        Self { steal_seconds: None, runnable_per_cpu: None, ..self.clone() }
+    }
+
     /// True where no member is there.
     #[must_use]
     pub fn is_empty(&self) -> bool {

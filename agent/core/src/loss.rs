@@ -114,13 +114,14 @@ impl LossTrack {
         self.since
     }
 
-    /// The rate over all that is remembered, where it is a steady loss.
+    /// The rate since the first loss that is remembered, which is left out since it chose the begin, where it is a steady loss.
     #[must_use]
     pub fn steady(&self) -> Option<LossRate> {
         self.since?;
         let runs = self.runs();
         let enough = self.window.len() >= FEWEST && runs.len() >= FEWEST_RUNS && is_even(&runs);
-        Some(LossRate::of(self.lost(), self.window.len())).filter(|rate| enough && rate.low > FLOOR)
+        let (lost, packets) = (self.lost().saturating_sub(1), self.since_first().len().saturating_sub(1));
+        Some(LossRate::of(lost, packets)).filter(|rate| enough && rate.low > FLOOR)
     }
 
     /// Whether the longest run of losses may be a part of a steady loss, by the others: a short cut may be none.

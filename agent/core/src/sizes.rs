@@ -230,7 +230,7 @@ impl Sizes {
     pub fn holes(&self, until: Nanos, misses: u32) -> Option<Holes> {
         let mtu = self.mtu.missing(until) >= misses.max(FEWEST_MISSES);
         // Two fragments are lost about twice as often as one packet.
-        let fragmented = self.fragmented.missing(until) >= (misses * 2).max(FEWEST_MISSES);
+        let fragmented = self.fragmented.missing(until) >= misses.max(FEWEST_MISSES) * 2;
         let since = |lost: bool, track: &LargeTrack| track.missing_since().filter(|_| lost);
         let since = [since(mtu, &self.mtu), since(fragmented, &self.fragmented)].into_iter().flatten().min()?;
         let passes = |track: &LargeTrack, other: &LargeTrack| {

@@ -232,9 +232,8 @@ impl Engine {
 
     fn refresh_gap(&mut self, name: &str, now: Nanos) {
         let Some(open) = self.gaps.get(name) else { return };
-        if self.closes_at(&open.gap).is_some_and(|at| at <= now) {
-            return self.close_gap(name, now);
-        }
+        let closes = self.closes_at(&open.gap).is_some_and(|at| at <= now);
+        let is_lossy = self.losses.contains_key(name);
         let witnesses = self.witnesses(name, &open.gap);
         let neighbours = self.neighbours_in(name, &open.gap);
         let slept = self.own_overlap(open.gap.since, open.gap.back.unwrap_or(now));
@@ -244,8 +243,10 @@ impl Engine {
             open.gap.neighbours = neighbours;
             open.gap.set_scope(scope);
             open.gap.refresh(peer, witnesses, now);
+            open.gap.suspicious |= is_lossy;
         }
-        self.say(name, now, false);
+        // What was heard while this host slept counts before it closes.
+        if closes { self.close_gap(name, now) } else { self.say(name, now, false) }
     }
 
     /// How far it reaches: a path, a host, or more.
@@ -435,7 +436,7 @@ fn changed(said: &Incident, now: &Incident) -> bool {
         || now.duration_ms >= 2 * said.duration_ms.max(1)
         || said.verdict.class != now.verdict.class
         || said.verdict.subject != now.verdict.subject
-        || said.verdict.detail != now.verdict.detail
+        || said.verdict.detail.without_running_figures() != now.verdict.detail.without_running_figures()
         || (said.verdict.confidence - now.verdict.confidence).abs() > 0.01
         || said.occurrences != now.occurrences
         || kinds(said) != kinds(now)

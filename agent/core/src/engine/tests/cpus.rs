@@ -84,9 +84,14 @@ fn what_a_cpu_does_before_its_sentinel_runs_again_is_no_sign_of_life() {
 #[test]
 fn steal_of_that_cpu_tells_while_it_lasts() {
     let mut fleet = Fleet::new(2);
-    let stall = Stall::begin(&mut fleet, 1, CpuStall { stolen_ns: Some(3_000_000_000), ..nothing() });
-    stall.go_on(&mut fleet, 2.0);
+    let mut stall = Stall::begin(&mut fleet, 1, nothing());
+    for tenths in 1..=40 {
+        stall.look.stolen_ns = Some(tenths * 100_000_000);
+        stall.go_on(&mut fleet, 0.1);
+    }
     assert_eq!(fleet.host("b").incident().verdict.class, Class::VcpuStall);
+    let said = fleet.host("b").seen.len();
+    assert!(said <= 6, "a figure that grows all the time is no news: {said}");
 }
 
 #[test]
