@@ -50,8 +50,10 @@ impl TrackedLoss {
     }
 }
 
+/// The first word about a rate is of few packets, and may be far too high.
 fn is_over(rate: Option<LossRate>, measure: &LossMeasure) -> bool {
-    rate.is_none_or(|rate| measure.is_over(rate.rate))
+    let least = |rate: LossRate| if measure.rate().is_some() { rate.rate } else { rate.low };
+    rate.is_none_or(|rate| measure.is_over(least(rate)))
 }
 
 impl Engine {

@@ -47,6 +47,24 @@ fn a_steady_loss_is_told_with_its_rate_and_direction() {
 }
 
 #[test]
+fn a_loss_that_begins_with_many_is_one_incident_and_its_first_word_is_true() {
+    for seed in 1..=60 {
+        let mut fleet = Fleet::new(2);
+        fleet.run(30.0);
+        fleet.seed(seed);
+        fleet.lossy.insert(("a", "b"), 0.05);
+        fleet.run(60.0);
+        let losses: Vec<Incident> =
+            fleet.host("b").incidents().into_iter().filter(|one| one.verdict.class == Class::PacketLoss).collect();
+        assert_eq!(losses.len(), 1, "seed {seed}: {}", fleet.host("b").history());
+        for said in fleet.host("b").seen.iter().filter(|one| one.verdict.class == Class::PacketLoss) {
+            let rate = said.verdict.detail.loss_from_peer.unwrap();
+            assert!(rate.low <= 0.05 && rate.high >= 0.05, "seed {seed}: {rate:?}");
+        }
+    }
+}
+
+#[test]
 fn a_loss_in_both_directions_is_one_incident() {
     let mut fleet = Fleet::new(2);
     fleet.seed(21);
