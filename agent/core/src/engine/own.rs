@@ -174,10 +174,11 @@ impl Engine {
         other.behind.is_none() && (of_all_cpus(one) && of_all_cpus(other) || class(one) == class(other))
     }
 
-    /// Whether one of two alike cannot be named and the other can: what a CPU went on with may be anything.
+    /// Whether one of two alike tells less: it cannot be named and the other can, since what a CPU went on with may be anything;
+    /// or it is shorter, as what follows a pause is.
     fn tells_less(&self, one: &OwnStall, other: &OwnStall) -> bool {
         let is_named = |stall: &OwnStall| judge(&self.context(), Case::Own(stall)).verdict.class != Class::Unknown;
-        !is_named(one) && is_named(other)
+        (is_named(one), one.length()) < (is_named(other), other.length())
     }
 
     /// Says what is new of the stall, with what others tell meanwhile, and closes it in the end.

@@ -155,6 +155,44 @@ fn a_pause_among_others_that_cannot_be_named_alone_takes_no_name_from_them() {
 }
 
 #[test]
+fn what_follows_a_pause_before_its_names_are_found_does_not_take_its_place() {
+    let mut fleet = Fleet::new(2);
+    let stalls = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
+    fleet.pause("b");
+    fleet.run(3.0);
+    let late = AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.host("b").late = late.clone();
+    fleet.resume("b");
+    let to = fleet.clock("b");
+    let mut named = Vec::new();
+    for stall in stalls {
+        let timer = Evidence::during("b", stall.from, to, Fact::TimerLate { cpu: stall.cpu });
+        let over = CpuStall {
+            cpu: stall.cpu,
+            of_cpus: 2,
+            over: true,
+            naming: true,
+            timer_at: Some(to),
+            ..CpuStall::default()
+        };
+        let told = |over: CpuStall| Evidence::during("b", stall.from, to, Fact::CpuStall(Box::new(over)));
+        named.push(told(CpuStall { landed: landed(Place::Idle, None), ..over.clone() }));
+        [timer, told(over)].into_iter().for_each(|evidence| fleet.host("b").engine.handle(evidence));
+    }
+    fleet.run(0.4);
+    fleet.stop("b");
+    fleet.run(0.4);
+    fleet.host("b").late = AgentLate { ran_ns: Some(250_000_000), ..late };
+    fleet.resume("b");
+    fleet.run(0.6);
+    named.into_iter().for_each(|evidence| fleet.host("b").engine.handle(evidence));
+    fleet.run(4.0);
+    let history = fleet.host("b").history();
+    let incidents = fleet.host("b").incidents();
+    assert_eq!(incidents[0].verdict.class, Class::VmPause, "{history}");
+}
+
+#[test]
 fn a_sentinel_that_tells_late_still_tells_of_the_pause() {
     let mut fleet = Fleet::new(2);
     let from = fleet.clock("b");
