@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use lacuna::host::HostFiles;
+use lacuna::host::cgroup::OwnGroups;
+use lacuna::host::stat::StatFile;
+use lacuna::host::threads::ThreadTimes;
 use lacuna::probes::{LandingKind, RawLanding};
 use libfuzzer_sys::fuzz_target;
 
@@ -17,12 +20,12 @@ type Reader = fn(&HostFiles);
 const FILES: [(&str, Reader); 21] = [
     ("proc/sys/kernel/random/boot_id", |files| keep(files.boot_id())),
     ("proc/net/route", |files| keep(files.default_gateway())),
-    ("proc/thread-self/schedstat", |files| keep(files.thread_ran_and_waited_ns())),
+    ("proc/thread-self/schedstat", |files| keep(ThreadTimes::new(files).ran_and_waited_ns())),
     ("proc/stat", stat),
     ("proc/pressure/cpu", |files| keep(files.cpu_pressure_us())),
     ("proc/pressure/io", |files| keep(files.io_pressure())),
     ("proc/interrupts", |files| keep(files.interrupts())),
-    ("proc/thread-self/net/snmp", |files| keep(files.protocol_counters())),
+    ("proc/thread-self/net/snmp", |files| keep((files.protocol_counters(), files.wrong_checksums()))),
     ("proc/thread-self/net/netstat", |files| keep(files.protocol_counters())),
     ("proc/thread-self/net/snmp6", |files| keep(files.protocol_counters())),
     ("proc/thread-self/net/softnet_stat", |files| keep(files.softnet())),
@@ -30,8 +33,8 @@ const FILES: [(&str, Reader); 21] = [
     ("proc/7/status", |files| keep(files.switches(7))),
     ("proc/7/wchan", |files| keep(files.blocked_tasks())),
     ("proc/self/task/8/stat", |files| keep(files.own_threads())),
-    ("proc/self/cgroup", |files| keep(files.throttled_ns())),
-    ("sys/fs/cgroup/lab/cpu.stat", |files| keep(files.throttled_ns())),
+    ("proc/self/cgroup", throttled),
+    ("sys/fs/cgroup/lab/cpu.stat", throttled),
     ("sys/devices/system/cpu/online", topology),
     ("sys/devices/system/cpu/isolated", topology),
     ("proc/irq/9/effective_affinity_list", topology),
@@ -83,9 +86,13 @@ fn write(root: &Path, path: &str, text: &[u8]) {
 }
 
 fn stat(files: &HostFiles) {
-    let Some(stat) = files.stat() else { return };
+    let Some(stat) = StatFile::new(files).read() else { return };
     let delta = stat.since(&stat);
     keep((lacuna::host::stat::shares(&delta), lacuna::host::stat::most_stolen(&delta, &[None, Some(0)])));
+}
+
+fn throttled(files: &HostFiles) {
+    keep(OwnGroups::new(files.clone()).throttled_ns());
 }
 
 fn topology(files: &HostFiles) {
