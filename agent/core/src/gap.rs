@@ -278,7 +278,7 @@ impl Gap {
     /// The numbers say what was sent: what the hole in the send times has beyond that was not sent.
     fn note_send_hole(&mut self, arrival: &Arrival, interval: Duration) {
         let Some((before, after)) = arrival.send_hole else { return };
-        let unsent = after.since(before).saturating_sub(times(interval, arrival.missing.saturating_add(1)));
+        let unsent = beyond_due(after.since(before), arrival.missing, interval);
         if unsent > interval {
             self.unsent += unsent;
             let hole = self.send_hole.get_or_insert((before, after));
@@ -534,7 +534,7 @@ impl Slept {
     /// unless the peer was silent then.
     fn missed(self, missing: u64, silence: Duration, interval: Duration) -> u64 {
         let passed = silence.saturating_add(self.besides);
-        let quiet = passed.saturating_sub(times(interval, missing.saturating_add(1)));
+        let quiet = beyond_due(passed, missing, interval);
         let awake = silence.saturating_sub(self.seen).saturating_sub(quiet);
         let lost = whole(awake, interval).saturating_sub(2);
         missing.saturating_sub(lost).min(intervals(self.seen.saturating_add(self.besides), interval))
@@ -565,7 +565,7 @@ fn whole(time: Duration, interval: Duration) -> u64 {
 /// less than an interval.
 pub(crate) fn quiet(arrival: &Arrival, interval: Duration) -> Duration {
     let passed = arrival.silence.saturating_add(clock_stood(arrival, interval));
-    let quiet = passed.saturating_sub(times(interval, arrival.missing.saturating_add(1)));
+    let quiet = beyond_due(passed, arrival.missing, interval);
     if arrival.send_hole.is_some() && quiet > interval { quiet } else { Duration::ZERO }
 }
 
@@ -581,6 +581,11 @@ fn clock_stood(arrival: &Arrival, interval: Duration) -> Duration {
     let passed_there = arrival.send_hole.map_or(Duration::ZERO, |(before, after)| after.since(before));
     let stood = passed_there.saturating_sub(arrival.silence);
     if stood > interval { stood } else { Duration::ZERO }
+}
+
+/// How much of the time between two arrivals is beyond what the heartbeats take that are `missing` between them.
+fn beyond_due(passed: Duration, missing: u64, interval: Duration) -> Duration {
+    passed.saturating_sub(times(interval, missing.saturating_add(1)))
 }
 
 /// The time that `count` intervals take.

@@ -31,6 +31,7 @@ pub const CUT: u64 = 12;
 pub fn follows_within(misses: u64) -> Duration {
     if (1..5).contains(&misses) { Duration::from_secs(4) } else { Duration::from_secs(2) }
 }
+
 /// The chance of as many misses in a row as make a gap: in a day there are a million heartbeats.
 const GAP_BY_CHANCE: f64 = 1e-8;
 /// Beyond this loss no more misses are waited for: 27 in a row.
@@ -120,8 +121,11 @@ impl LossTrack {
         self.since?;
         let runs = self.runs();
         let enough = self.window.len() >= FEWEST && runs.len() >= FEWEST_RUNS && is_even(&runs);
+        if !enough {
+            return None;
+        }
         let (lost, packets) = (self.lost().saturating_sub(1), self.since_first().len().saturating_sub(1));
-        Some(LossRate::of(lost, packets)).filter(|rate| enough && rate.low > FLOOR)
+        Some(LossRate::of(lost, packets)).filter(|rate| rate.low > FLOOR)
     }
 
     /// Whether the longest run of losses may be a part of a steady loss, by the others: a short cut may be none.

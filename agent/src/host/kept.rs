@@ -26,7 +26,7 @@ impl Kept {
     /// What it says now, up to 1 MiB; absent where it cannot be read. One that could not be read is opened anew with the next
     /// call: a control group may have been removed and made again.
     pub(super) fn read(&mut self) -> Option<&str> {
-        let length = self.fill().inspect_err(|_| self.file = None).ok()?;
+        let length = self.fill().ok()?;
         std::str::from_utf8(self.room.get(..length)?).ok()
     }
 

@@ -44,10 +44,12 @@ impl Engine {
         if first || !quiet(&arrival, self.settings.interval).is_zero() {
             peer.resumed = at;
         }
-        let slept = self.own_overlap(at.minus(arrival.silence), at);
-        let long = arrival.silence.saturating_sub(slept) >= self.patience(name, &peer, Direction::FromPeer);
         // A peer that sent nothing was not lost.
-        if first || arrival.counts_anew() || long && arrival.missing > 0 {
+        let lost = || {
+            let slept = self.own_overlap(at.minus(arrival.silence), at);
+            arrival.silence.saturating_sub(slept) >= self.patience(name, &peer, Direction::FromPeer)
+        };
+        if first || arrival.counts_anew() || arrival.missing > 0 && lost() {
             peer.heard_since = Some(at);
         }
         if !arrival.duplicate {
@@ -79,6 +81,9 @@ impl Engine {
         let unexplained = arrival.new_boot.is_some() || long && !before.left;
         if unexplained && !arrival.reordered && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since, at, |gap| gap.silent = true);
+        }
+        if !self.gaps.contains_key(name) {
+            return;
         }
         let slept = Slept { seen: slept, besides: self.slept_besides(since, at) };
         let interval = self.settings.interval;

@@ -1,6 +1,6 @@
 //! Who heard whom while packets were lost: whether a path failed, one host, or the hosts fell apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::{Engine, Tracked};
@@ -18,7 +18,8 @@ const TELLS_WITHIN: u32 = 5;
 impl Engine {
     /// The groups of hosts that went on hearing each other while `gap` lasted, each sorted, that of this host first. Absent
     /// until every peer was heard after it, and where there are no others or they do not say. Hosts that stood still meanwhile,
-    /// or are silent still, are left out. Where peers watch hosts that this one does not, all who went on hearing one of those count as together.
+    /// or are silent still, are left out. Where peers watch hosts that this one does not, all who went on hearing one of those
+    /// count as together.
     pub(super) fn groups(&self, gap: &Gap) -> Option<Vec<Vec<String>>> {
         let back = gap.back?;
         let waited = self.now.since(back) >= self.settings.interval * TELLS_WITHIN;
@@ -36,6 +37,7 @@ impl Engine {
         if peers.len() < 2 || !peers.iter().all(|(_, peer)| told(peer)) {
             return None;
         }
+        let known: HashSet<_> = self.hashes.values().collect();
         let mut together = Together::default();
         together.add(&self.settings.host);
         together.add(BEYOND);
@@ -47,7 +49,8 @@ impl Engine {
                 // It watches nobody but this host: whether it lost the others as well it does not know.
                 return None;
             }
-            if self.hears_beyond(peer, gap.since)? {
+            let strangers = peer.views.iter().filter(|view| !known.contains(&view.peer));
+            if self.hears_any(peer, strangers, gap.since)? {
                 together.join(BEYOND, name);
             }
         }
@@ -63,11 +66,9 @@ impl Engine {
         Some(together.groups(&self.settings.host))
     }
 
-    /// Whether `peer` says that it has heard a host since then without a gap that this one does not watch; absent where it does
-    /// not say.
-    fn hears_beyond(&self, peer: &Peer, since: Nanos) -> Option<bool> {
-        let strangers = peer.views.iter().filter(|view| !self.hashes.values().any(|known| *known == view.peer));
-        let words: Vec<Option<bool>> = strangers.map(|view| throughout(peer, view, since, self.settings.gap)).collect();
+    /// Whether `peer` says that it has heard one of those since then without a gap; absent where it does not say.
+    fn hears_any<'a>(&self, peer: &Peer, of: impl Iterator<Item = &'a PeerView>, since: Nanos) -> Option<bool> {
+        let words: Vec<Option<bool>> = of.map(|view| throughout(peer, view, since, self.settings.gap)).collect();
         if words.contains(&Some(true)) { Some(true) } else { (!words.contains(&None)).then_some(false) }
     }
 
