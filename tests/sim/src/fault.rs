@@ -107,8 +107,7 @@ impl Kind {
     /// From where on it is an incident, by the default settings.
     pub(crate) fn threshold(&self) -> Duration {
         match self {
-            Self::Cpu { .. } => Duration::from_millis(500),
-            Self::Pause { .. } => Duration::from_millis(500),
+            Self::Cpu { .. } | Self::Pause { .. } => Duration::from_millis(500),
             Self::Io { .. } => Duration::from_secs(2),
             Self::Saturation { .. } => Duration::from_secs(30),
             Self::Down { .. } => Duration::from_secs(10),

@@ -357,11 +357,11 @@ impl Host {
     fn send(&mut self, now: Nanos) -> Vec<Leaving> {
         let mut leaving = Vec::with_capacity(self.peers.len());
         let beats = self.engine.beats(now);
-        let small: Vec<_> = self.peers.iter().filter_map(|(to, name)| Some((*to, beats.to(name, now)?))).collect();
-        for (to, beat) in small {
+        let small: Vec<_> =
+            self.peers.iter().filter_map(|(to, name)| Some((*to, name.clone(), beats.to(name, now)?))).collect();
+        for (to, name, beat) in small {
             let seq = beat.seq;
             leaving.push(Leaving { to, load: Load::Small, packet: Some(Packet::Beat(Box::new(beat))) });
-            let Some(name) = self.name_of(to) else { continue };
             self.tell(Evidence::at(&name, now, Fact::HeartbeatSent { seq, error: None }));
         }
         for (place, (to, name)) in (0_u64..).zip(self.peers.clone()) {
@@ -373,10 +373,6 @@ impl Host {
             }
         }
         leaving
-    }
-
-    fn name_of(&self, place: usize) -> Option<String> {
-        self.peers.iter().find(|(peer, _)| *peer == place).map(|(_, name)| name.clone())
     }
 
     fn send_large(&mut self, place: u64, to: usize, name: &str, now: Nanos, leaving: &mut Vec<Leaving>) {

@@ -31,19 +31,30 @@ const RIGHT_AT_LEAST: f64 = 0.995;
 const HOURS_FOR_A_BLAME: f64 = 10_000.0;
 
 /// A line of the matrix.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Row {
     judged: usize,
     right: usize,
     unknown: usize,
     wrong: usize,
     missed: usize,
+    /// How soon each was said, in seconds.
+    detected: Vec<f64>,
+    /// Lengths that were told.
+    lengths: usize,
+    /// Those of them that are close to the true one.
+    close: usize,
 }
 
 impl Row {
-    fn take(&mut self, concluded: Concluded) {
+    fn take(&mut self, judged: &Judged) {
         self.judged += 1;
-        match concluded {
+        self.detected.extend(judged.detected);
+        if let Some(longer) = judged.longer {
+            self.lengths += 1;
+            self.close += usize::from(longer.abs() <= (judged.length / 10.0).max(LENGTH_MAY_BE_OFF));
+        }
+        match judged.concluded {
             Concluded::Right => self.right += 1,
             Concluded::Unknown => self.unknown += 1,
             Concluded::Wrong(_) => self.wrong += 1,
@@ -119,24 +130,15 @@ impl Report {
             "injected", "judged", "right", "unknown", "wrong", "missed", "median", "99 %", "length"
         );
         let mut rows: BTreeMap<(Class, bool), Row> = BTreeMap::new();
-        let mut times: BTreeMap<(Class, bool), Vec<f64>> = BTreeMap::new();
-        let mut lengths: BTreeMap<(Class, bool), (usize, usize)> = BTreeMap::new();
         for judged in &self.score.judged {
-            let key = (judged.class, judged.knowable);
-            rows.entry(key).or_default().take(judged.concluded);
-            times.entry(key).or_default().extend(judged.detected);
-            let close = judged.longer.map(|longer| longer.abs() <= (judged.length / 10.0).max(LENGTH_MAY_BE_OFF));
-            let lengths = lengths.entry(key).or_default();
-            lengths.0 += usize::from(close == Some(true));
-            lengths.1 += usize::from(close.is_some());
+            rows.entry((judged.class, judged.knowable)).or_default().take(judged);
         }
-        for ((class, knowable), row) in rows {
+        for ((class, knowable), mut row) in rows {
             let name = if knowable { class.name().to_owned() } else { format!("{} (?)", class.name()) };
-            let mut times = times.remove(&(class, knowable)).unwrap_or_default();
-            times.sort_by(f64::total_cmp);
-            let quantile = |part: f64| match times.len() {
+            row.detected.sort_by(f64::total_cmp);
+            let quantile = |part: f64| match row.detected.len() {
                 0 => "-".to_owned(),
-                length => format!("{:.2} s", times[((length - 1) as f64 * part).round() as usize]),
+                length => format!("{:.2} s", row.detected[((length - 1) as f64 * part).round() as usize]),
             };
             println!(
                 "{name:<18} {:>7} {:>8} {:>8} {:>6} {:>6} {:>8} {:>8} {:>9}",
@@ -147,7 +149,7 @@ impl Report {
                 row.missed,
                 quantile(0.5),
                 quantile(0.99),
-                lengths.remove(&(class, knowable)).map_or_else(String::new, |(close, all)| format!("{close}/{all}"))
+                format!("{}/{}", row.close, row.lengths)
             );
         }
     }

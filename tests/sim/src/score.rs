@@ -126,10 +126,10 @@ fn observers(fault: &Fault, all: &[Fault], count: usize) -> Vec<usize> {
     let meanwhile =
         |other: &&Fault| other.from < fault.to.plus(TELLS_WITHIN) && other.to.plus(TELLS_WITHIN) > fault.from;
     let others = || all.iter().filter(|other| !std::ptr::eq(*other, fault)).filter(meanwhile);
-    observers.retain(|observer| !others().any(|other| other.kind.hosts().contains(observer)));
+    let runs = |host: &usize| !others().any(|other| other.kind.hosts().contains(host));
+    observers.retain(runs);
     if let Kind::Down { host } = fault.kind {
         // It takes another host that watches both and runs.
-        let runs = |one: &usize| !others().any(|other| other.kind.hosts().contains(one));
         let watches = |one: &usize, observer: usize| peers(observer, count).contains(one);
         observers.retain(|observer| peers(host, count).iter().any(|one| runs(one) && watches(one, *observer)));
     }

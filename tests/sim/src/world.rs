@@ -35,13 +35,12 @@ impl World {
         let mut events: Vec<(Time, Event)> = begins.chain(ends).filter(|(at, _)| *at < until).collect();
         events.sort();
         let mut events = events.into_iter().peekable();
-        let mut ticks: BinaryHeap<Reverse<(Time, usize)>> =
-            self.hosts.iter().enumerate().map(|(place, host)| Reverse((host.next, place))).collect();
+        let mut ticks = self.ticks();
         while let Some(Reverse((at, place))) = ticks.pop().filter(|Reverse((at, _))| *at < until) {
             if let Some((_, event)) = events.next_if(|(due, _)| *due <= at) {
                 self.befall(faults, event);
                 // Who goes on does so at once.
-                ticks = self.hosts.iter().enumerate().map(|(place, host)| Reverse((host.next, place))).collect();
+                ticks = self.ticks();
                 continue;
             }
             if self.hosts[place].asleep.is_some() {
@@ -52,6 +51,11 @@ impl World {
             leaving.into_iter().for_each(|one| self.carry(place, at, one));
             ticks.push(Reverse((self.hosts[place].next, place)));
         }
+    }
+
+    /// The next tick of each host, the earliest first.
+    fn ticks(&self) -> BinaryHeap<Reverse<(Time, usize)>> {
+        self.hosts.iter().enumerate().map(|(place, host)| Reverse((host.next, place))).collect()
     }
 
     fn befall(&mut self, faults: &[Fault], event: Event) {
@@ -67,8 +71,7 @@ impl World {
         match packet {
             None if self.hosts[to].kernel_answers() => self.answer(to, from, arrives, Packet::Answer(at)),
             None => {}
-            Some(packet @ Packet::Beat(_)) if self.hosts[to].has_ended() => {
-                drop(packet);
+            Some(Packet::Beat(_)) if self.hosts[to].has_ended() => {
                 self.answer(to, from, arrives, Packet::Unreachable);
             }
             Some(packet) => self.hosts[to].receive(arrives, from, packet),
