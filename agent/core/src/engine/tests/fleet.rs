@@ -158,6 +158,11 @@ impl Fleet {
         self.cut.extend([(a, b), (b, a)]);
     }
 
+    /// Cuts a host off from these others, both ways.
+    pub(super) fn isolate(&mut self, name: &'static str, others: &[&'static str]) {
+        others.iter().for_each(|other| self.cut_both(name, other));
+    }
+
     /// The kernel of this host counts what it drops.
     pub(super) fn count_drops(&mut self, name: &'static str) {
         let now = self.now;

@@ -10,12 +10,17 @@ use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, IoStuck, Landed, Plac
 use crate::incident::{AgentState, Class, ClockState, Incident, State};
 use crate::time::{Nanos, nanos};
 
-/// The whole of b stands still for three seconds, and its agent with it.
-fn all_stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<Landed>; 2], late: AgentLate) {
+/// An agent that waited for no CPU, and watches the timers of both.
+fn watched() -> AgentLate {
+    AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() }
+}
+
+/// The whole of b stands still for so many seconds, and its agent with it.
+fn stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<Landed>; 2], late: AgentLate, seconds: f64) {
     let stalls = [0, 1].map(|cpu| Stall::begin(fleet, cpu, CpuStall { timer_at, ..nothing() }));
     fleet.pause("b");
-    fleet.run(3.0);
-    fleet.host("b").late = AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..late };
+    fleet.run(seconds);
+    fleet.host("b").late = late;
     fleet.resume("b");
     let now = fleet.clock("b");
     for (stall, landed) in stalls.into_iter().zip(places) {
@@ -25,6 +30,11 @@ fn all_stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<L
         }
         stall.end(fleet, landed);
     }
+}
+
+/// As above, for three seconds, and then it goes on.
+fn all_stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<Landed>; 2], late: AgentLate) {
+    stand_still(fleet, timer_at, places, late, 3.0);
     fleet.run(4.0);
 }
 
@@ -32,7 +42,7 @@ fn all_stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<L
 fn a_machine_that_stood_still_as_a_whole_is_paused() {
     let mut fleet = Fleet::new(3);
     let places = [landed(Place::Idle, None), landed(Place::User, None)];
-    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    all_stand_still(&mut fleet, DEAD, places, watched());
     for name in ["a", "b", "c"] {
         let incident = fleet.host(name).incident();
         assert_eq!((incident.verdict.class, incident.state), (Class::VmPause, State::Closed), "{name}");
@@ -46,7 +56,7 @@ fn a_machine_that_stood_still_as_a_whole_is_paused() {
 fn a_cpu_may_have_waited_with_its_interrupts_off_for_one_that_was_not_run() {
     let mut fleet = Fleet::new(2);
     let places = [landed(Place::Kernel, Some(false)), landed_in("_raw_spin_unlock_irqrestore+0x15")];
-    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    all_stand_still(&mut fleet, DEAD, places, watched());
     for name in ["a", "b"] {
         assert_eq!(fleet.host(name).classes(), BTreeSet::from(["unknown"]), "{name}");
     }
@@ -56,7 +66,7 @@ fn a_cpu_may_have_waited_with_its_interrupts_off_for_one_that_was_not_run() {
 fn a_cpu_that_idles_holds_nothing_that_another_could_have_waited_for() {
     let mut fleet = Fleet::new(2);
     let places = [landed(Place::Idle, None), landed_in("_raw_spin_unlock_irqrestore+0x15")];
-    all_stand_still(&mut fleet, DEAD, places, AgentLate::default());
+    all_stand_still(&mut fleet, DEAD, places, watched());
     assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
 }
 
@@ -81,8 +91,7 @@ fn sentinels_that_tell_one_after_another_tell_of_one_pause() {
     let [one, two] = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
     fleet.pause("b");
     fleet.run(3.0);
-    fleet.host("b").late =
-        AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.host("b").late = watched();
     fleet.resume("b");
     for stall in [one, two] {
         let late = Fact::TimerLate { cpu: stall.cpu };
@@ -131,18 +140,7 @@ fn a_pause_among_others_that_cannot_be_named_alone_takes_no_name_from_them() {
     let clear = [landed(Place::Idle, None), landed(Place::User, None)];
     let unclear = [landed(Place::Kernel, Some(false)), landed_in("_raw_spin_unlock_irqrestore+0x15")];
     for places in [clear.clone(), clear, unclear] {
-        let stalls = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
-        fleet.pause("b");
-        fleet.run(1.0);
-        fleet.host("b").late =
-            AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
-        fleet.resume("b");
-        let to = fleet.clock("b");
-        for (stall, landed) in stalls.into_iter().zip(places) {
-            let late = Fact::TimerLate { cpu: stall.cpu };
-            fleet.host("b").engine.handle(Evidence::during("b", stall.from, to, late));
-            stall.end(&mut fleet, landed);
-        }
+        stand_still(&mut fleet, DEAD, places, watched(), 1.0);
         fleet.run(0.5);
     }
     fleet.run(4.0);
@@ -160,7 +158,7 @@ fn what_follows_a_pause_before_its_names_are_found_does_not_take_its_place() {
     let stalls = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
     fleet.pause("b");
     fleet.run(3.0);
-    let late = AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    let late = watched();
     fleet.host("b").late = late.clone();
     fleet.resume("b");
     let to = fleet.clock("b");
@@ -198,8 +196,7 @@ fn a_sentinel_that_tells_late_still_tells_of_the_pause() {
     let from = fleet.clock("b");
     fleet.pause("b");
     fleet.run(3.0);
-    fleet.host("b").late =
-        AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.host("b").late = watched();
     fleet.resume("b");
     let to = fleet.clock("b");
     for cpu in 0..2 {
@@ -246,7 +243,7 @@ fn an_agent_that_waits_right_after_a_pause_pays_for_it() {
 #[test]
 fn an_agent_that_was_stopped_is_no_pause_though_all_sentinels_are_late() {
     let mut fleet = Fleet::new(2);
-    let late = AgentLate { continued: true, ..AgentLate::default() };
+    let late = AgentLate { continued: true, ..watched() };
     all_stand_still(&mut fleet, TICKS, [None, None], late);
     for name in ["a", "b"] {
         let incident = fleet.host(name).incident();
@@ -263,8 +260,7 @@ fn what_a_cpu_makes_up_for_is_no_stall_of_the_agent() {
     stall.end(&mut fleet, landed(Place::User, None));
     fleet.pause("b");
     fleet.run(0.6);
-    fleet.host("b").late =
-        AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.host("b").late = watched();
     fleet.resume("b");
     fleet.run(4.0);
     assert_eq!(fleet.host("b").incident().verdict.class, Class::VcpuStall);

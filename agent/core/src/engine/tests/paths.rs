@@ -223,9 +223,7 @@ fn a_steady_loss_makes_no_hole_and_a_cut_neither() {
 #[test]
 fn a_host_that_loses_all_others_is_isolated_for_everybody() {
     let mut fleet = Fleet::new(4);
-    for other in ["b", "c", "d"] {
-        fleet.cut_both("a", other);
-    }
+    fleet.isolate("a", &["b", "c", "d"]);
     fleet.run(5.0);
     fleet.heal();
     fleet.run(5.0);
@@ -314,9 +312,7 @@ fn of_two_hosts_that_are_cut_off_at_once_each_is_isolated() {
 #[test]
 fn a_host_that_is_isolated_is_so_beside_one_that_stands_still_for_a_while() {
     let mut fleet = Fleet::new(4);
-    for other in ["b", "c", "d"] {
-        fleet.cut_both("a", other);
-    }
+    fleet.isolate("a", &["b", "c", "d"]);
     fleet.run(2.0);
     fleet.pause("d");
     fleet.run(2.0);
@@ -338,9 +334,7 @@ fn a_host_that_is_isolated_is_so_beside_one_that_stands_still_for_a_while() {
 #[test]
 fn a_path_that_is_cut_while_a_third_host_is_isolated_is_a_path_all_the_same() {
     let mut fleet = Fleet::new(5);
-    for other in ["b", "c", "d", "e"] {
-        fleet.cut_both("a", other);
-    }
+    fleet.isolate("a", &["b", "c", "d", "e"]);
     fleet.cut_both("c", "d");
     fleet.run(5.0);
     fleet.heal();
@@ -356,15 +350,13 @@ fn with_a_gateway_a_host_knows_that_it_is_isolated_while_it_lasts() {
     let mut fleet = Fleet::new(3);
     fleet.with_gateway("a");
     fleet.run(3.0);
-    fleet.cut_both("a", "b");
-    fleet.cut_both("a", "c");
+    fleet.isolate("a", &["b", "c"]);
     fleet.run(3.0);
     assert_eq!(fleet.host("a").incident().verdict.class, Class::Unknown, "its gateway answers: the others may be gone");
     fleet.heal();
     fleet.run(3.0);
     fleet.gateway_answers = false;
-    fleet.cut_both("a", "b");
-    fleet.cut_both("a", "c");
+    fleet.isolate("a", &["b", "c"]);
     fleet.run(3.0);
     let last = fleet.host("a").incidents().pop().expect("an incident");
     assert_eq!((last.verdict.class, last.state), (Class::HostIsolated, State::Open));
