@@ -43,8 +43,8 @@ pub struct CpuCase {
     pub held_up: Vec<u32>,
     /// Tasks that waited for this CPU.
     pub waiting: Vec<String>,
-    /// The interrupt handler that it was in since it was first overdue, and until when that was seen.
-    handler: Option<(String, Nanos)>,
+    /// The interrupt handler that it was in since it was first overdue.
+    handler: Option<InHandler>,
     /// How often it was looked at while it stood still.
     looks: u32,
     /// When the last of these was.
@@ -55,6 +55,14 @@ pub struct CpuCase {
     since: Nanos,
     /// What the incident cites beyond its own looks.
     pub citations: Citations,
+}
+
+/// A handler that a CPU was in, and for how long of its stall that was seen.
+#[derive(Clone, Debug)]
+struct InHandler {
+    name: String,
+    from: Nanos,
+    until: Nanos,
 }
 
 impl CpuCase {
@@ -90,6 +98,7 @@ impl CpuCase {
         }
         if stall.over {
             self.to = Some(to);
+            self.note_long_handler(&stall);
             self.after = Some(stall);
         } else {
             self.to = None;
@@ -110,7 +119,19 @@ impl CpuCase {
     fn note_handler(&mut self, stall: &CpuStall, at: Nanos) {
         let entered = |handler: &&Handler| handler.since <= self.since.plus(Duration::from_millis(200));
         if let Some(handler) = stall.handler.as_ref().filter(entered) {
-            self.handler = Some((handler.name.clone(), at));
+            self.handler = Some(InHandler { name: handler.name.clone(), from: self.since, until: at });
+        }
+    }
+
+    /// One whose end was seen is known to its end, however often anybody looked.
+    fn note_long_handler(&mut self, stall: &CpuStall) {
+        let Some((handler, until)) = stall.handler.as_ref().and_then(|handler| Some((handler, handler.until?))) else {
+            return;
+        };
+        let from = handler.since.max(self.since);
+        let seen = self.handler.as_ref().map_or(Duration::ZERO, InHandler::length);
+        if until.since(from) > seen {
+            self.handler = Some(InHandler { name: handler.name.clone(), from, until });
         }
     }
 
@@ -165,7 +186,11 @@ impl CpuCase {
         let looked_for = self.looked_at.since(self.since);
         let tells = self.to.is_none_or(|to| looked_for >= to.since(self.since) / 2);
         if let Some(at) = self.during.as_ref().filter(|_| tells).and_then(|look| look.timer_at) {
-            return Some(at <= self.since.plus(SAME_MOMENT));
+            // The interrupt that ended the silence, and those after it, are no sign that it ticked meanwhile.
+            return Some(at <= self.since.plus(SAME_MOMENT) || self.to.is_some_and(|to| at > to));
+        }
+        if self.handler().is_some() {
+            return Some(true);
         }
         let length = self.to?.since(self.since).as_secs_f64();
         if self.timer_late.as_secs_f64() >= length * MOST_OF_IT {
@@ -218,9 +243,17 @@ impl CpuCase {
     /// The interrupt handler that it was in for most of the time: the last look may be at a CPU that has just left it.
     #[must_use]
     pub fn handler(&self) -> Option<&str> {
-        let (name, until) = self.handler.as_ref()?;
+        let handler = self.handler.as_ref()?;
         let length = self.to.unwrap_or(self.looked_at).since(self.since);
-        (until.since(self.since) >= length.mul_f64(MOST_OF_IT)).then_some(name.as_str())
+        (handler.length() >= length.mul_f64(MOST_OF_IT)).then_some(handler.name.as_str())
+    }
+
+    /// The interrupt handler that it was in when it was last looked at, and for how long by then, where that is too short a
+    /// part of the stall to tell what the rest was.
+    #[must_use]
+    pub fn last_seen_in(&self) -> Option<(&str, Duration)> {
+        let handler = self.handler.as_ref().filter(|handler| handler.until >= self.looked_at)?;
+        self.handler().is_none().then_some((handler.name.as_str(), handler.length()))
     }
 
     /// The thread that it ran.
@@ -285,6 +318,12 @@ impl CpuCase {
         let mut all: Vec<Evidence> = facts.map(|fact| Evidence::during(host, self.from, until, fact)).collect();
         all.extend_from_slice(self.citations.parts().0);
         all
+    }
+}
+
+impl InHandler {
+    fn length(&self) -> Duration {
+        self.until.since(self.from)
     }
 }
 

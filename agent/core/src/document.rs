@@ -1,11 +1,12 @@
 //! From facts to the public document: citations, identity, times for people.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::evidence::{Evidence, Fact};
 use crate::incident::{Cited, HostFacts, Incident, State};
 use crate::rules::Judgement;
-use crate::time::{Nanos, WallNanos, nanos};
+use crate::rules::confidence::confidence;
+use crate::time::{Nanos, WallNanos, nanos, rfc3339};
 
 /// Most pieces of evidence that one incident cites.
 pub const MAX_CITED: usize = 64;
@@ -130,9 +131,7 @@ impl Wall {
     /// `at` as RFC 3339 in UTC, to the millisecond.
     #[must_use]
     pub fn text(self, at: Nanos) -> String {
-        // 253,402,300,799 s is the end of the year 9999, the last that RFC 3339 can write.
-        let since_epoch = Duration::from_nanos(self.at(at).0).min(Duration::from_secs(253_402_300_799));
-        humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_epoch).to_string()
+        rfc3339(Duration::from_nanos(self.at(at).0))
     }
 }
 
@@ -203,6 +202,8 @@ pub fn incident(draft: Draft<'_>, judgement: Judgement, observer: &str, host: &H
     evidence.sort_by_key(|piece| (piece.from, piece.to));
     let overflow = evidence.len().saturating_sub(MAX_CITED) as u64;
     evidence.truncate(MAX_CITED);
+    let mut verdict = judgement.verdict;
+    verdict.confidence = confidence(verdict.class, verdict.confidence, draft.closed, &judgement.completeness);
     let length = draft.ended.unwrap_or(draft.now).since(identity.started);
     Incident {
         id: identity.id.clone(),
@@ -215,11 +216,12 @@ pub fn incident(draft: Draft<'_>, judgement: Judgement, observer: &str, host: &H
         detected_at: identity.detected_at.clone(),
         duration_ms: nanos(length) / 1_000_000,
         occurrences: draft.occurrences,
-        verdict: judgement.verdict,
+        verdict,
         evidence: evidence.into_iter().map(|piece| cite(piece, wall)).collect(),
         evidence_dropped: draft.dropped + overflow,
         ruled_out: judgement.ruled_out,
         missing: judgement.missing,
+        completeness: judgement.completeness,
         witnesses: judgement.witnesses,
         host: host.clone(),
     }

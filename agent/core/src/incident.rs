@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::completeness::Completeness;
 use crate::evidence::{Fact, HoleReason};
 use crate::loss::LossRate;
 
@@ -331,6 +332,9 @@ pub struct Incident {
     pub ruled_out: Vec<RuledOut>,
     /// What was not known and would have helped, a sentence each.
     pub missing: Vec<String>,
+    /// What evidence the verdict had, and what it lacked.
+    #[serde(default)]
+    pub completeness: Completeness,
     /// Other hosts whose word was used.
     pub witnesses: Vec<String>,
     /// The host that wrote this document: kernel, command line, clock source, agent version.

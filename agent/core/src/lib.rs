@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod clock_track;
+pub mod completeness;
 pub mod cpu;
 pub mod document;
 pub mod engine;
@@ -21,8 +22,10 @@ pub mod own;
 pub mod peer;
 pub mod received;
 pub mod recording;
+pub mod recurrence;
 pub mod rules;
 pub mod settings;
 pub mod sizes;
 pub mod time;
+pub mod views;
 pub mod vip;

@@ -40,8 +40,8 @@ const MOST_LOSS: f64 = 0.5;
 const LONGEST_MEAN_RUN: f64 = 3.0;
 /// What happens less often than this is not taken for chance.
 const RARE: f64 = 0.01;
-/// The chance that nothing is lost for as long as ends a steady loss.
-const END_BY_CHANCE: f64 = 1e-4;
+/// The chance that nothing is lost for as long as ends a steady loss. It is run at each loss, thousands of times an hour.
+const END_BY_CHANCE: f64 = 1e-7;
 /// The quantile of the normal distribution that leaves 0.1 % outside, on both sides together.
 const Z_999: f64 = 3.290_527;
 
@@ -102,11 +102,9 @@ impl LossTrack {
         self.window.drain(..excess);
     }
 
-    /// One that was missing came in after all: the newest one that counts as lost.
-    pub fn fill(&mut self) {
-        if let Some(lost) = self.window.iter_mut().rev().find(|lost| **lost) {
-            *lost = false;
-        }
+    /// So many that were missing came in after all: the newest ones that count as lost.
+    pub fn fill(&mut self, count: u64) {
+        fill(&mut self.window, count);
     }
 
     /// When the oldest loss was noticed that is remembered.
@@ -199,6 +197,9 @@ pub struct LossMeasure {
     stated: Option<LossRate>,
     /// Numbers that arrived since the last that did not.
     in_a_row: usize,
+    /// How many were lost since it began, up to the last one, and of how many.
+    lost: u64,
+    of: u64,
 }
 
 impl LossMeasure {
@@ -207,6 +208,8 @@ impl LossMeasure {
         let (lost, arrived) = (missing.min(CUT) as usize, arrived.min(WINDOW as u64) as usize);
         self.outcomes.extend(std::iter::repeat_n(true, lost));
         if lost > 0 {
+            self.lost += lost as u64;
+            self.of += (self.in_a_row + lost) as u64;
             self.in_a_row = 0;
             self.state();
         }
@@ -214,6 +217,12 @@ impl LossMeasure {
         self.in_a_row += arrived;
         // What came after the loss had ended is never stated, and need not be kept.
         self.outcomes.truncate(3 * MEASURED);
+    }
+
+    /// As [`LossTrack::fill`].
+    pub fn fill(&mut self, count: u64) {
+        self.lost = self.lost.saturating_sub(count);
+        fill(&mut self.outcomes, count);
     }
 
     /// States the rate of the oldest packets, once a loss behind them shows that it had not ended by then.
@@ -230,9 +239,11 @@ impl LossMeasure {
         self.stated
     }
 
-    /// Whether nothing was lost for so long that a loss of `rate` has ended.
+    /// Whether nothing was lost for so long that a loss of `rate`, or of the rate since it began if that is lower, has ended:
+    /// one that is measured over few packets may be too high.
     #[must_use]
     pub fn is_over(&self, rate: f64) -> bool {
+        let rate = if self.of < MEASURED as u64 { rate } else { rate.min(self.lost as f64 / self.of as f64) };
         let patience = END_BY_CHANCE.ln() / (1.0 - rate.clamp(FLOOR, MOST_LOSS)).ln();
         self.in_a_row as f64 >= patience.max(FEWEST as f64)
     }
@@ -282,139 +293,10 @@ impl Loss {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A linear congruential generator (Knuth, MMIX): the same numbers every time.
-    struct Chance(u64);
-
-    impl Chance {
-        fn lost(&mut self, rate: f64) -> bool {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((self.0 >> 11) as f64 / (1_u64 << 53) as f64) < rate
-        }
-    }
-
-    /// Hands over `packets` of which each is lost by chance.
-    fn lossy(seed: u64, rate: f64, packets: usize, mut each: impl FnMut(u64, u64)) {
-        let (mut chance, mut missing) = (Chance(seed), 0);
-        for _ in 0..packets {
-            if chance.lost(rate) {
-                missing += 1;
-            } else {
-                each(std::mem::take(&mut missing), 1);
-            }
-        }
-    }
-
-    /// Table I of Newcombe, Two-sided confidence intervals for the single proportion, Statistics in Medicine 17 (1998), method
-    /// 3, at 95 %.
-    #[test]
-    fn the_interval_is_wilsons() {
-        for (lost, packets, low, high) in
-            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
-        {
-            let found = wilson(lost, packets, 1.959_964);
-            assert!((found.0 - low).abs() < 5e-5 && (found.1 - high).abs() < 5e-5, "{lost} of {packets}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn the_interval_holds_the_true_rate() {
-        for rate in [0.05, 0.1, 0.3] {
-            let missed = (0..1000).filter(|seed| {
-                let mut measure = LossMeasure::default();
-                lossy(seed * 7 + 1, rate, 700, |missing, arrived| measure.record(missing, arrived));
-                let stated = measure.rate().expect("more than 300 packets");
-                assert_eq!(stated.packets as usize, MEASURED);
-                !(stated.low..=stated.high).contains(&rate)
-            });
-            // One in a thousand is expected: six are a chance of one in two thousand.
-            assert!(missed.count() < 6, "{rate}");
-        }
-    }
-
-    #[test]
-    fn steady_losses_are_found_and_others_are_not() {
-        for (rate, steady) in [(0.05, true), (0.1, true), (0.3, true), (0.001, false), (0.0, false)] {
-            let mut track = LossTrack::default();
-            lossy(3, rate, 300, |missing, arrived| track.record(missing, arrived, Nanos(1)));
-            assert_eq!(track.steady().is_some(), steady, "{rate}");
-        }
-    }
-
-    #[test]
-    fn a_path_that_flaps_is_no_steady_loss() {
-        let mut track = LossTrack::default();
-        for _ in 0..6 {
-            track.record(5, 40, Nanos(1));
-        }
-        assert_eq!(track.steady(), None);
-    }
-
-    #[test]
-    fn a_cut_is_left_out() {
-        let mut track = LossTrack::default();
-        (0..6).for_each(|_| track.record(CUT, 40, Nanos(1)));
-        assert_eq!(track, {
-            let mut clean = LossTrack::default();
-            clean.record(0, 240, Nanos(1));
-            clean
-        });
-    }
-
-    #[test]
-    fn what_comes_late_is_not_lost() {
-        let mut track = LossTrack::default();
-        for _ in 0..20 {
-            track.record(1, 10, Nanos(1));
-            track.fill();
-        }
-        assert_eq!(track.steady(), None);
-        assert!(!track.is_suspicious());
-    }
-
-    #[test]
-    fn misses_in_a_row_follow_the_loss() {
-        let misses = |rate| {
-            let mut track = LossTrack::default();
-            lossy(5, rate, 1000, |missing, arrived| track.record(missing, arrived, Nanos(1)));
-            track.misses_of_a_gap()
-        };
-        assert_eq!(misses(0.0), 0, "the configured ones hold");
-        assert!((14..=17).contains(&misses(0.3)), "{}", misses(0.3));
-        assert!((5..=8).contains(&misses(0.05)), "{}", misses(0.05));
-    }
-
-    #[test]
-    fn a_loss_that_has_just_begun_is_no_loss_by_size() {
-        let mut track = LossTrack::default();
-        track.record(0, 300, Nanos(1));
-        assert_eq!(track.misses_of_a_hole(), 0);
-        track.record(1, 4, Nanos(2));
-        assert!((14..=20).contains(&track.misses_of_a_hole()), "{}", track.misses_of_a_hole());
-        track.record(0, 250, Nanos(3));
-        assert!((4..=5).contains(&track.misses_of_a_hole()), "one, long ago: {}", track.misses_of_a_hole());
-    }
-
-    #[test]
-    fn the_window_is_bounded() {
-        let mut track = LossTrack::default();
-        (0..1000).for_each(|_| track.record(3, u64::MAX, Nanos(1)));
-        assert_eq!(track.window.len(), WINDOW);
-        let mut measure = LossMeasure::default();
-        (0..1000).for_each(|_| measure.record(0, u64::MAX));
-        assert!(measure.outcomes.len() <= 3 * MEASURED);
-    }
-
-    #[test]
-    fn it_is_over_when_nothing_was_lost_for_long() {
-        let mut measure = LossMeasure::default();
-        measure.record(1, 40);
-        assert!(measure.is_over(0.3));
-        assert!(!measure.is_over(0.05), "at 5 % that is no rarity");
-        measure.record(0, 140);
-        assert!(measure.is_over(0.05));
-    }
+fn fill(outcomes: &mut VecDeque<bool>, count: u64) {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    outcomes.iter_mut().rev().filter(|lost| **lost).take(count).for_each(|lost| *lost = false);
 }
+
+#[cfg(test)]
+mod tests;

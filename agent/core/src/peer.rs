@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use crate::clock_track::ClockTrack;
 use crate::evidence::{
-    FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, PeerView, Size,
-    SizeProbe, StallReport,
+    FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, Size, SizeProbe,
+    StallReport,
 };
 use crate::flow::FlowTrack;
 use crate::loss::LossTrack;
 use crate::received::Received;
 use crate::sizes::{CALM, Sizes};
 use crate::time::{Nanos, nanos};
+use crate::views::Views;
 
 /// Send times that are kept, to tell what a peer should have heard: a minute at ten a second.
 const SENT_WINDOW: usize = 600;
@@ -63,6 +64,8 @@ pub struct Arrival {
     pub reordered: bool,
     /// The heartbeat was received before, or it is too old to know.
     pub duplicate: bool,
+    /// How many of those that it missed before it has heard since, which others had overtaken.
+    pub heard_late: u64,
     /// What the peer heard of this host since its last word: (missing, heard).
     pub heard_step: Option<(u64, u64)>,
 }
@@ -223,11 +226,13 @@ pub struct Peer {
     /// Its own recent stalls, as it last told them.
     pub stalls: Vec<StallReport>,
     /// What it last saw of the others.
-    pub views: Vec<PeerView>,
+    pub views: Views,
     /// Its label `hypervisor`, by its hash.
     pub hypervisor: Option<u64>,
     /// How its boot clock moves against this host's.
     pub clock: ClockTrack,
+    /// When a heartbeat of it was last found missing.
+    pub missing_at: Option<Nanos>,
     /// What is lost of its small heartbeats.
     pub loss_from: LossTrack,
     /// What is lost of the small heartbeats to it, by its account.
@@ -291,7 +296,7 @@ impl Peer {
             flow.reordered += 1;
             flow.on_packet(beat.sent_at, at);
             self.lost_from = self.lost_from.saturating_sub(1);
-            self.loss_from.fill();
+            self.loss_from.fill(1);
             return arrival;
         }
         if arrival.counts_anew() || self.last.is_none() {
@@ -304,10 +309,12 @@ impl Peer {
             self.large = [None; 2];
             self.probe = None;
             self.drops_before = None;
+            self.views = Views::default();
             self.sizes.begin_anew();
             self.forget_losses();
         } else {
             self.loss_from.record(arrival.missing, 1, at);
+            self.missing_at = self.missing_at.filter(|_| arrival.missing == 0).or((arrival.missing > 0).then_some(at));
         }
         self.received += 1;
         self.flows[Size::Small.place()].on_packet(beat.sent_at, at);
@@ -321,11 +328,13 @@ impl Peer {
         // A peer that was told to forget this host and then to watch it again counts anew.
         let goes_on = before.zip(self.heard).is_some_and(|(before, now)| before.count <= now.count);
         self.first_heard = self.first_heard.filter(|_| goes_on).or(self.heard);
-        arrival.heard_step = before.zip(self.heard).filter(|_| goes_on).map(|(before, now)| step(&before, &now));
+        let words = before.zip(self.heard).filter(|_| goes_on);
+        arrival.heard_step = words.map(|(before, now)| step(&before, &now));
+        arrival.heard_late = words.map_or(0, |(before, now)| late(&before, &now));
         self.note_heard(&arrival, beat, at);
         self.note_drops(&arrival, beat);
         self.stalls.clone_from(&beat.stalls);
-        self.views.clone_from(&beat.views);
+        self.views.on_heartbeat(beat, at);
         self.hypervisor = beat.hypervisor;
         self.clock.on_heartbeat(beat.sent_at, at);
         let (seq, sent_at) = (beat.seq, beat.sent_at);
@@ -339,6 +348,7 @@ impl Peer {
         // What left before its first word may have found nobody.
         let lost_too = arrival.heard_step.is_none_or(|(missing, heard)| {
             self.loss_to.record(missing, heard, at);
+            self.loss_to.fill(arrival.heard_late);
             missing >= u64::from(self.loss_to.misses_of_a_gap()).max(SMALL_LOST_TOO)
         });
         if lost_too {
@@ -585,9 +595,20 @@ fn place(size: Size) -> usize {
     usize::from(size == Size::Fragmented)
 }
 
+/// By how much the numbers went on between two reports, and how many were heard.
+fn between(before: &Heard, now: &Heard) -> (u64, u64) {
+    (now.seq.saturating_sub(before.seq), now.count.saturating_sub(before.count))
+}
+
+/// How many more were heard between two reports than there are numbers between them.
+fn late(before: &Heard, now: &Heard) -> u64 {
+    let (numbers, heard) = between(before, now);
+    heard.saturating_sub(numbers)
+}
+
 /// What was missing and what was heard between two reports. What came in late makes up for what was missing.
 fn step(before: &Heard, now: &Heard) -> (u64, u64) {
-    let (numbers, heard) = (now.seq.saturating_sub(before.seq), now.count.saturating_sub(before.count));
+    let (numbers, heard) = between(before, now);
     (numbers.saturating_sub(heard), heard.min(numbers))
 }
 

@@ -1,6 +1,6 @@
 //! Time as an argument: the engine never reads a clock, it is told.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,14 @@ pub fn covered(mut intervals: Vec<(Nanos, Nanos)>, from: Nanos, to: Nanos) -> Du
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WallNanos(pub u64);
+
+/// The end of the year 9999, the last that RFC 3339 can write, since 1970.
+const LAST: Duration = Duration::from_millis(253_402_300_799_999);
+
+/// That long after 1970 as RFC 3339 in UTC, to the millisecond.
+pub(crate) fn rfc3339(since_epoch: Duration) -> String {
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_epoch.min(LAST)).to_string()
+}
 
 /// `duration` in whole nanoseconds; stops at `u64::MAX` (584 years).
 #[must_use]

@@ -6,18 +6,16 @@ use lacuna::export::table::Paint;
 use lacuna::export::{html, text};
 use libfuzzer_sys::fuzz_target;
 
-const PLAIN: Paint = Paint { colour: false };
-
 fuzz_target!(|document: &[u8]| {
     if let Ok(found) = serde_json::from_slice::<Incidents>(document) {
-        check(&text::incidents(&found, PLAIN));
+        check(&text::incidents(&found, Paint::PLAIN));
         for incident in &found.incidents {
-            check(&text::explain(incident, &[], PLAIN));
+            check(&text::explain(incident, &[], Paint::PLAIN));
             assert!(!html::incident(incident).contains("<script"));
         }
     }
     if let Ok(status) = serde_json::from_slice::<Status>(document) {
-        check(&text::status(&status, PLAIN));
+        check(&text::status(&status, Paint::PLAIN));
     }
 });
 

@@ -41,7 +41,7 @@ fn fact(packet: &[u8]) -> Option<Fact> {
     let bytes = u16::try_from(packet.len()).unwrap_or(u16::MAX);
     Some(match decode(packet).ok()?.1 {
         Message::Heartbeat(beat) => Fact::Heartbeat(beat),
-        Message::Large(large) => Fact::LargeHeartbeat(LargeHeartbeat { bytes, ..large }),
+        Message::Large(large, _) => Fact::LargeHeartbeat(LargeHeartbeat { bytes, ..large }),
         Message::Probe { id, .. } => Fact::SizeProbe(SizeProbe { id, bytes }),
     })
 }

@@ -58,6 +58,11 @@ impl Clock {
         WallNanos(self.wall_ns.saturating_add(boot.0))
     }
 
+    /// The wall clock is set, by so many milliseconds.
+    pub(crate) fn step_wall(&mut self, by_ms: i64) {
+        self.wall_ns = self.wall_ns.saturating_add_signed(by_ms.saturating_mul(1_000_000));
+    }
+
     /// It stood still from then on, for so long.
     pub(crate) fn stand_still(&mut self, from: Time, length: Duration) {
         self.stood.push((from, length));

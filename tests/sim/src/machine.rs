@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use lacuna_core::evidence::{CpuStall, Evidence, Fact, Landed, Place, Poke, Running};
-use lacuna_core::time::nanos;
+use lacuna_core::evidence::{CpuStall, Evidence, Fact, Handler, Landed, Place, Poke, Running};
+use lacuna_core::incident::Class;
+use lacuna_core::time::{Nanos, nanos};
 
 use crate::chance::Chance;
 use crate::clock::{Clock, Time};
@@ -32,7 +33,12 @@ pub(crate) enum Standstill {
     Stolen,
     /// The hypervisor does not run it, and says nothing.
     NotRun,
+    /// It is in that interrupt handler, which does not end; or it is there since the hypervisor does not run it.
+    InHandler { name: &'static str, runs: bool },
 }
+
+/// The handler that every CPU is in hundreds of times a second.
+pub(crate) const TIMER_HANDLER: &str = "local_timer";
 
 impl Standstill {
     fn timer_is_dead(self) -> bool {
@@ -41,7 +47,40 @@ impl Standstill {
 
     /// Whether a network card whose interrupts go there is deaf.
     pub(crate) fn is_deaf(self) -> bool {
-        matches!(self, Self::Masked | Self::Stolen | Self::NotRun)
+        matches!(self, Self::Masked | Self::Stolen | Self::NotRun | Self::InHandler { .. })
+    }
+
+    /// Whether another CPU that calls it waits until it goes on.
+    pub(crate) fn holds_up_others(self) -> bool {
+        self.is_deaf()
+    }
+
+    /// The class that is true.
+    pub(crate) fn class(self) -> Class {
+        match self {
+            Self::NoTimer => Class::TimerLockup,
+            Self::Masked | Self::NoPreemption | Self::InHandler { runs: true, .. } => Class::CpuLockup,
+            Self::Hogged => Class::SchedulerStall,
+            Self::Stolen | Self::NotRun | Self::InHandler { runs: false, .. } => Class::VcpuStall,
+        }
+    }
+
+    /// Whether what the machine shows of it tells it. Where it went on, and what it was in, only the probes see. Behind an
+    /// address that every CPU passes, and in the timer's handler, it may have been off, or not run.
+    pub(crate) fn is_knowable(self, has_probes: bool, landing: Option<Landing>) -> bool {
+        match self {
+            Self::NoTimer | Self::NoPreemption | Self::Hogged | Self::Stolen => true,
+            Self::Masked | Self::NotRun => has_probes && landing != Some(Landing::Unclear),
+            Self::InHandler { name, .. } => has_probes && name != TIMER_HANDLER,
+        }
+    }
+
+    /// The handler that it is in since then.
+    fn handler(self, since: Nanos, until: Option<Nanos>) -> Option<Handler> {
+        match self {
+            Self::InHandler { name, .. } => Some(Handler { name: name.to_owned(), since, until }),
+            _ => None,
+        }
     }
 }
 
@@ -110,6 +149,8 @@ pub(crate) struct Machine {
     pub(crate) cpus: u32,
     /// Where the network card's interrupts go.
     pub(crate) card_cpu: u32,
+    /// Its kernel lets the agent attach probes; without them only the files under /proc tell.
+    pub(crate) has_probes: bool,
     /// When the sentinel of each is due, within a period.
     phases: Vec<Duration>,
     stuck: Vec<Stuck>,
@@ -117,12 +158,12 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(chance: &mut Chance) -> Self {
-        let cpus = [2, 2, 4, 8][chance.below(4)];
+    pub(crate) fn new(has_probes: bool, chance: &mut Chance) -> Self {
+        let cpus = [1, 2, 2, 2, 4, 4, 8, 8][chance.below(8)];
         let card_cpu = u32::try_from(chance.below(cpus)).unwrap_or_default();
         let phases = (0..cpus).map(|_| chance.time(Duration::ZERO, PERIOD)).collect();
         let cpus = u32::try_from(cpus).unwrap_or_default();
-        Self { cpus, card_cpu, phases, stuck: Vec::new(), news: Vec::new() }
+        Self { cpus, card_cpu, has_probes, phases, stuck: Vec::new(), news: Vec::new() }
     }
 
     /// That CPU stands still from now on.
@@ -150,11 +191,18 @@ impl Machine {
             return;
         }
         let (from, to) = (clock.boot(stuck.due), clock.boot(at));
-        let landed = landing.filter(|_| stuck.why.timer_is_dead());
-        let over = CpuStall { over: true, timer_at: Some(to), naming: landed.is_some(), ..self.figures(&stuck, at) };
+        let timer_is_dead = stuck.why.timer_is_dead();
+        let landed = landing.filter(|_| timer_is_dead && self.has_probes);
+        let over = CpuStall {
+            over: true,
+            timer_at: self.has_probes.then_some(to),
+            naming: landed.is_some(),
+            handler: stuck.why.handler(clock.boot(stuck.since), Some(to)).filter(|_| self.has_probes),
+            ..self.figures(&stuck, at)
+        };
         let tell = |stall: CpuStall| Evidence::during(host, from, to, Fact::CpuStall(Box::new(stall)));
         let mut evidence = Vec::new();
-        if stuck.why.timer_is_dead() {
+        if timer_is_dead && self.has_probes {
             evidence.push(Evidence::during(host, from, to, Fact::TimerLate { cpu }));
         }
         evidence.push(tell(over.clone()));
@@ -180,7 +228,7 @@ impl Machine {
                 cpu,
                 of_cpus: self.cpus,
                 over: true,
-                timer_at: Some(end),
+                timer_at: self.has_probes.then_some(end),
                 throttled_ns,
                 ..CpuStall::default()
             };
@@ -203,30 +251,42 @@ impl Machine {
         seen.extend(self.news.drain(..ripe).flat_map(|news| news.evidence));
         let mut stuck = std::mem::take(&mut self.stuck);
         for one in stuck.iter_mut().filter(|one| at.since(one.due) >= LATE) {
-            let timer_at = if one.why.timer_is_dead() { one.since } else { at };
-            let answers = one.why == Standstill::NoTimer;
-            let poke = (one.looks > 0).then_some(if answers { Poke::Answered } else { Poke::Unanswered });
-            let interrupts = if answers { u64::from(one.looks) } else { 0 };
-            let running = (one.why == Standstill::Hogged).then(|| Running {
-                tid: 77,
-                comm: "hog".into(),
-                policy: Some("SCHED_FIFO".into()),
-            });
-            let look = CpuStall {
-                timer_at: Some(clock.boot(timer_at)),
-                interrupts: Some(interrupts),
-                switches: Some(0),
-                softirqs: Some(0),
-                poke,
-                running,
-                ..self.figures(one, at)
-            };
+            let look = self.look_at(one, at, clock);
             one.looks += 1;
             let (from, to) = (clock.boot(one.due), clock.boot(at));
             seen.push(Evidence::during(host, from, to, Fact::CpuStall(Box::new(look))));
         }
         self.stuck = stuck;
         seen
+    }
+
+    /// What another CPU sees of one that stands still.
+    fn look_at(&self, one: &Stuck, at: Time, clock: &Clock) -> CpuStall {
+        let answers = one.why == Standstill::NoTimer;
+        let poke = (one.looks > 0).then_some(if answers { Poke::Answered } else { Poke::Unanswered });
+        let figures = self.figures(one, at);
+        let interrupts = Some(if answers { u64::from(one.looks) } else { 0 });
+        let dead = one.why.timer_is_dead();
+        if !self.has_probes {
+            // The count of its timer's interrupts grows, or does not: that takes two looks.
+            let timer_at = (one.looks > 0).then(|| clock.boot(if dead { one.due } else { at }));
+            return CpuStall { timer_at, interrupts, poke, ..figures };
+        }
+        let running = (one.why == Standstill::Hogged).then(|| Running {
+            tid: 77,
+            comm: "hog".into(),
+            policy: Some("SCHED_FIFO".into()),
+        });
+        CpuStall {
+            timer_at: Some(clock.boot(if dead { one.since } else { at })),
+            interrupts,
+            switches: Some(0),
+            softirqs: Some(0),
+            poke,
+            running,
+            handler: one.why.handler(clock.boot(one.since), None),
+            ..figures
+        }
     }
 
     fn figures(&self, stuck: &Stuck, at: Time) -> CpuStall {
@@ -256,7 +316,8 @@ mod tests {
     #[test]
     fn a_cpu_is_seen_while_it_stands_still_and_told_of_when_it_goes_on() {
         let (mut chance, clock) = (Chance::new(3), Clock::new(0, 0, 0));
-        let mut machine = Machine::new(&mut chance);
+        let mut machine =
+            Machine { cpus: 2, phases: vec![Duration::ZERO, PERIOD / 3], ..Machine::new(true, &mut chance) };
         let at = |ms: u64| Time(ms * 1_000_000);
         machine.begin(1, Standstill::NoTimer, at(10_000));
         assert_eq!(machine.look("a", at(10_040), &clock), []);
@@ -267,5 +328,38 @@ mod tests {
         let over = told.iter().filter(|piece| matches!(&piece.fact, Fact::CpuStall(stall) if stall.over)).count();
         assert_eq!((told.len(), over), (2, 1), "its late timer as well: {told:?}");
         assert!(told.iter().all(|piece| piece.from >= clock.boot(at(10_000)) && piece.from <= clock.boot(at(10_100))));
+    }
+
+    /// The last look at a CPU that stood still for a second, and what was told when it went on.
+    fn told_of(has_probes: bool, why: Standstill) -> (CpuStall, Vec<CpuStall>) {
+        let (mut chance, clock) = (Chance::new(3), Clock::new(0, 0, 0));
+        let mut machine = Machine { cpus: 2, phases: vec![Duration::ZERO; 2], ..Machine::new(has_probes, &mut chance) };
+        let at = |ms: u64| Time(ms * 1_000_000);
+        machine.begin(1, why, at(10_000));
+        let stalls = |evidence: Vec<Evidence>| -> Vec<CpuStall> {
+            let stall = |piece: Evidence| if let Fact::CpuStall(stall) = piece.fact { Some(*stall) } else { None };
+            evidence.into_iter().filter_map(stall).collect()
+        };
+        let looks = (2..9).flat_map(|tenth| stalls(machine.look("a", at(10_000 + tenth * 100), &clock)));
+        let last = looks.last().unwrap();
+        machine.end("a", 1, Some(Landing::User), at(11_000), &clock, &mut chance);
+        (last, stalls(machine.look("a", at(13_000), &clock)))
+    }
+
+    #[test]
+    fn a_handler_is_seen_while_the_cpu_is_in_it_and_when_it_ends() {
+        let (look, told) = told_of(true, Standstill::InHandler { name: "irq 24", runs: true });
+        assert_eq!(look.handler.map(|handler| handler.until), Some(None));
+        let ended = told.iter().filter_map(|stall| stall.handler.as_ref()?.until);
+        assert!(ended.eq([Nanos(11_000_000_000); 2]), "with its landing once more");
+    }
+
+    #[test]
+    fn without_probes_only_counts_tell() {
+        let (look, told) = told_of(false, Standstill::InHandler { name: "irq 24", runs: true });
+        assert_eq!((look.handler, look.switches, look.interrupts), (None, None, Some(0)));
+        assert_eq!(look.timer_at, Some(Nanos(10_000_000_000)), "its count did not grow");
+        assert_eq!(told.len(), 1);
+        assert!(told[0].landed.is_none() && told[0].timer_at.is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! A simulated fleet with known truth: hosts with the engine that the agent has, clocks that are off, a network that delays,
 //! and faults of every kind, several at a time. One seed decides everything.
 
+mod calibration;
 mod chance;
 mod clock;
 mod fault;
@@ -13,19 +14,19 @@ mod score;
 mod world;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
+use lacuna_core::recording::InMemory;
 
 use crate::host::Host;
-use crate::plan::{Plan, Wanted};
+use crate::plan::{Mix, Plan, Wanted};
 use crate::report::Report;
 use crate::score::Score;
 
@@ -44,6 +45,12 @@ struct Args {
     /// For how long each lives, in seconds of its own time.
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(45..=86_400))]
     seconds: u64,
+    /// How many hosts each watches on either side of it, in a fleet of more than eight.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=100))]
+    aside: u8,
+    /// Which faults there are more of: what was calibrated on one mix is tried on another.
+    #[arg(long, value_enum, default_value_t)]
+    mix: Mix,
     /// How many are simulated at once.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
     jobs: u64,
@@ -85,11 +92,18 @@ fn main() -> Result<()> {
 
 impl Args {
     fn wanted(&self, seed: u64) -> Wanted {
-        Wanted { seed, hosts: self.hosts.clone(), lasts: Duration::from_secs(self.seconds) }
+        Wanted {
+            seed,
+            hosts: self.hosts.clone(),
+            lasts: Duration::from_secs(self.seconds),
+            mix: self.mix,
+            aside: self.aside.into(),
+        }
     }
 }
 
 fn run(args: &Args) -> Report {
+    let began = Instant::now();
     let (next, scores) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
@@ -112,6 +126,7 @@ fn run(args: &Args) -> Report {
         seeds: args.seeds,
         first_seed: args.first_seed,
         seconds_of_each: args.seconds as f64,
+        took_seconds: began.elapsed().as_secs_f64(),
         ..Report::default()
     };
     let scores = scores.into_inner().unwrap_or_default();
@@ -140,7 +155,7 @@ fn one(args: &Args) -> Result<()> {
     }
     plan.run();
     match &args.record {
-        Some(folder) => save(folder, &plan),
+        Some(folder) => save(folder, plan),
         None => {
             explain(&plan);
             Ok(())
@@ -148,18 +163,16 @@ fn one(args: &Args) -> Result<()> {
     }
 }
 
-/// Each host's recording, a value a line, as the agent writes it.
-fn save(folder: &Path, plan: &Plan) -> Result<()> {
+/// Each host's recording, as the agent writes it.
+fn save(folder: &Path, plan: Plan) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    for host in &plan.world.hosts {
-        let path = folder.join(format!("{}.jsonl", host.name));
-        let mut file = BufWriter::new(File::create(&path).with_context(|| path.display().to_string())?);
-        for line in host.recording.iter().flatten() {
-            writeln!(file, "{}", serde_json::to_string(line)?)?;
-        }
-        file.flush()?;
+    let hosts = plan.world.hosts.len();
+    for host in plan.world.hosts {
+        let path = folder.join(format!("{}.lacuna", host.name));
+        let file = host.recording.map(InMemory::into_file).unwrap_or_default();
+        std::fs::write(&path, file).with_context(|| path.display().to_string())?;
     }
-    println!("{} recordings in {}", plan.world.hosts.len(), folder.display());
+    println!("{hosts} recordings in {}", folder.display());
     Ok(())
 }
 
@@ -185,12 +198,15 @@ fn explain(plan: &Plan) {
 #[cfg(test)]
 mod tests {
     use lacuna_core::incident::Incident;
-    use lacuna_core::recording::replay;
+    use lacuna_core::recording::{Options, replay};
 
     use super::*;
+    use crate::clock::Time;
+    use crate::fault::{Fault, Kind};
 
     fn lived(seed: u64, recorded: bool) -> Plan {
-        let mut plan = Plan::new(&Wanted { seed, hosts: 4..=4, lasts: Duration::from_secs(60) });
+        let mut plan =
+            Plan::new(&Wanted { seed, hosts: 4..=4, lasts: Duration::from_secs(60), mix: Mix::Even, aside: 2 });
         if recorded {
             plan.world.hosts.iter_mut().for_each(Host::record);
         }
@@ -210,14 +226,33 @@ mod tests {
         assert!((1..=4).map(told).eq(first));
     }
 
+    fn assert_replays(plan: Plan, what: &str) {
+        for mut host in plan.world.hosts {
+            let recording = host.recording.take().unwrap().into_file();
+            let replayed = replay(&recording, &Options::default()).unwrap();
+            assert_eq!(replayed.said, said(&host), "{what}, {}", host.name);
+        }
+    }
+
+    #[test]
+    fn a_restored_machine_goes_on_with_what_it_had_been_told() {
+        let mut plan =
+            Plan::new(&Wanted { seed: 1, hosts: 4..=4, lasts: Duration::from_secs(60), mix: Mix::Even, aside: 2 });
+        let at = |seconds: u64| Time(seconds * 1_000_000_000);
+        plan.faults = vec![Fault::once(Kind::Restored { host: 1, taken: at(20) }, at(30), at(33))];
+        plan.world.hosts.iter_mut().for_each(Host::record);
+        plan.world.hosts[1].remember();
+        plan.run();
+        let forgotten = |said: &host::Said| said.at > at(20) && said.at < at(33);
+        assert!(!plan.world.hosts[1].said.iter().any(forgotten));
+        assert!(plan.world.hosts.iter().all(|host| host.said.iter().any(|said| said.at > at(30))), "all notice it");
+        assert_replays(plan, "restored");
+    }
+
     #[test]
     fn what_a_host_was_told_replays_to_what_it_said() {
         for seed in 1..=3 {
-            for host in &lived(seed, true).world.hosts {
-                let lines = host.recording.iter().flatten().map(|line| serde_json::to_string(line).unwrap());
-                let text = lines.collect::<Vec<_>>().join("\n");
-                assert_eq!(replay(&text), Ok(said(host)), "seed {seed}, {}", host.name);
-            }
+            assert_replays(lived(seed, true), &format!("seed {seed}"));
         }
     }
 }

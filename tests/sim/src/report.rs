@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) first_seed: u64,
     /// True time of each fleet, in seconds.
     pub(crate) seconds_of_each: f64,
+    /// How long the simulation took, in seconds.
+    pub(crate) took_seconds: f64,
     #[serde(flatten)]
     pub(crate) score: Score,
 }
@@ -67,7 +69,9 @@ impl Report {
     pub(crate) fn add(&mut self, score: Score) {
         self.score.judged.extend(score.judged);
         self.score.blames.extend(score.blames);
+        self.score.needless += score.needless;
         self.score.host_seconds += score.host_seconds;
+        self.score.calibration.merge(&score.calibration);
     }
 
     /// Whether the goals are reached.
@@ -96,15 +100,18 @@ impl Report {
 
     pub(crate) fn print(&self) {
         println!(
-            "{} seeds from {} on, {:.0} s each: {:.1} host-hours",
+            "{} seeds from {} on, {:.0} s each: {:.1} host-hours, {:.0} simulated seconds of a host in one",
             self.seeds,
             self.first_seed,
             self.seconds_of_each,
-            self.score.host_seconds / 3600.0
+            self.score.host_seconds / 3600.0,
+            self.score.host_seconds / self.took_seconds.max(1e-9)
         );
         self.print_matrix();
+        self.print_incidents();
         self.print_wrong();
         self.print_blames();
+        self.score.calibration.print();
         let failures = self.failures();
         let lengths = self.score.judged.iter().filter(|judged| judged.longer.is_some_and(|longer| longer.abs() > 2.0));
         for judged in lengths.take(SHOWN) {
@@ -154,6 +161,17 @@ impl Report {
         }
     }
 
+    /// How many incidents a host has of one fault.
+    fn print_incidents(&self) {
+        let concluded = self.score.judged.iter().filter(|judged| judged.incidents > 0);
+        let (mut faults, mut incidents, mut most) = (0, 0, 0);
+        for judged in concluded {
+            (faults, incidents, most) = (faults + 1, incidents + judged.incidents, most.max(judged.incidents));
+        }
+        println!("\n{:.3} incidents per fault and host, {most} at most", incidents as f64 / f64::from(faults.max(1)));
+        println!("{} incidents without a verdict and without a fault", self.score.needless);
+    }
+
     fn print_wrong(&self) {
         let mut wrong: BTreeMap<(Class, Class), usize> = BTreeMap::new();
         for judged in &self.score.judged {
@@ -168,6 +186,14 @@ impl Report {
 
     fn print_blames(&self) {
         println!("\n{} verdicts without a fault", self.score.blames.len());
+        let mut kinds: BTreeMap<(Class, String), usize> = BTreeMap::new();
+        for blame in &self.score.blames {
+            let near = blame.near.iter().map(|fault| fault.split([' ', '(']).next().unwrap_or_default());
+            *kinds.entry((blame.class, near.collect::<Vec<_>>().join(" and "))).or_default() += 1;
+        }
+        for ((class, near), count) in kinds {
+            println!("{count} times {} beside {}", class.name(), if near.is_empty() { "nothing" } else { &near });
+        }
         for blame in self.score.blames.iter().take(SHOWN) {
             println!(
                 "seed {:<6} {} at {:.1} s: {} ({:.0} % sure): {}",

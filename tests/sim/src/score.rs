@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use lacuna_core::incident::{AgentState, Class, Incident, State, Subject};
+use lacuna_core::incident::{AgentState, Class, Incident, LastSeen, State, Subject};
 use serde::Serialize;
 
+use crate::calibration::Calibration;
 use crate::clock::Time;
 use crate::fault::{Fault, Kind};
 use crate::host::Said;
-use crate::plan::{Plan, name, peers};
+use crate::network::Filter;
+use crate::plan::{Mesh, Plan, name};
 
 /// So long after its end a fault may still be said for the first time: what a peer cannot know before it is told.
 const TELLS_WITHIN: Duration = Duration::from_secs(15);
@@ -44,6 +46,8 @@ pub(crate) struct Judged {
     pub(crate) longer: Option<f64>,
     /// How long the fault was, in seconds.
     pub(crate) length: f64,
+    /// How many incidents it had, right ones and those that say that they cannot tell.
+    pub(crate) incidents: usize,
 }
 
 /// Somebody was blamed for what did not happen.
@@ -56,6 +60,8 @@ pub(crate) struct Blame {
     /// When it was first said, in seconds of true time.
     pub(crate) at: f64,
     pub(crate) confidence: f64,
+    /// What befell its subject or the observer at that time.
+    pub(crate) near: Vec<String>,
 }
 
 /// A fleet's life, judged.
@@ -63,7 +69,11 @@ pub(crate) struct Blame {
 pub(crate) struct Score {
     pub(crate) judged: Vec<Judged>,
     pub(crate) blames: Vec<Blame>,
+    /// Incidents that name nobody, where nothing befell anybody concerned.
+    pub(crate) needless: usize,
     pub(crate) host_seconds: f64,
+    #[serde(skip)]
+    pub(crate) calibration: Calibration,
 }
 
 /// An incident in all that was said of it.
@@ -84,12 +94,20 @@ pub(crate) fn score(seed: u64, plan: &Plan) -> Score {
     let stories: Vec<Vec<Story<'_>>> = hosts.iter().map(|host| stories(&host.said)).collect();
     let mut score = Score { host_seconds: hosts.len() as f64 * plan.lasts.as_secs_f64(), ..Score::default() };
     for fault in &plan.faults {
-        for observer in observers(fault, &plan.faults, hosts.len()) {
-            score.judged.push(judged(seed, fault, observer, &stories[observer]));
+        let Some(class) = fault.kind.class() else { continue };
+        let knowable = fault.kind.is_knowable(hosts);
+        for observer in observers(fault, &plan.faults, plan.mesh) {
+            let judged = judged(fault, &plan.faults, observer, &stories[observer]);
+            score.judged.push(Judged { seed, class, knowable, ..judged });
         }
     }
     for (observer, stories) in stories.iter().enumerate() {
+        for story in stories {
+            let versions = story.versions.iter().map(|said| &said.incident);
+            score.calibration.take(versions, |said| explained(&plan.faults, observer, story, said));
+        }
         score.blames.extend(stories.iter().filter_map(|story| blame(seed, &plan.faults, observer, story)));
+        score.needless += stories.iter().filter(|story| is_needless(&plan.faults, observer, story)).count();
     }
     score
 }
@@ -107,47 +125,70 @@ fn stories(said: &[Said]) -> Vec<Story<'_>> {
 }
 
 /// Who must know of it: those concerned, and whoever watches them; not who stood still or was cut off itself at that time.
-fn observers(fault: &Fault, all: &[Fault], count: usize) -> Vec<usize> {
+fn observers(fault: &Fault, all: &[Fault], mesh: Mesh) -> Vec<usize> {
     let of = |hosts: &[usize]| -> Vec<usize> {
-        let mut watching: Vec<usize> = hosts.iter().flat_map(|host| peers(*host, count)).collect();
+        let mut watching: Vec<usize> = hosts.iter().flat_map(|host| mesh.peers(*host)).collect();
         watching.sort_unstable();
         watching.dedup();
         watching
     };
     let concerned = fault.kind.hosts();
     let mut observers = match &fault.kind {
-        Kind::Drop { .. } | Kind::Loss { .. } | Kind::Hole { .. } | Kind::Saturation { .. } => concerned.clone(),
-        Kind::Partition { .. } => (0..count).collect(),
-        Kind::Agent { state: AgentState::NotRunning, .. } | Kind::Restart { .. } | Kind::Down { .. } => of(&concerned),
+        Kind::Drop { .. }
+        | Kind::Filter { .. }
+        | Kind::Loss { .. }
+        | Kind::Hole { .. }
+        | Kind::Late { .. }
+        | Kind::Saturation { .. } => concerned.clone(),
+        Kind::Partition { .. } => (0..mesh.count).collect(),
+        Kind::SplitBrain { .. } => (0..mesh.count).collect(),
+        Kind::Agent { state: AgentState::NotRunning, .. }
+        | Kind::Restart { .. }
+        | Kind::Down { .. }
+        | Kind::Decommissioned { .. } => of(&concerned),
         _ => of(&concerned).into_iter().chain(concerned.iter().copied()).collect(),
     };
     observers.sort_unstable();
     observers.dedup();
-    let meanwhile =
-        |other: &&Fault| other.from < fault.to.plus(TELLS_WITHIN) && other.to.plus(TELLS_WITHIN) > fault.from;
-    let others = || all.iter().filter(|other| !std::ptr::eq(*other, fault)).filter(meanwhile);
+    let meanwhile = |other: &&Fault| {
+        let (from, to) = other.concerns();
+        from < fault.to.plus(TELLS_WITHIN) && to.plus(TELLS_WITHIN) > fault.from
+    };
+    let another = |other: &&Fault| !std::ptr::eq(*other, fault) && !fault.is_paired_with(other);
+    let others = || all.iter().filter(another).filter(meanwhile);
     let runs = |host: &usize| !others().any(|other| other.kind.hosts().contains(host));
     observers.retain(runs);
-    if let Kind::Down { host } = fault.kind {
+    if let Kind::Down { host } | Kind::Decommissioned { host } = fault.kind {
         // It takes another host that watches both and runs.
-        let watches = |one: &usize, observer: usize| peers(observer, count).contains(one);
-        observers.retain(|observer| peers(host, count).iter().any(|one| runs(one) && watches(one, *observer)));
+        let watches = |one: &usize, observer: usize| mesh.peers(observer).contains(one);
+        observers.retain(|observer| mesh.peers(host).iter().any(|one| runs(one) && watches(one, *observer)));
     }
     observers
 }
 
-fn judged(seed: u64, fault: &Fault, observer: usize, stories: &[Story<'_>]) -> Judged {
-    let class = fault.kind.class();
+fn judged(fault: &Fault, all: &[Fault], observer: usize, stories: &[Story<'_>]) -> Judged {
     let length = fault.to.since(fault.from).as_secs_f64();
     let about: Vec<&Story<'_>> = stories.iter().filter(|story| overlaps(story, fault)).collect();
+    // What is right of another fault says nothing of this one.
+    let of_another = |story: &Story<'_>| {
+        let others = all.iter().filter(|other| !std::ptr::eq(*other, fault) && overlaps(story, other));
+        story.last().is_some_and(|last| others.into_iter().any(|other| is_right(last, other, observer)))
+    };
     let last_is = |story: &&&Story<'_>| story.last().is_some_and(|last| is_right(last, fault, observer));
     let right = about.iter().find(last_is);
+    let touches = |story: &Story<'_>| {
+        !of_another(story) && story.last().is_some_and(|last| concerns(&last.verdict.subject, fault))
+    };
+    let is_unknown = |story: &Story<'_>| story.last().is_some_and(|last| last.verdict.class == Class::Unknown);
+    let incidents = about.iter().filter(|story| last_is(story) || touches(story) && is_unknown(story)).count();
     let concluded = match right {
         Some(_) => Concluded::Right,
         None => {
-            let touches = |story: &&&Story<'_>| story.last().is_some_and(|last| concerns(&last.verdict.subject, fault));
-            let classes: Vec<Class> =
-                about.iter().filter(touches).filter_map(|story| Some(story.last()?.verdict.class)).collect();
+            let classes: Vec<Class> = about
+                .iter()
+                .filter(|story| touches(story))
+                .filter_map(|story| Some(story.last()?.verdict.class))
+                .collect();
             match classes.iter().find(|class| **class != Class::Unknown) {
                 Some(class) => Concluded::Wrong(*class),
                 None if classes.is_empty() => Concluded::Missed,
@@ -159,10 +200,10 @@ fn judged(seed: u64, fault: &Fault, observer: usize, stories: &[Story<'_>]) -> J
         story.versions.iter().find(|said| is_right(&said.incident, fault, observer)).map(|said| said.at)
     });
     Judged {
-        seed,
+        seed: 0,
         fault: describe(fault),
-        class,
-        knowable: fault.kind.is_knowable(),
+        class: Class::Unknown,
+        knowable: false,
         observer: name(observer),
         concluded,
         detected: first.map(|at| at.since(fault.from).as_secs_f64()),
@@ -172,6 +213,7 @@ fn judged(seed: u64, fault: &Fault, observer: usize, stories: &[Story<'_>]) -> J
             .filter(|last| last.state == State::Closed)
             .map(|last| last.duration_ms as f64 / 1e3 - length),
         length,
+        incidents,
     }
 }
 
@@ -193,47 +235,95 @@ fn is_right(incident: &Incident, fault: &Fault, observer: usize) -> bool {
     let (verdict, subject) = (&incident.verdict, &incident.verdict.subject);
     let is = |one: &Option<String>, place: usize| one.as_deref() == Some(name(place).as_str());
     let of_host = |host: usize| is(&subject.host, host);
-    verdict.class == fault.kind.class()
+    Some(verdict.class) == fault.kind.class()
         && match &fault.kind {
-            Kind::Drop { from, to, .. } | Kind::Loss { from, to, .. } | Kind::Hole { from, to, .. } => {
+            Kind::Drop { from, to, .. }
+            | Kind::Filter { from, to, .. }
+            | Kind::Loss { from, to, .. }
+            | Kind::Hole { from, to, .. }
+            | Kind::Late { from, to, .. } => {
                 let other = if observer == *from { *to } else { *from };
-                of_host(observer) && is(&subject.peer, other)
+                of_host(observer) && is(&subject.peer, other) && is_right_place(incident, fault)
             }
             Kind::Cpu { host, cpu, .. } => of_host(*host) && subject.cpu == Some(*cpu),
             Kind::Pause { hosts, .. } => hosts.iter().any(|host| of_host(*host)),
             Kind::Partition { .. } => true,
+            Kind::SplitBrain { .. } => subject.vip.is_some(),
+            Kind::Failover { .. }
+            | Kind::WallStep { .. }
+            | Kind::Upgrade { .. }
+            | Kind::Leaves { .. }
+            | Kind::Slower { .. }
+            | Kind::Stutter(_) => false,
             Kind::Isolated { host }
             | Kind::Agent { host, .. }
             | Kind::Restart { host }
             | Kind::Down { host }
+            | Kind::Decommissioned { host }
+            | Kind::Restored { host, .. }
+            | Kind::Migrated { host, .. }
             | Kind::Io { host }
             | Kind::Saturation { host } => of_host(*host),
         }
 }
 
+/// Whether the place where packets were last seen is none where they were not.
+fn is_right_place(incident: &Incident, fault: &Fault) -> bool {
+    let dropped_on_arrival = matches!(fault.kind, Kind::Filter { filter: Filter::OnArrival, .. });
+    match incident.verdict.detail.last_seen {
+        Some(LastSeen::Between) => !dropped_on_arrival,
+        Some(LastSeen::ThisKernel | LastSeen::PeerKernel) => dropped_on_arrival,
+        None => true,
+    }
+}
+
 /// A last word that names a class for which there is no fault.
 fn blame(seed: u64, faults: &[Fault], observer: usize, story: &Story<'_>) -> Option<Blame> {
     let last = story.last().filter(|last| last.verdict.class != Class::Unknown)?;
-    // Who is booted anew was down before, and an agent that ended meanwhile knows no more than that.
-    let was_down = |fault: &Fault| match fault.kind {
-        Kind::Restart { host } => {
-            last.verdict.class == Class::HostDown && last.verdict.subject.host == Some(name(host))
-        }
-        _ => false,
-    };
-    let explains = |fault: &&Fault| is_right(last, fault, observer) || was_down(fault);
-    let explained = faults.iter().filter(|fault| overlaps(story, fault)).any(|fault| explains(&fault));
-    (!explained).then(|| Blame {
+    let near = |fault: &&Fault| concerns(&last.verdict.subject, fault) || fault.kind.hosts().contains(&observer);
+    let during = || faults.iter().filter(|fault| overlaps(story, fault));
+    (!explained(faults, observer, story, last)).then(|| Blame {
         seed,
         observer: name(observer),
         class: last.verdict.class,
         summary: last.verdict.summary.clone(),
         at: story.first.seconds(),
         confidence: last.verdict.confidence,
+        near: during().filter(near).map(describe).collect(),
     })
+}
+
+/// Whether what was said at some time of a story is true of a fault.
+fn explained(faults: &[Fault], observer: usize, story: &Story<'_>, said: &Incident) -> bool {
+    // Who is booted anew was down before, and an agent that ended meanwhile knows no more than that.
+    let was_down = |fault: &Fault| match fault.kind {
+        Kind::Restart { host } => {
+            said.verdict.class == Class::HostDown && said.verdict.subject.host == Some(name(host))
+        }
+        _ => false,
+    };
+    // One of those that are too short may be longer where a turn was late besides.
+    let is_long = |fault: &Fault| match &fault.kind {
+        Kind::Stutter(kind) => is_right(said, &Fault::once((**kind).clone(), fault.from, fault.to), observer),
+        _ => false,
+    };
+    let explains = |fault: &&Fault| is_right(said, fault, observer) || was_down(fault) || is_long(fault);
+    faults.iter().filter(|fault| overlaps(story, fault)).any(|fault| explains(&fault))
+}
+
+/// Whether it says that it cannot tell what nothing is behind.
+fn is_needless(faults: &[Fault], observer: usize, story: &Story<'_>) -> bool {
+    let Some(last) = story.last().filter(|last| last.verdict.class == Class::Unknown) else { return false };
+    let near = |fault: &Fault| concerns(&last.verdict.subject, fault) || fault.kind.hosts().contains(&observer);
+    !faults.iter().any(|fault| overlaps(story, fault) && near(fault))
 }
 
 /// A fault in words.
 pub(crate) fn describe(fault: &Fault) -> String {
-    format!("{:?} from {:.3} s to {:.3} s", fault.kind, fault.from.seconds(), fault.to.seconds())
+    let times = match (&fault.kind, fault.phases.last()) {
+        (Kind::Migrated { .. }, Some((_, known))) => format!(", known everywhere at {:.3} s", known.seconds()),
+        _ if fault.phases.len() > 1 => format!(", {} times", fault.phases.len()),
+        _ => String::new(),
+    };
+    format!("{:?} from {:.3} s to {:.3} s{times}", fault.kind, fault.from.seconds(), fault.to.seconds())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::evidence::{Heartbeat, MAX_VIEWS, PeerView, StallReport, name_hash};
 use crate::time::Nanos;
+use crate::views::in_turn;
 
 /// A stall is told to the peers for this long.
 const TELL_STALLS: Duration = Duration::from_secs(60);
@@ -26,9 +27,11 @@ impl Beats<'_> {
         let to = peers.get(peer).filter(|_| self.engine.is_peer(peer))?;
         let (large, probe) = to.large_for();
         let itself = hashes.get(peer).copied();
-        let others = self.views.iter().filter(|view| Some(view.peer) != itself);
+        let all = self.views.iter().filter(|view| Some(view.peer) != itself).take(MAX_VIEWS);
+        let seq = to.sent_seq + 1;
+        let (views, others) = in_turn(all, seq, self.engine.settings.interval);
         Some(Heartbeat {
-            seq: to.sent_seq + 1,
+            seq,
             sent_at,
             sent_wall: wall.at(sent_at),
             boot_id: me.boot_id,
@@ -37,7 +40,8 @@ impl Beats<'_> {
             heard: to.heard_for(sent_at),
             overflow: overflow.saturating_add(to.refused),
             stalls: self.stalls.clone(),
-            views: others.copied().take(MAX_VIEWS).collect(),
+            views,
+            others: Some(others),
             hypervisor: self.hypervisor,
             large,
             flows: to.flows_for(),

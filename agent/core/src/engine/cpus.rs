@@ -43,7 +43,7 @@ impl Engine {
         }
         // Where a stall landed is told once more when it has names; by then the stall may be history.
         let late_news = stall.over && stall.landed.is_some() && !self.cpus.contains_key(&stall.cpu);
-        if self.own.as_mut().is_some_and(|own| own.take(from, to, &stall)) || late_news {
+        if self.own.iter_mut().any(|own| own.take(from, to, &stall)) || late_news {
             return;
         }
         // While an incident waits for its end, only another long stall belongs to it; and while it waits to be told whether it
@@ -111,7 +111,7 @@ impl Engine {
     /// Whether tasks wait on it right after the host as a whole stood still: what it ran at that moment is charged for all of
     /// that time, and others come first until they have had as much (or the other way round).
     fn makes_up_for_a_pause(&self, case: &CpuCase, now: Nanos) -> bool {
-        let soon = self.own.as_ref().is_some_and(|own| own.is_paid_for(case.last(now).0, case.last_length(now)));
+        let soon = self.own.iter().any(|own| own.is_paid_for(case.last(now).0, case.last_length(now)));
         soon && case.timer_dead() == Some(false)
     }
 
@@ -175,7 +175,7 @@ impl Engine {
     fn note_held_up(&mut self, cpu: u32) {
         let Some(cause) = self.cpus.get(&cpu).map(|tracked| &tracked.case) else { return };
         let others = self.cpus.values().map(|tracked| &tracked.case).filter(|other| other.cpu != cpu);
-        let held_up = others.filter(|other| waits(other, cause)).map(|other| other.cpu);
+        let held_up = others.filter(|other| waits(other, cause, self.now)).map(|other| other.cpu);
         let new: Vec<u32> = held_up.filter(|other| !cause.held_up.contains(other)).collect();
         if let Some(tracked) = self.cpus.get_mut(&cpu) {
             tracked.case.held_up.extend(new);
@@ -183,7 +183,7 @@ impl Engine {
     }
 
     fn waits_for_another(&self, case: &CpuCase) -> bool {
-        self.cpus.values().any(|other| other.case.cpu != case.cpu && waits(case, &other.case))
+        self.cpus.values().any(|other| other.case.cpu != case.cpu && waits(case, &other.case, self.now))
     }
 
     /// CPUs that stood still for most of that interval, and not only for the agent.
@@ -216,9 +216,9 @@ impl Engine {
     }
 }
 
-/// Whether `case` stands still since it waits for `cause`: it still ticks, in the kernel, and lies within the other's.
-fn waits(case: &CpuCase, cause: &CpuCase) -> bool {
-    let end = |case: &CpuCase| case.to.unwrap_or(Nanos(u64::MAX));
+/// Whether `case` stands still at `now` since it waits for `cause`: it still ticks, in the kernel, and lies within the other's.
+fn waits(case: &CpuCase, cause: &CpuCase, now: Nanos) -> bool {
+    let end = |case: &CpuCase| case.to.unwrap_or(now);
     let within = cause.from <= case.from.plus(SAME_BEGIN) && end(case) <= end(cause).plus(SAME_END);
     let in_user_mode = case.share(|look| look.user_ns, case.to.unwrap_or(case.from)).is_some_and(|share| share > 0.5);
     within && cause.timer_dead() == Some(true) && case.timer_dead() == Some(false) && !in_user_mode

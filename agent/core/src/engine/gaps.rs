@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::own::TOGETHER;
 use super::{Engine, SETTLE, Tracked};
 use crate::account::Account;
-use crate::cpu::NAMES_AT_MOST;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
 use crate::gap::{Gap, Scope, Slept, Witness, quiet};
@@ -24,7 +23,7 @@ const SETTLE_INTERVALS: u32 = 10;
 const SHOWS_STEADY: Duration = Duration::from_secs(10);
 
 /// For how long the last word of a peer about its own stall may be on its way.
-const TELL: Duration = Duration::from_millis(500);
+pub(super) const TELL: Duration = Duration::from_millis(500);
 
 /// An account that is older is history, such as what a peer tells an agent that was just started.
 const NEWS: Duration = Duration::from_secs(5);
@@ -251,7 +250,7 @@ impl Engine {
             open.gap.suspicious |= is_lossy;
         }
         // What was heard while this host slept counts before it closes.
-        if closes { self.close_gap(name, now) } else { self.say(name, now, false) }
+        if closes { self.close_gap(name, now) } else { self.say(name, now) }
     }
 
     /// How far it reaches: a path, a host, or more.
@@ -272,8 +271,20 @@ impl Engine {
             hears_nobody: self.peers.get(name).is_some_and(|peer| self.hears_nobody(peer)),
             gateway_gone: self.settings.anchors.iter().any(gone),
             groups: gap.scope.groups.clone().or_else(|| self.groups(gap)),
+            others_missed: self.others_missed(name, gap),
             others_may_tell: others.count() > 0,
         }
+    }
+
+    /// Whether heartbeats of half of the others or more are missing from the time of the gap as well.
+    fn others_missed(&self, name: &str, gap: &Gap) -> bool {
+        let until = if gap.silent { self.now } else { gap.resumed.plus(self.settings.interval * 2) };
+        let others =
+            self.settings.peers.iter().filter(|other| *other != name).filter_map(|other| self.peers.get(other));
+        let heard = others.filter(|other| other.last.is_some() && !other.left);
+        let all = heard.clone().count();
+        let missed = heard.filter_map(|other| other.missing_at).filter(|at| *at > gap.since && *at <= until).count();
+        all > 0 && missed * 2 >= all
     }
 
     /// When a gap that is back will be closed.
@@ -281,9 +292,7 @@ impl Engine {
         let back = gap.back?;
         // A peer follows its own stall for longer, in case it comes back, and both shall say the same.
         Some(back.plus(match gap.account {
-            // It may still find names for what its CPUs went on with, and then say more.
-            Some(told) if told.report.class == Class::Unknown => NAMES_AT_MOST + TELL,
-            Some(told) if told.is_of_the_host() => SETTLE + TELL,
+            Some(told) if told.is_of_the_host() || told.report.class == Class::Unknown => SETTLE + TELL,
             _ if gap.may_be_steady_loss() => SHOWS_STEADY,
             _ if gap.is_short() && gap.direction().is_some() => follows_within(gap.longest_run),
             _ => self.settings.interval * SETTLE_INTERVALS,
@@ -297,15 +306,28 @@ impl Engine {
         }
     }
 
+    /// The gap is over. What the peer cannot name yet is followed aside, so that what comes next is a case of its own.
     pub(super) fn close_gap(&mut self, name: &str, now: Nanos) {
-        self.say(name, now, true);
-        let closed = self.gaps.remove(name);
-        self.join_neighbours(closed.as_ref());
-        let account = closed.and_then(|open| open.gap.account);
+        let Some(mut closed) = self.gaps.remove(name) else { return };
+        let awaits_name = closed.gap.awaits_name();
+        if !awaits_name {
+            self.say_of(&mut closed, now, true);
+        }
+        self.join_neighbours(&closed);
+        self.settle_with(name, &closed);
+        if awaits_name {
+            self.set_aside(closed, now);
+        }
+    }
+
+    /// What was lost and told up to now belongs to the gap that is over, also the accounts that it did not take.
+    fn settle_with(&mut self, name: &str, closed: &Tracked) {
         let Some(peer) = self.peers.get_mut(name) else { return };
-        // What was told up to now belongs to this gap, also what it did not take.
+        if closed.said.as_ref().is_some_and(|said| is_of_lost(said.verdict.class)) {
+            peer.forget_losses();
+        }
         let over = peer.stalls.iter().filter(|report| !report.open).map(|report| report.from);
-        let told = over.chain(account.map(|told| told.report.from)).max();
+        let told = over.chain(closed.gap.account.map(|told| told.report.from)).max();
         peer.clock.settle();
         if let Some(until) = told {
             self.told.insert(name.to_owned(), until);
@@ -313,11 +335,9 @@ impl Engine {
     }
 
     /// What is not yet said of other hosts was said with what is of several.
-    fn join_neighbours(&mut self, closed: Option<&Tracked>) {
-        let Some((gap, said)) = closed.and_then(|closed| Some((&closed.gap, closed.said.as_ref()?))) else { return };
-        if !is_of_several(said.verdict.class) {
-            return;
-        }
+    fn join_neighbours(&mut self, closed: &Tracked) {
+        let gap = &closed.gap;
+        let Some(said) = closed.said.as_ref().filter(|said| is_of_several(said.verdict.class)) else { return };
         let subject = &said.verdict.subject;
         let isolated = subject.host.as_deref();
         let named = |name: &String| match said.verdict.class {
@@ -332,41 +352,45 @@ impl Engine {
         }
     }
 
+    fn say(&mut self, name: &str, now: Nanos) {
+        let Some((key, mut open)) = self.gaps.remove_entry(name) else { return };
+        self.say_of(&mut open, now, false);
+        self.gaps.insert(key, open);
+    }
+
     /// Judges the gap anew and puts the document out, if it says anything else than before.
-    fn say(&mut self, name: &str, now: Nanos, closed: bool) {
-        let Some(document) = self.document(name, now, closed) else { return };
-        if self.is_told_of_another(name, &document) {
-            return;
+    pub(super) fn say_of(&mut self, open: &mut Tracked, now: Nanos, closed: bool) {
+        let Some(document) = self.document(open, now, closed) else { return };
+        if !self.is_told_of_another(open, &document) {
+            say_if_new(&mut open.said, document, &mut self.out);
         }
-        let Some(open) = self.gaps.get_mut(name) else { return };
-        say_if_new(&mut open.said, document, &mut self.out);
     }
 
     /// Hosts that fall silent together are one incident, that of the first, as long as nothing tells them apart: it names
     /// them. In the end only what is of several hosts is.
-    fn is_told_of_another(&self, name: &str, document: &Incident) -> bool {
-        let Some(Tracked { gap, said: None, joined, .. }) = self.gaps.get(name) else { return false };
+    fn is_told_of_another(&self, tracked: &Tracked, document: &Incident) -> bool {
+        let Tracked { gap, said: None, joined, .. } = tracked else { return false };
         let open = document.state == State::Open;
         let may_become = |class: Class| matches!(class, Class::Unknown | Class::VmPause);
         let alike = |class: Class| is_of_several(class) || may_become(class) && open;
         if *joined || !alike(document.verdict.class) {
             return alike(document.verdict.class);
         }
-        let hypervisor = self.peers.get(name).and_then(|peer| peer.hypervisor);
+        let hypervisor = self.peers.get(&gap.peer).and_then(|peer| peer.hypervisor);
         let may_belong = |other: &str| {
             let theirs = self.peers.get(other).and_then(|peer| peer.hypervisor);
             document.verdict.class != Class::VmPause || hypervisor.is_some() && theirs == hypervisor
         };
-        self.gaps.iter().filter(|(other, _)| *other != name && may_belong(other)).any(|(_, open)| {
+        self.gaps.iter().filter(|(other, _)| **other != gap.peer && may_belong(other)).any(|(_, open)| {
             let together = open.gap.since.is_near(gap.since, TOGETHER);
             together && open.said.as_ref().is_some_and(|said| alike(said.verdict.class) && !are_of_two(said, document))
         })
     }
 
-    fn document(&self, name: &str, now: Nanos, closed: bool) -> Option<Incident> {
-        let Tracked { gap, identity, .. } = self.gaps.get(name)?;
-        let peer = self.peers.get(name)?;
-        let judgement = judge(&Context { settings: &self.settings, now }, Case::Gap(gap));
+    fn document(&self, tracked: &Tracked, now: Nanos, closed: bool) -> Option<Incident> {
+        let Tracked { gap, identity, .. } = tracked;
+        let peer = self.peers.get(&gap.peer)?;
+        let judgement = judge(&Context { now, ..self.context() }, Case::Gap(gap));
         let (cited, dropped) = gap.citations.parts();
         let sent = peer.sent_between(gap.since, gap.back.unwrap_or(now));
         let mut evidence = gap.standing_evidence(peer, sent, self.settings.interval, now);
@@ -383,17 +407,17 @@ impl Engine {
         let began = gap.silent_since;
         let fresh = began.plus(self.settings.interval * 2);
         let until = gap.back.unwrap_or(self.now);
-        let word = |(witness, peer): (&String, &Peer)| {
+        let word = |(witness, peer): (&str, &Peer)| {
             let said_at = peer.last.as_ref().map(|last| last.at).filter(|at| *at <= until)?;
-            let view = peer.views.iter().find(|view| view.peer == hash)?;
+            let view = peer.views.of(hash)?;
             let age = view.heard_age?;
             let heard_at = said_at.minus(age);
             let hears = heard_at > fresh && age < self.settings.gap * 2;
             let lost_it = said_at > began.plus(self.settings.gap) && heard_at.plus(HEARD_BEFORE) > began;
             let kernel_answers = view.kernel_answers.filter(|_| said_at.since(began) > Duration::from_secs(2));
-            (hears || lost_it).then(|| Witness { name: witness.clone(), hears, kernel_answers })
+            (hears || lost_it).then(|| Witness { name: witness.to_owned(), hears, kernel_answers })
         };
-        self.peers.iter().filter(|(witness, _)| *witness != name).filter_map(word).collect()
+        self.peers().filter(|(witness, _)| *witness != name).filter_map(word).collect()
     }
 
     /// Other hosts of the peer's hypervisor that stood still together with it, by their own accounts.
@@ -416,6 +440,11 @@ impl Engine {
 /// Classes of which the incident with one peer is that of several.
 fn is_of_several(class: Class) -> bool {
     matches!(class, Class::HypervisorStall | Class::HostIsolated | Class::Partition)
+}
+
+/// Classes that tell of lost heartbeats.
+fn is_of_lost(class: Class) -> bool {
+    matches!(class, Class::PathDrop | Class::HostIsolated | Class::Partition)
 }
 
 /// Whether two hosts are isolated, each by itself.

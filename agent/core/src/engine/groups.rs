@@ -21,7 +21,7 @@ impl Engine {
     /// or are silent still, are left out. Where peers watch hosts that this one does not, all who went on hearing one of those
     /// count as together.
     pub(super) fn groups(&self, gap: &Gap) -> Option<Vec<Vec<String>>> {
-        let back = gap.back?;
+        let back = gap.back.filter(|_| !gap.own_clock_stood)?;
         let waited = self.now.since(back) >= self.settings.interval * TELLS_WITHIN;
         // One that stood still and lost nothing is with those that it hears.
         let lost_as_well = |gap: &Gap| gap.direction().is_some() && !gap.is_loss_only(self.settings.interval);
@@ -32,8 +32,12 @@ impl Engine {
             .peers
             .iter()
             .filter(|(name, peer)| self.settings.peers.contains(name) && !peer.left && !stood_still(name))
+            .map(|(name, peer)| (name, &**peer))
             .collect();
-        let told = |peer: &Peer| peer.last.as_ref().is_some_and(|last| last.at > back.plus(self.settings.interval));
+        let told = |peer: &Peer| {
+            let after = peer.last.as_ref().is_some_and(|last| last.at > back.plus(self.settings.interval));
+            after && peer.views.are_complete()
+        };
         if peers.len() < 2 || !peers.iter().all(|(_, peer)| told(peer)) {
             return None;
         }
@@ -43,13 +47,14 @@ impl Engine {
         together.add(BEYOND);
         for (name, peer) in &peers {
             together.add(name);
+            let mut views = peer.views.all();
             if self.heard_throughout(name, peer, gap.since) {
                 together.join(&self.settings.host, name);
-            } else if peer.views.is_empty() {
+            } else if views.next().is_none() {
                 // It watches nobody but this host: whether it lost the others as well it does not know.
                 return None;
             }
-            let strangers = peer.views.iter().filter(|view| !known.contains(&view.peer));
+            let strangers = peer.views.all().filter(|view| !known.contains(&view.peer));
             if self.hears_any(peer, strangers, gap.since)? {
                 together.join(BEYOND, name);
             }
@@ -67,8 +72,8 @@ impl Engine {
     }
 
     /// Whether `peer` says that it has heard one of those since then without a gap; absent where it does not say.
-    fn hears_any<'a>(&self, peer: &Peer, of: impl Iterator<Item = &'a PeerView>, since: Nanos) -> Option<bool> {
-        let words: Vec<Option<bool>> = of.map(|view| throughout(peer, view, since, self.settings.gap)).collect();
+    fn hears_any(&self, peer: &Peer, of: impl Iterator<Item = PeerView>, since: Nanos) -> Option<bool> {
+        let words: Vec<Option<bool>> = of.map(|view| throughout(peer, &view, since, self.settings.gap)).collect();
         if words.contains(&Some(true)) { Some(true) } else { (!words.contains(&None)).then_some(false) }
     }
 
@@ -82,8 +87,8 @@ impl Engine {
     /// absent altogether where it does not say.
     fn says_throughout(&self, peer: &Peer, other: &str, since: Nanos) -> Option<Option<bool>> {
         let hash = self.hashes.get(other)?;
-        match peer.views.iter().find(|view| view.peer == *hash) {
-            Some(view) => throughout(peer, view, since, self.settings.gap).map(Some),
+        match peer.views.of(*hash) {
+            Some(view) => throughout(peer, &view, since, self.settings.gap).map(Some),
             None => Some(None),
         }
     }
@@ -97,9 +102,9 @@ impl Engine {
     /// Whether the peer itself says that it hears nobody: this host does not count, and there must be another.
     pub(super) fn hears_nobody(&self, peer: &Peer) -> bool {
         let others: Vec<_> =
-            peer.views.iter().filter(|view| self.hashes.values().any(|known| *known == view.peer)).collect();
+            peer.views.all().filter(|view| self.hashes.values().any(|known| *known == view.peer)).collect();
         let deaf = others.iter().all(|view| view.heard_age.is_none_or(|age| age >= self.settings.gap));
-        deaf && !others.is_empty()
+        deaf && !others.is_empty() && peer.views.are_complete()
     }
 }
 

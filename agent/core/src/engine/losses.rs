@@ -10,6 +10,9 @@ use crate::peer::{Arrival, Peer};
 use crate::rules::Case;
 use crate::time::Nanos;
 
+/// So many of those that were missing come in after all between two words of a peer, at most.
+const MAX_LATE: u64 = 64;
+
 /// A steady loss and the incident that it became.
 pub(super) struct TrackedLoss {
     pub(super) loss: Loss,
@@ -25,10 +28,13 @@ impl TrackedLoss {
     /// Takes a heartbeat of the peer, and what it says that it heard.
     fn record(&mut self, arrival: &Arrival, at: Nanos) {
         let (missing, (missing_to, heard)) = (arrival.missing, arrival.heard_step.unwrap_or_default());
-        if !arrival.reordered {
+        if arrival.reordered {
+            self.from.fill(1);
+        } else {
             self.from.record(missing, 1);
         }
         self.to.record(missing_to, heard);
+        self.to.fill(arrival.heard_late.min(MAX_LATE));
         if missing > 0 || missing_to > 0 {
             self.last = at;
         }

@@ -44,6 +44,7 @@ mod losses;
 mod own;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 mod vips;
 
 pub use beats::Beats;
@@ -85,12 +86,15 @@ pub struct Engine {
     settings: Settings,
     me: Me,
     wall: Wall,
-    peers: BTreeMap<String, Peer>,
+    /// Each in a box: it is taken out and put back with each heartbeat.
+    peers: BTreeMap<String, Box<Peer>>,
     /// What the peers are called in views.
     hashes: BTreeMap<String, u64>,
     /// The last numbers that left for peers which are configured away.
     numbers: BTreeMap<String, u64>,
     gaps: BTreeMap<String, Tracked>,
+    /// Gaps that are over, and whose peer may still find a name for what it did.
+    unnamed: BTreeMap<String, Tracked>,
     losses: BTreeMap<String, TrackedLoss>,
     holes: BTreeMap<String, TrackedHole>,
     /// Which of its own stalls each peer has told that a case was made of: all that began until then, on its clock.
@@ -101,8 +105,8 @@ pub struct Engine {
     own_stalls: VecDeque<(Nanos, Nanos)>,
     /// Own stalls that are not judged yet.
     pending: Vec<OwnStall>,
-    /// A stall of this host as a whole that is over, and may come back or be explained better.
-    own: Option<TrackedOwn>,
+    /// Stalls of this host as a whole that are over, and may come back (the last of them) or be explained better.
+    own: Vec<TrackedOwn>,
     /// CPUs of this host that stand still, or did not long ago.
     cpus: BTreeMap<u32, TrackedCpu>,
     /// By how much each peer's clock seems to have gone on while this host's stood still, and since when.
@@ -118,6 +122,10 @@ pub struct Engine {
     vips: BTreeMap<IpAddr, TrackedVip>,
     recent: VecDeque<Evidence>,
     overflow: u64,
+    /// When events of the probes were lost last, and how many then.
+    events_lost: Option<(Nanos, u64)>,
+    /// When it was first told the time.
+    watched_since: Option<Nanos>,
     now: Nanos,
     out: VecDeque<Incident>,
 }
@@ -134,13 +142,14 @@ impl Engine {
             hashes: BTreeMap::new(),
             numbers: BTreeMap::new(),
             gaps: BTreeMap::new(),
+            unnamed: BTreeMap::new(),
             losses: BTreeMap::new(),
             holes: BTreeMap::new(),
             told: BTreeMap::new(),
             adopted: BTreeMap::new(),
             own_stalls: VecDeque::new(),
             pending: Vec::new(),
-            own: None,
+            own: Vec::new(),
             cpus: BTreeMap::new(),
             clock_step: None,
             clock_stood: None,
@@ -152,6 +161,8 @@ impl Engine {
             vips: BTreeMap::new(),
             recent: VecDeque::new(),
             overflow: 0,
+            events_lost: None,
+            watched_since: None,
             now: Nanos(0),
             out: VecDeque::new(),
         };
@@ -166,6 +177,9 @@ impl Engine {
         for name in gone {
             self.end_gap(&name, self.now);
             self.close_gap(&name, self.now);
+        }
+        for name in self.unnamed.keys().filter(|name| !known.contains(*name)).cloned().collect::<Vec<_>>() {
+            self.close_unnamed(&name, self.now);
         }
         for name in self.peers.keys().filter(|name| !known.contains(*name)).cloned().collect::<Vec<_>>() {
             if let Some(mut peer) = self.peers.remove(&name) {
@@ -182,7 +196,7 @@ impl Engine {
         self.hashes = known.iter().map(|name| (name.clone(), name_hash(name))).collect();
         for name in known {
             let sent_seq = self.numbers.remove(&name).unwrap_or(0);
-            self.peers.entry(name).or_insert_with(|| Peer::going_on_after(sent_seq));
+            self.peers.entry(name).or_insert_with(|| Box::new(Peer::going_on_after(sent_seq)));
         }
         self.configure_vips(&settings.vips);
         self.settings = settings;
@@ -256,6 +270,10 @@ impl Engine {
                 self.overflow += count;
                 self.remember(evidence);
             }
+            Fact::EventsLost { count } => {
+                self.events_lost = Some((to, *count));
+                self.remember(evidence);
+            }
             _ => self.remember(evidence),
         }
     }
@@ -263,10 +281,12 @@ impl Engine {
     /// Time has passed; everything that had arrived by `now` was handled.
     pub fn handle_timeout(&mut self, now: Nanos) {
         self.now = self.now.max(now);
+        self.watched_since.get_or_insert(now);
         self.check_clocks(now);
         self.judge_own(now);
         self.check_cpus(now);
         self.check_gaps(now);
+        self.check_unnamed(now);
         self.check_vips(now);
     }
 
@@ -281,7 +301,7 @@ impl Engine {
         let silence = self.peers.iter().filter(|(name, _)| !self.is_silent(name));
         let silence = silence.filter_map(|(name, peer)| self.deadline(name, peer));
         let settle = self.gaps.values().filter_map(|open| self.closes_at(&open.gap));
-        silence.chain(settle).min()
+        silence.chain(settle).chain(self.unnamed_until()).min()
     }
 
     /// True while packets are missing, so that counters are worth reading more often.
@@ -300,13 +320,13 @@ impl Engine {
 
     /// Every peer and anchor with what is known of it.
     pub fn peers(&self) -> impl Iterator<Item = (&str, &Peer)> {
-        self.peers.iter().map(|(name, peer)| (name.as_str(), peer))
+        self.peers.iter().map(|(name, peer)| (name.as_str(), &**peer))
     }
 
     /// What is known of that peer or anchor.
     #[must_use]
     pub fn peer(&self, name: &str) -> Option<&Peer> {
-        self.peers.get(name)
+        self.peers.get(name).map(|peer| &**peer)
     }
 
     /// True while nothing comes in from the peer and that is an incident.

@@ -9,6 +9,7 @@ use crate::account::Account;
 use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{AgentLate, CpuLoad, CpuStall, Evidence, Fact, IoStuck, StallReport};
+use crate::gap::{FOUND_ANEW, Gap};
 use crate::incident::{Class, Incident};
 use crate::own::{Behind, OwnStall};
 use crate::peer::Peer;
@@ -23,6 +24,9 @@ const SENTINELS_LATE: Duration = Duration::from_millis(300);
 const SENTINELS_HELD: Duration = Duration::from_secs(5);
 /// After a CPU stood still it makes up for what waited: timers, callbacks, packets.
 const AFTERMATH: Duration = Duration::from_millis(500);
+/// After all of them stood still, again and again maybe, who waits has a debt to others that may be called in later: half a
+/// second later it was, by the scheduler of Linux 6.12.
+const AFTERMATH_OF_ALL: Duration = Duration::from_secs(1);
 /// A step of the clock is as long as the longest that shows in this time: what waited comes in one burst.
 const BURST: Duration = Duration::from_millis(150);
 /// A cause counts when it explains at least this part of a stall.
@@ -31,6 +35,9 @@ const MOST: f64 = 0.5;
 pub(super) const TOGETHER: Duration = Duration::from_secs(1);
 /// A task that waits for storage for longer without running at all is an incident; a disk that is merely slow answers.
 const IO_STALL: Duration = Duration::from_secs(2);
+
+/// Stalls of different kinds that are followed at once: what is known of one is not complete just because the next one came.
+const MAX_FOLLOWED: usize = 4;
 
 /// A stall of this host as a whole, and the incident that it became.
 pub(super) struct TrackedOwn {
@@ -51,7 +58,8 @@ impl TrackedOwn {
     /// Whether waiting from then on for that long may be the price of a pause of all CPUs: it comes right after it, and is
     /// no longer.
     pub(super) fn is_paid_for(&self, from: Nanos, length: Duration) -> bool {
-        self.pause().is_some_and(|pause| from <= self.until.plus(AFTERMATH) && length <= self.until.since(pause.since))
+        self.pause()
+            .is_some_and(|pause| from <= self.until.plus(AFTERMATH_OF_ALL) && length <= self.until.since(pause.since))
     }
 
     /// Takes what is new of a CPU that stood still with the host; whether it did.
@@ -92,6 +100,18 @@ impl Engine {
         self.own_stalls.push_back((from, to));
     }
 
+    /// What came in since then and counts as lost on the way was so because this host slept for that long besides.
+    fn excuse_gaps(&mut self, since: Nanos, length: Duration) {
+        let interval = self.settings.interval;
+        self.gaps_since(since).for_each(|gap| gap.excuse(since, length, interval));
+    }
+
+    /// The gaps that were not back by then.
+    fn gaps_since(&mut self, since: Nanos) -> impl Iterator<Item = &mut Gap> {
+        let gaps = self.gaps.values_mut().map(|open| &mut open.gap);
+        gaps.filter(move |gap| gap.back.is_none_or(|back| back >= since))
+    }
+
     /// Judges what stalled this host since the last turns; a long stall is an incident that is over already.
     pub(super) fn judge_own(&mut self, now: Nanos) {
         let last = self.pending.iter().map(|stall| stall.to).max().unwrap_or_default();
@@ -115,6 +135,8 @@ impl Engine {
         let stalled = self.cpus_in(stall.from, stall.to);
         stalled.iter().for_each(|cpu| self.note_probes(*cpu));
         if self.is_of_all_cpus(&stall, &stalled) || stall.all_timers_dead() == Some(true) {
+            self.excuse(stall.to, stall.to.plus(FOUND_ANEW));
+            self.excuse_gaps(stall.to, FOUND_ANEW);
             stall.cpus = stalled.iter().filter_map(|cpu| self.take_cpu(*cpu)).collect();
         } else if !stalled.is_empty() || self.follows_a_cpu(&stall) {
             // The agent stood still since its CPU did, until it was moved: the CPU is the incident.
@@ -137,7 +159,7 @@ impl Engine {
 
     /// Whether the agent waited for a CPU right after a pause of all of them, and no longer than that pause was.
     fn follows_a_pause(&self, stall: &OwnStall) -> bool {
-        let soon = self.own.as_ref().is_some_and(|own| own.is_paid_for(stall.from, stall.length()));
+        let soon = self.own.iter().any(|own| own.is_paid_for(stall.from, stall.length()));
         soon && stall.all_timers_dead() != Some(true) && stall.share(stall.agent.waited_ns) >= Some(MOST)
     }
 
@@ -152,19 +174,23 @@ impl Engine {
 
     /// A stall that comes back before the one before could close is the same incident, unless it is of another kind.
     fn take_own(&mut self, stall: OwnStall) {
-        if let Some(mut known) = self.own.take() {
+        if let Some(mut known) = self.own.pop() {
             if self.are_alike(&known.stall, &stall) {
                 let (since, occurrences) = (known.stall.since, known.stall.occurrences + 1);
                 known.until = stall.to;
                 let telling = if self.tells_less(&stall, &known.stall) { known.stall } else { stall };
                 known.stall = OwnStall { since, occurrences, ..telling };
-                self.own = Some(known);
+                self.own.push(known);
                 return;
             }
-            self.say_own(&mut known, true);
+            self.own.push(known);
+        }
+        if self.own.len() == MAX_FOLLOWED {
+            let mut oldest = self.own.remove(0);
+            self.say_own(&mut oldest, true);
         }
         let identity = Identity::new(&self.settings.host, stall.from, self.now, self.wall);
-        self.own = Some(TrackedOwn { until: stall.to, stall, identity, said: None });
+        self.own.push(TrackedOwn { until: stall.to, stall, identity, said: None });
     }
 
     /// Whether two stalls are of one kind; whether all CPUs stood still is known before the names are of where they were.
@@ -181,9 +207,16 @@ impl Engine {
         (is_named(one), one.length()) < (is_named(other), other.length())
     }
 
-    /// Says what is new of the stall, with what others tell meanwhile, and closes it in the end.
+    /// Says what is new of each stall, with what others tell meanwhile, and closes it in the end.
     fn follow_own(&mut self, now: Nanos) {
-        let Some(mut known) = self.own.take() else { return };
+        for known in std::mem::take(&mut self.own) {
+            let open = self.follow(known, now);
+            self.own.extend(open);
+        }
+    }
+
+    /// The same of one of them, which is given back while it is open.
+    fn follow(&mut self, mut known: TrackedOwn, now: Nanos) -> Option<TrackedOwn> {
         let (from, to) = (known.stall.from, known.until);
         known.stall.neighbours =
             self.hypervisor().map(|label| self.neighbours(label, "", from, to)).unwrap_or_default();
@@ -192,9 +225,7 @@ impl Engine {
         let nameless = known.stall.cpus.iter().any(|cpu| cpu.awaits_names(now));
         let closed = to.plus(SETTLE) <= now && !goes_on && !nameless;
         self.say_own(&mut known, closed);
-        if !closed {
-            self.own = Some(known);
-        }
+        (!closed).then_some(known)
     }
 
     fn say_own(&mut self, known: &mut TrackedOwn, closed: bool) {
@@ -231,7 +262,12 @@ impl Engine {
     }
 
     pub(super) fn context(&self) -> Context<'_> {
-        Context { settings: &self.settings, now: self.now }
+        Context {
+            settings: &self.settings,
+            now: self.now,
+            watched_since: self.watched_since,
+            events_lost: self.events_lost,
+        }
     }
 
     /// Late timers that overlap the stall.
@@ -244,11 +280,11 @@ impl Engine {
     /// Looks whether the clock of this host stood still while those of its peers went on, which is a stall that no
     /// clock of this host shows. Where as many peers disagree they are right: then it was the other peers' clocks that leapt.
     pub(super) fn check_clocks(&mut self, now: Nanos) {
-        let behind = |(name, peer): (&String, &Peer)| {
+        let behind = |(name, peer): (&str, &Peer)| {
             let behind = peer.clock.behind();
-            (behind >= self.settings.cpu_stall).then(|| (name.clone(), behind))
+            (behind >= self.settings.cpu_stall).then(|| (name.to_owned(), behind))
         };
-        let seen: Vec<_> = self.peers.iter().filter_map(behind).collect();
+        let seen: Vec<_> = self.peers().filter_map(behind).collect();
         if let (None, false) = (&self.clock_step, seen.is_empty()) {
             self.clock_step = Some((now, BTreeMap::new()));
         }
@@ -269,30 +305,29 @@ impl Engine {
         // A machine of the same hypervisor may have stood still as well: its clock agrees with this one's either way.
         let hypervisor = self.hypervisor();
         let elsewhere = |peer: &Peer| hypervisor.is_none() || peer.hypervisor != hypervisor;
-        let disagrees = |name: &String, peer| heard(peer) && elsewhere(peer) && !steps.contains_key(name);
+        let disagrees = |name: &str, peer: &Peer| heard(peer) && elsewhere(peer) && !steps.contains_key(name);
         // Of several that agree one may have stood still at the same time.
-        let disagree = self.peers.iter().filter(|(name, peer)| disagrees(name, peer)).count() >= steps.len();
+        let disagree = self.peers().filter(|(name, peer)| disagrees(name, peer)).count() >= steps.len();
         for peer in self.peers.values_mut() {
             peer.clock.settle();
         }
         let Some(length) = steps.values().max().copied().filter(|_| !disagree) else { return };
         // What came in meanwhile found no room: up to now it counted as lost on the way.
-        let (since, interval) = (at.minus(BURST), self.settings.interval);
-        for open in self.gaps.values_mut().filter(|open| open.gap.back.is_none_or(|back| back >= since)) {
-            open.gap.excuse(since, length, interval);
-        }
-        self.clock_stood = Some((at, length));
+        self.excuse_gaps(at.minus(BURST), length + FOUND_ANEW);
+        self.gaps_since(at.minus(BURST)).for_each(Gap::note_own_clock);
+        self.clock_stood = Some((at, length + FOUND_ANEW));
         let peers = steps.keys().cloned().collect();
         self.take_own(OwnStall::clock_stood(at, Behind { length, peers }));
     }
 
-    /// Peers of that hypervisor, other than `except`, that tell of a pause of their own at that time; or of a stall that they
-    /// cannot name, where it began and ended together with this one.
+    /// Peers of that hypervisor, other than `except`, that tell of a pause of their own which began or ended together with this
+    /// one; or of a stall that they cannot name, where it did both. Two that are moved one after the other are two.
     pub(super) fn neighbours(&self, hypervisor: u64, except: &str, from: Nanos, to: Nanos) -> Vec<String> {
-        let alike = |account: &Account| account.from.is_near(from, TOGETHER) && account.to.is_near(to, TOGETHER);
+        let begin = |account: &Account| account.from.is_near(from, TOGETHER);
+        let end = |account: &Account| account.to.is_near(to, TOGETHER);
         let together = |account: Account| match account.report.class {
-            Class::VmPause | Class::HypervisorStall => account.touches_within(from, to, TOGETHER),
-            Class::Unknown => account.report.cpu.is_none() && alike(&account),
+            Class::VmPause | Class::HypervisorStall => begin(&account) || end(&account),
+            Class::Unknown => account.report.cpu.is_none() && begin(&account) && end(&account),
             _ => false,
         };
         let stood = |peer: &Peer| Account::all(peer).any(together);
@@ -303,8 +338,7 @@ impl Engine {
     /// Whether this host stood still as well while the peer did, so that it cannot say more than that.
     pub(super) fn stood_still_with(&self, told: &Account) -> bool {
         let (from, to) = (told.from, told.to);
-        let own = self.own.as_ref().map(|known| (known.stall.from, known.until));
-        let together = own.is_some_and(|(begin, end)| told.touches_within(begin, end, TOGETHER));
+        let together = self.own.iter().any(|known| told.touches_within(known.stall.from, known.until, TOGETHER));
         together || self.own_overlap(from, to) * 2 > to.since(from)
     }
 

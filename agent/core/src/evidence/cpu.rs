@@ -47,7 +47,7 @@ pub struct CpuStall {
     /// The thread that the CPU switched to last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub running: Option<Running>,
-    /// The interrupt handler that the CPU is in.
+    /// The interrupt handler that the CPU is in; once the stall is over, the one that took long meanwhile.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub handler: Option<Handler>,
     /// What the interrupt landed in that ended the stall; or a sample of the kernel's stack while the timer ticks.
@@ -88,13 +88,16 @@ pub struct Running {
     pub policy: Option<String>,
 }
 
-/// An interrupt handler that a CPU is in.
+/// An interrupt handler that a CPU is in, or was in for long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handler {
     /// Which interrupt: `local_timer`, `call_function_single`, `irq 24` and so on.
     pub name: String,
     /// Since when the CPU has been in it.
     pub since: Nanos,
+    /// When it left it, as the probe of the handler's end saw it; absent while it has not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<Nanos>,
 }
 
 /// What a CPU was in when it took its first interrupt after a long silence.

@@ -433,8 +433,11 @@ pub struct Heartbeat {
     pub overflow: u64,
     /// The sender's own recent stalls, newest last, at most [`MAX_STALLS`].
     pub stalls: Vec<StallReport>,
-    /// What the sender sees of the others, at most [`MAX_VIEWS`].
+    /// What the sender sees of the others, at most [`MAX_VIEWS`]: of those that it tells of this time.
     pub views: Vec<PeerView>,
+    /// What is true of those that it told of before and does not this time; absent where it tells of all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub others: Option<OtherViews>,
     /// What the sender heard of this host's large heartbeats.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub large: Vec<LargeHeard>,
@@ -511,6 +514,16 @@ pub struct PeerView {
     /// For how long it has been heard without a gap; absent where it was never heard.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub heard_for: Option<Duration>,
+}
+
+/// What a heartbeat says of those that its sender watches and that it does not tell of: all is well with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherViews {
+    /// Each was last heard within this time before, and without a gap since it was told of.
+    pub heard_within: Duration,
+    /// All that the sender watches but the receiver, those that it tells of among them: their [`name_hash`]es, joined by
+    /// exclusive or.
+    pub all: u64,
 }
 
 /// A host's name in 8 bytes: the first ones of its BLAKE3 hash.

@@ -10,6 +10,9 @@ use crate::gap::{Gap, times};
 use crate::incident::{Detail, Direction};
 use crate::loss::CUT;
 
+/// A host that slept through a smaller part than one in so many of what did not reach it was awake for the rest.
+const SLEPT_THROUGH: u64 = 10;
+
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     let Case::Gap(gap) = case else { return Opinion::NotConcerned };
     if let Some(groups) = &gap.scope.groups {
@@ -61,6 +64,9 @@ fn by_groups(context: &Context<'_>, gap: &Gap, groups: &[Vec<String>]) -> Opinio
         Standing::Apart => return Opinion::RuledOut("no single host was cut off".into()),
         Standing::Alone(alone) => alone,
     };
+    if alone == context.me() && gap.missed.saturating_mul(SLEPT_THROUGH) > gap.lost_from {
+        return Opinion::CannotTell(format!("{alone} stood still itself for a part of it, which nobody heard either"));
+    }
     let others = groups.iter().map(Vec::len).max().unwrap_or_default();
     let summary = format!(
         "{alone} ran, and exchanged nothing with any of {others} other hosts for {}, which went on hearing each other",

@@ -3,11 +3,13 @@
 //! Every rule is asked about every case. The one that holds with the highest confidence gives the verdict, those
 //! that are excluded say why, those that cannot tell say what they lack. Where none holds it is `unknown`.
 //!
-//! Confidence is written down with each rule: 0.95 where numbers prove it, 0.8 where one kind of evidence points
-//! to it and nothing against it, 0.6 where the alternative is unlikely but not excluded.
+//! A number is written down with each rule, which ranks it: 0.95 where numbers prove it, 0.8 where one kind of evidence points
+//! to it and nothing against it, 0.6 where the alternative is unlikely but not excluded. How sure the document says to be follows
+//! from it in `confidence`.
 
 use std::time::Duration;
 
+use crate::completeness::Completeness;
 use crate::cpu::CpuCase;
 use crate::evidence::StallReport;
 use crate::gap::Gap;
@@ -22,6 +24,7 @@ use crate::time::Nanos;
 use crate::vip::VipCase;
 
 mod agent_stall;
+pub(crate) mod confidence;
 mod cpu_lockup;
 mod cpu_saturation;
 mod host_down;
@@ -70,6 +73,10 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// The time of the judgement.
     pub now: Nanos,
+    /// Since when the engine has been told anything; absent where it has not.
+    pub watched_since: Option<Nanos>,
+    /// When events of the probes were lost last, and how many then.
+    pub events_lost: Option<(Nanos, u64)>,
 }
 
 impl Context<'_> {
@@ -117,6 +124,8 @@ pub struct Judgement {
     pub missing: Vec<String>,
     /// Others whose word was used.
     pub witnesses: Vec<String>,
+    /// What evidence there was.
+    pub completeness: Completeness,
 }
 
 type Rule = fn(&Context<'_>, Case<'_>) -> Opinion;
@@ -162,6 +171,7 @@ pub fn judge(context: &Context<'_>, case: Case<'_>) -> Judgement {
             Opinion::Holds(_) | Opinion::NotConcerned => {}
         }
     }
+    let completeness = Completeness::of(context, case);
     let (class, finding) = best.unwrap_or_else(|| (Class::Unknown, unknown::finding(context, case)));
     let Finding { confidence, subject, summary, detail } = finding;
     Judgement {
@@ -170,6 +180,7 @@ pub fn judge(context: &Context<'_>, case: Case<'_>) -> Judgement {
         ruled_out,
         missing,
         witnesses: witnesses(case),
+        completeness,
     }
 }
 

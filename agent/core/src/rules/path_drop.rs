@@ -11,8 +11,8 @@ use super::host_isolated::{Standing, standing};
 use super::packet_loss::may_be_a_part;
 use super::{Case, Context, Finding, Opinion, holds_with, path_to, time};
 use crate::evidence::Way;
-use crate::gap::{Gap, times};
-use crate::incident::{Detail, Direction, LastSeen, Reason};
+use crate::gap::{FOUND_ANEW, Gap, times};
+use crate::incident::{Class, Detail, Direction, LastSeen, Reason};
 use crate::last_seen;
 use crate::loss::{CUT, follows_within};
 
@@ -62,7 +62,7 @@ fn while_silent(context: &Context<'_>, gap: &Gap) -> Opinion {
             time(gap.length(context.now)),
             witness.name
         );
-        return holds_with(0.8, path_to(context, &gap.peer), summary, Detail::default());
+        return holds_with(0.65, path_to(context, &gap.peer), summary, Detail::default());
     }
     if gap.port_unreachable {
         return Opinion::RuledOut(format!(
@@ -105,8 +105,30 @@ fn one_path(context: &Context<'_>, gap: &Gap) -> Opinion {
         None if gap.scope.others_may_tell && is_young(context, gap) && !gap.heard_by_others => {
             Opinion::CannotTell("whom the other hosts heard is not known yet".into())
         }
+        None if gap.own_clock_stood && gap.scope.others_may_tell => Opinion::CannotTell(format!(
+            "the clock of {} stood still meanwhile: whom the others heard then does not fit to it",
+            context.me()
+        )),
+        _ if held_up_here(gap) => Opinion::CannotTell(format!(
+            "heartbeats of others are missing of the same moment: {} may have been held up, for too short to notice",
+            context.me()
+        )),
+        None if lost_by_all(gap) => {
+            Opinion::CannotTell(format!("the others who tell lost {} as well, and not whom they heard", gap.peer))
+        }
         _ => lost,
     }
+}
+
+/// Whether so few are missing, of others as well, that this host may not have taken them: a stall of up to half an interval
+/// more than one is not told, as the agent is late for less than half of one then, and two leave a peer in that time.
+fn held_up_here(gap: &Gap) -> bool {
+    gap.scope.others_missed && gap.lost_from <= 2 && gap.direction() == Some(Direction::FromPeer)
+}
+
+/// Whether no other host that tells of the peer heard it either.
+fn lost_by_all(gap: &Gap) -> bool {
+    !gap.witnesses.is_empty() && !gap.heard_by_others && gap.witnesses.iter().all(|witness| !witness.hears)
 }
 
 /// The peer is heard: the numbers say what was sent and what arrived.
@@ -142,6 +164,12 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
             gap.lost_from
         ));
     }
+    if direction == Direction::ToPeer && gap.unheard && is_found_anew(context, gap) {
+        return Opinion::CannotTell(format!(
+            "{} stood still and was heard again just now: it may have been moved, and is found anew",
+            gap.peer
+        ));
+    }
     if direction == Direction::ToPeer && !gap.unheard && gap.lost_while_it_stood(context.settings.interval) {
         return Opinion::RuledOut(format!(
             "nothing came in of {} for {} and nothing of it is missing: it could not take what was sent to it",
@@ -155,6 +183,13 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
     if direction == Direction::ToPeer && context.now.since(gap.started) < ACCOUNT_PATIENCE {
         return Opinion::CannotTell(format!(
             "{} may have been deaf for reasons of its own, and may still say so",
+            gap.peer
+        ));
+    }
+    let told = gap.told().is_some_and(|report| report.class != Class::Unknown);
+    if !gap.quiet.is_zero() && !told && gap.back.is_none_or(|back| context.now < back.plus(TOLD_WITHIN)) {
+        return Opinion::CannotTell(format!(
+            "{} stood still as well, or all of it was late, and has not said which",
             gap.peer
         ));
     }
@@ -191,6 +226,13 @@ fn may_be_steady(context: &Context<'_>, gap: &Gap) -> bool {
     let just_silent = gap.silent && gap.silence(context.now) < times(context.settings.interval, CUT);
     let just_back = heard_again_for(context, gap).is_some_and(|time| time < follows_within(gap.longest_run));
     gap.may_be_steady_loss() || gap.is_short() && (just_back || just_silent)
+}
+
+/// Whether the peer stood still and goes on since so short a time that what is sent to it may still go where it was before.
+fn is_found_anew(context: &Context<'_>, gap: &Gap) -> bool {
+    let just_now = context.now.since(gap.resumed.max(gap.since)) < FOUND_ANEW;
+    let all_of_it = gap.lost_to.is_none() || gap.lost_while_it_stood(context.settings.interval);
+    !gap.quiet.is_zero() && just_now && all_of_it
 }
 
 /// It is heard again for less than a second.

@@ -24,7 +24,7 @@ fn an_agent_that_is_hardly_late_as_a_cut_ends_did_not_cause_it() {
     let report = StallReport { from, to: back, class: Class::AgentStall, ..StallReport::default() };
     gap.account = Some(Account { report, from, to: back });
     let settings = Settings { host: "a".into(), ..Settings::default() };
-    let context = Context { settings: &settings, now: back.plus(INTERVAL) };
+    let context = Context { settings: &settings, now: back.plus(INTERVAL), watched_since: None, events_lost: None };
     assert_eq!(judge(&context, Case::Gap(&gap)).verdict.class, Class::PathDrop);
     gap.lost_from = 1;
     assert_eq!(judge(&context, Case::Gap(&gap)).verdict.class, Class::AgentStall);

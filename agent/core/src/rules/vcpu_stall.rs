@@ -50,6 +50,12 @@ fn cpu(context: &Context<'_>, case: &CpuCase) -> Opinion {
         let what = if case.to.is_some() { "what ended it was not seen" } else { "it still lasts" };
         return Opinion::CannotTell(format!("{place} did nothing at all, and no steal is reported; {what}"));
     };
+    if let Some((handler, seen)) = case.last_seen_in() {
+        let seen = time(seen);
+        return Opinion::CannotTell(format!(
+            "{place} was in the interrupt handler {handler} for at least {seen}; nobody looked at it after that"
+        ));
+    }
     let (confidence, went_on) = match (landed.kept_masked(), landed.place) {
         (Some(true), _) => return Opinion::RuledOut(format!("{place} had its interrupts off")),
         (_, Place::User) => (0.92, "in user mode, which cannot mask interrupts"),

@@ -1,9 +1,9 @@
 //! `vm-pause`: all vCPUs stood still at once; `detail.clock` is `stopped` or `ran-on`.
 //!
 //! Confirms, of this host: no CPU took a timer interrupt for the same time (the clock ran on); or its clock fell behind
-//! those of its peers, which went on (the clock stopped, so nothing inside shows it). Of a peer: its own account; or it
-//! is back with the next number, as if no time had passed, and its clock stays behind by the length of the gap. Packets
-//! that were all late look the same at first, but then what it sent meanwhile arrives. Rules out: a CPU that ticked.
+//! those of its peers, which went on (the clock stopped, so nothing inside shows it). Of a peer: its own account. One that is
+//! back with the next number, as if no time had passed, and whose clock stays behind by the length of the gap, may as well be
+//! behind a way that takes longer by as much from then on. Rules out: a CPU that ticked, a clock that is not behind.
 
 use std::time::Duration;
 
@@ -18,8 +18,6 @@ use crate::own::{Behind, OwnStall};
 const MOST: f64 = 0.8;
 /// What each CPU went on with is told by its sentinel in this time, or not at all.
 const SENTINELS: Duration = Duration::from_secs(1);
-/// What was late arrives within this time after the first that is heard again.
-const BURST: Duration = Duration::from_millis(200);
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
@@ -100,15 +98,11 @@ fn peer(context: &Context<'_>, gap: &Gap) -> Opinion {
     if gap.own_stall * 2 > behind {
         return Opinion::CannotTell(format!("{} stood still itself while {peer} was silent", context.me()));
     }
-    if gap.back.is_none_or(|back| context.now < back.plus(BURST)) {
-        return Opinion::CannotTell(format!("what {peer} may have sent meanwhile might still come"));
-    }
-    let summary = format!(
-        "{peer} as a whole stood still for {}, and its clock with it: it is back with the next number, {} behind",
-        time(gap.length(context.now)),
+    // One whose clock stood sees that all others went on, and says so.
+    Opinion::CannotTell(format!(
+        "{peer} is back with the next number, its clock {} behind, and has not said that it stood still: all of it may be late",
         time(behind)
-    );
-    paused(0.85, peer, ClockState::Stopped, summary)
+    ))
 }
 
 /// Nothing came in of it for a time in which it sent nothing either, by its own clock without any pause.

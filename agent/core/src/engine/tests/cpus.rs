@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fleet::Fleet;
-use super::stall::{Stall, TICK, TICKS, assert_all_say, landed, landed_in, nothing, passed};
+use super::stall::{Stall, TICK, TICKS, assert_all_say, in_handler, landed, landed_in, nothing, passed};
 use super::{assert_length, ruled_out};
 use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, Place, Poke, Running};
 use crate::incident::{AgentState, Class, State};
@@ -98,7 +98,7 @@ fn steal_of_that_cpu_tells_while_it_lasts() {
 fn a_cpu_inside_one_interrupt_handler_is_locked_up_by_it() {
     let mut fleet = Fleet::new(2);
     let since = fleet.clock("b");
-    let handler = Some(crate::evidence::Handler { name: "call_function_single".into(), since });
+    let handler = Some(in_handler("call_function_single", since));
     let look = CpuStall { handler, interrupts: Some(1), ..nothing() };
     let stall = Stall::begin(&mut fleet, 1, look);
     stall.go_on(&mut fleet, 3.0);
@@ -110,7 +110,7 @@ fn a_cpu_inside_one_interrupt_handler_is_locked_up_by_it() {
 #[test]
 fn a_cpu_that_has_just_left_a_long_handler_was_in_it() {
     let mut fleet = Fleet::new(2);
-    let within = |since| Some(crate::evidence::Handler { name: "call_function_single".into(), since });
+    let within = |since| Some(in_handler("call_function_single", since));
     let look = CpuStall { handler: within(fleet.clock("b")), interrupts: Some(1), ..nothing() };
     let mut stall = Stall::begin(&mut fleet, 1, look);
     stall.go_on(&mut fleet, 4.8);
@@ -124,11 +124,63 @@ fn a_cpu_that_has_just_left_a_long_handler_was_in_it() {
 fn a_cpu_inside_a_handler_that_every_cpu_runs_all_the_time_may_as_well_not_have_been_run() {
     let mut fleet = Fleet::new(2);
     let since = fleet.clock("b");
-    let handler = Some(crate::evidence::Handler { name: "local_timer".into(), since });
+    let handler = Some(in_handler("local_timer", since));
     let stall = Stall::begin(&mut fleet, 1, CpuStall { handler, interrupts: Some(1), ..nothing() });
     stall.go_on(&mut fleet, 3.0);
     stall.end(&mut fleet, landed(Place::User, None));
     assert_all_say(&mut fleet, Class::Unknown, 3000);
+}
+
+/// CPU 1 of b is in a handler for 5 s, of which b's agent looks at it for the first ones only, and then stands still itself.
+fn a_handler_seen_for(seconds: f64, name: &str) -> (Fleet, Stall) {
+    let mut fleet = Fleet::new(2);
+    let handler = Some(in_handler(name, fleet.clock("b")));
+    let stall = Stall::begin(&mut fleet, 1, CpuStall { handler, interrupts: Some(1), ..nothing() });
+    stall.go_on(&mut fleet, seconds);
+    fleet.stop("b");
+    fleet.run(5.0 - seconds);
+    fleet.resume("b");
+    (fleet, stall)
+}
+
+#[test]
+fn a_handler_whose_end_the_probe_saw_is_known_however_seldom_anybody_looked() {
+    for seconds in [0.2, 2.0] {
+        let (mut fleet, stall) = a_handler_seen_for(seconds, "call_function_single");
+        stall.end_of_handler(&mut fleet, landed(Place::Idle, None));
+        let incident = assert_all_say(&mut fleet, Class::CpuLockup, 5000);
+        assert_eq!(incident.verdict.detail.handler.as_deref(), Some("call_function_single"), "{seconds} s");
+    }
+    let (mut fleet, stall) = a_handler_seen_for(2.0, "local_timer");
+    stall.end_of_handler(&mut fleet, landed(Place::Idle, None));
+    assert_all_say(&mut fleet, Class::Unknown, 5000);
+}
+
+#[test]
+fn a_cpu_last_seen_in_a_handler_is_not_said_to_have_been_taken_away() {
+    let (mut fleet, stall) = a_handler_seen_for(2.0, "call_function_single");
+    let late = Evidence::during("b", stall.from, fleet.clock("b"), Fact::TimerLate { cpu: 1 });
+    fleet.host("b").engine.handle(late);
+    stall.end(&mut fleet, landed(Place::Idle, None));
+    fleet.run(10.0);
+    for name in ["a", "b"] {
+        assert_eq!(fleet.host(name).incident().verdict.class, Class::Unknown, "{name}");
+        assert!(!fleet.host(name).classes().contains("vcpu-stall"), "{name}: {}", fleet.host(name).history());
+    }
+}
+
+#[test]
+fn what_ended_a_silence_is_no_tick_of_it() {
+    let mut fleet = Fleet::new(2);
+    let mut stall = Stall::begin(&mut fleet, 1, nothing());
+    // Nobody looks at it while it lasts.
+    fleet.run(3.0);
+    let to = fleet.clock("b");
+    // The sentinel waits for its turn, while the CPU takes interrupts again.
+    stall.look = CpuStall { timer_at: TICKS, interrupts: Some(70), switches: Some(9), ..nothing() };
+    stall.go_on(&mut fleet, 1.5);
+    stall.end_at(&mut fleet, to, landed(Place::User, None), None);
+    assert_all_say(&mut fleet, Class::VcpuStall, 3000);
 }
 
 #[test]
@@ -270,15 +322,28 @@ fn a_cpu_that_waits_for_a_locked_one_is_an_effect() {
     fleet.run(0.1);
     let look = CpuStall { timer_at: TICKS, system_ns: Some(1_000_000_000), ..nothing() };
     let waits = Stall::begin(&mut fleet, 0, look);
-    for _ in 0..30 {
-        locked.look(&mut fleet);
-        waits.look(&mut fleet);
-        fleet.run(0.1);
-    }
+    Stall::all_go_on(&[&locked, &waits], &mut fleet, 3.0);
     locked.end(&mut fleet, landed(Place::Kernel, Some(true)));
     waits.end(&mut fleet, None);
     let incident = assert_all_say(&mut fleet, Class::CpuLockup, 3100);
     assert!(incident.verdict.summary.contains("CPU 0 waited for it"), "{}", incident.verdict.summary);
+}
+
+#[test]
+fn a_cpu_that_waited_for_a_locked_one_and_tells_its_end_later_is_an_effect() {
+    let mut fleet = Fleet::new(2);
+    let locked = Stall::begin(&mut fleet, 1, nothing());
+    let look = CpuStall { timer_at: TICKS, system_ns: Some(1_000_000_000), ..nothing() };
+    let waits = Stall::begin(&mut fleet, 0, look);
+    Stall::all_go_on(&[&locked, &waits], &mut fleet, 3.0);
+    locked.end(&mut fleet, landed(Place::Kernel, Some(true)));
+    // A turn goes by before the other sentinel has told.
+    let now = fleet.clock("b");
+    fleet.host("b").engine.handle_timeout(now);
+    waits.end(&mut fleet, None);
+    assert_all_say(&mut fleet, Class::CpuLockup, 3000);
+    let cpus: BTreeSet<_> = fleet.host("b").seen.iter().map(|one| one.verdict.subject.cpu).collect();
+    assert_eq!(cpus, BTreeSet::from([Some(1)]), "{}", fleet.host("b").history());
 }
 
 #[test]
@@ -290,6 +355,24 @@ fn a_host_that_lost_the_cpu_of_its_network_card_blames_nobody() {
     fleet.heal();
     stall.end(&mut fleet, landed(Place::User, None));
     assert_all_say(&mut fleet, Class::VcpuStall, 5000);
+}
+
+#[test]
+fn what_a_deaf_cpu_missed_is_no_loss_though_another_one_stood_still_for_longer() {
+    let mut fleet = Fleet::new(3);
+    let longer = Stall::begin(&mut fleet, 0, CpuStall { poke: Some(Poke::Answered), ..nothing() });
+    longer.go_on(&mut fleet, 1.5);
+    let deaf = Stall::begin(&mut fleet, 1, CpuStall { deaf: true, ..nothing() });
+    fleet.cut.extend([("a", "b"), ("c", "b")]);
+    Stall::all_go_on(&[&longer, &deaf], &mut fleet, 3.0);
+    fleet.heal();
+    deaf.end(&mut fleet, landed(Place::User, None));
+    longer.go_on(&mut fleet, 1.5);
+    longer.end(&mut fleet, None);
+    fleet.run(5.0);
+    for name in ["a", "b", "c"] {
+        assert!(!fleet.host(name).classes().contains("path-drop"), "{name}: {}", fleet.host(name).history());
+    }
 }
 
 #[test]

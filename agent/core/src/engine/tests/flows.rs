@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::{Engine, Me};
 use crate::evidence::{Evidence, Fact, FlowReport, Heard, Heartbeat, LargeHeartbeat, Size};
+use crate::incident::Class;
 use crate::settings::Settings;
 use crate::time::Nanos;
 
@@ -90,5 +91,30 @@ fn the_peers_word_counts_where_it_is_about_this_start() {
         let beat = Heartbeat { seq, heard, flows: vec![told], ..Heartbeat::default() };
         engine.handle(Evidence::at("b", Nanos(seq * 100 * MS), Fact::Heartbeat(Box::new(beat))));
         assert_eq!(engine.peer("b").unwrap().flows_to[Size::Fragmented.place()], expected);
+    }
+}
+
+/// b heard number `seq` of a last, and `count` of them in all.
+fn word(engine: &mut Engine, number: u64, seq: u64, count: u64) {
+    let at = Nanos((1000 + number * 100) * MS);
+    let heard = Some(Heard { incarnation: 1, seq, count, age: Duration::ZERO });
+    let beat = Heartbeat { seq: number, sent_at: at, incarnation: 7, heard, ..Heartbeat::default() };
+    engine.handle(Evidence::at("b", at, Fact::Heartbeat(Box::new(beat))));
+    engine.handle(Evidence::at("b", at, Fact::HeartbeatSent { seq: number + 1, error: None }));
+    engine.handle_timeout(at);
+}
+
+#[test]
+fn what_was_overtaken_on_its_way_to_the_peer_is_not_lost() {
+    for (late, lost) in [(true, false), (false, true)] {
+        let (mut engine, mut count) = (engine(), 0);
+        for number in 1..=600 {
+            count += u64::from(number % 25 != 0);
+            // The next word has the one that was missing as well, or not.
+            count += u64::from(late && number % 25 == 1 && number > 1);
+            word(&mut engine, number, number, count);
+        }
+        let said = std::iter::from_fn(|| engine.poll()).any(|one| one.verdict.class == Class::PacketLoss);
+        assert_eq!(said, lost);
     }
 }

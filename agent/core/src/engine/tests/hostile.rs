@@ -8,7 +8,7 @@ use super::fleet::Fleet;
 use crate::engine::{Engine, Me};
 use crate::evidence::{
     AgentLate, Evidence, Fact, FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard,
-    LargeHeartbeat, PeerView, Size, SizeProbe, StallReport, name_hash,
+    LargeHeartbeat, OtherViews, PeerView, Size, SizeProbe, StallReport, name_hash,
 };
 use crate::incident::{Class, State};
 use crate::settings::Settings;
@@ -70,6 +70,7 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
             }),
             stalls,
             views,
+            others: (seq % 2 == 0).then_some(OtherViews { heard_within: Duration::from_nanos(seq), all: seq }),
             hypervisor: None,
             large: sizes.0,
             flows: sizes.3,

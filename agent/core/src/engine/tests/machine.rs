@@ -15,6 +15,13 @@ fn watched() -> AgentLate {
     AgentLate { cpus_watched: 2, waited_ns: Some(0), timers_watched: true, ..AgentLate::default() }
 }
 
+/// Those of both CPUs of b were.
+fn timers_were_late(fleet: &mut Fleet, from: Nanos, to: Nanos) {
+    for cpu in 0..2 {
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
+    }
+}
+
 /// The whole of b stands still for so many seconds, and its agent with it.
 fn stand_still(fleet: &mut Fleet, timer_at: Option<Nanos>, places: [Option<Landed>; 2], late: AgentLate, seconds: f64) {
     let stalls = [0, 1].map(|cpu| Stall::begin(fleet, cpu, CpuStall { timer_at, ..nothing() }));
@@ -120,9 +127,7 @@ fn a_machine_that_is_run_a_tenth_of_the_time_is_paused_again_and_again() {
         };
         fleet.resume("b");
         let to = fleet.clock("b");
-        for cpu in 0..2 {
-            fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
-        }
+        timers_were_late(&mut fleet, from, to);
         Stall { cpu: 1, from, look: nothing() }.end(&mut fleet, None);
         fleet.run(0.1);
     }
@@ -199,9 +204,7 @@ fn a_sentinel_that_tells_late_still_tells_of_the_pause() {
     fleet.host("b").late = watched();
     fleet.resume("b");
     let to = fleet.clock("b");
-    for cpu in 0..2 {
-        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
-    }
+    timers_were_late(&mut fleet, from, to);
     fleet.run(0.6);
     let places = [landed(Place::Kernel, Some(false)), landed_in("_raw_spin_unlock_irqrestore+0x15")];
     for (cpu, landed) in (0..).zip(places) {
@@ -230,14 +233,34 @@ fn an_agent_that_waits_right_after_a_pause_pays_for_it() {
         fleet.run(waited);
         fleet.host("b").late = late(waited);
         fleet.resume("b");
-        for cpu in 0..2 {
-            fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::TimerLate { cpu }));
-        }
+        timers_were_late(&mut fleet, from, to);
         fleet.run(0.1);
     }
     fleet.run(4.0);
     assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
     assert_length(&fleet.host("b").incident(), 3500);
+}
+
+#[test]
+fn a_task_that_waits_soon_after_a_pause_pays_for_it() {
+    for (after, stalled) in [(0.6, false), (1.5, true)] {
+        let mut fleet = Fleet::new(2);
+        let from = fleet.clock("b");
+        fleet.pause("b");
+        fleet.run(3.0);
+        let to = fleet.clock("b");
+        fleet.host("b").late = AgentLate { waited_ns: Some(0), ..watched() };
+        fleet.resume("b");
+        timers_were_late(&mut fleet, from, to);
+        fleet.run(after);
+        let second = Some(1_000_000_000);
+        let look = CpuStall { timer_at: TICKS, user_ns: second, system_ns: Some(0), ..nothing() };
+        let stall = Stall::begin(&mut fleet, 0, look);
+        stall.go_on(&mut fleet, 0.7);
+        stall.end(&mut fleet, None);
+        fleet.run(4.0);
+        assert_eq!(fleet.host("b").classes().contains("scheduler-stall"), stalled, "{after} s after it");
+    }
 }
 
 #[test]
@@ -281,6 +304,89 @@ fn machines_of_one_hypervisor_that_pause_together_are_its_stall() {
         assert_eq!(incident.verdict.subject.hosts, ["b", "c"], "{name}");
         assert_length(&incident, 3000);
     }
+}
+
+#[test]
+fn what_is_sent_to_a_machine_before_it_is_found_anew_is_no_loss_of_its_own() {
+    let others = ["a", "c", "d"];
+    for clock_ran_on in [false, true] {
+        let mut fleet = Fleet::new(4);
+        fleet.run(2.0);
+        let from = fleet.clock("b");
+        fleet.pause("b");
+        fleet.cut.extend(others.map(|other| (other, "b")));
+        fleet.run(1.5);
+        if clock_ran_on {
+            let to = fleet.clock("b");
+            fleet.host("b").late = AgentLate { waited_ns: Some(0), ..watched() };
+            fleet.resume("b");
+            timers_were_late(&mut fleet, from, to);
+        } else {
+            fleet.resume_where_the_clock_stopped("b");
+        }
+        fleet.run(1.0);
+        fleet.heal();
+        fleet.run(12.0);
+        for name in ["a", "b", "c", "d"] {
+            let history = fleet.host(name).history();
+            assert!(
+                fleet.host(name).classes().is_subset(&BTreeSet::from(["unknown", "vm-pause"])),
+                "{name}: {history}"
+            );
+            let last = fleet.host(name).incidents();
+            assert!(last.iter().any(|one| one.verdict.class == Class::VmPause), "{name}: {history}");
+        }
+    }
+}
+
+#[test]
+fn stalls_of_different_kinds_in_a_row_are_all_told_and_closed_beyond_what_is_followed_at_once() {
+    let mut fleet = Fleet::new(2);
+    for number in 0..7 {
+        let from = fleet.clock("b");
+        fleet.pause("b");
+        fleet.run(0.6);
+        let to = fleet.clock("b");
+        fleet.host("b").late = AgentLate { continued: number % 2 == 0, ..watched() };
+        fleet.resume("b");
+        if number % 2 == 1 {
+            timers_were_late(&mut fleet, from, to);
+        }
+        fleet.run(0.1);
+    }
+    fleet.run(12.0);
+    let incidents = fleet.host("b").incidents();
+    let own = incidents.iter().filter(|one| one.verdict.subject.peer.is_none());
+    let (classes, open): (Vec<_>, Vec<_>) = own.map(|one| (one.verdict.class.name(), one.state == State::Open)).unzip();
+    assert!(open.iter().all(|open| !open), "{}", fleet.host("b").history());
+    let of = |class: &str| classes.iter().filter(|one| **one == class).count();
+    assert_eq!((of("agent-stall"), of("vm-pause")), (4, 3), "{}", fleet.host("b").history());
+}
+
+#[test]
+fn a_slow_turn_right_after_a_pause_does_not_end_what_is_found_of_it() {
+    let mut fleet = Fleet::with_hypervisor(3, &["b", "c"], "kvm3");
+    fleet.pause("b");
+    fleet.pause("c");
+    fleet.run(3.0);
+    fleet.resume_where_the_clock_stopped("b");
+    let from = fleet.clock("b");
+    fleet.pause("b");
+    fleet.run(0.4);
+    let length = Some(nanos(fleet.clock("b").since(from)));
+    fleet.host("b").late = AgentLate { ran_ns: length, ..watched() };
+    fleet.resume("b");
+    fleet.resume_where_the_clock_stopped("c");
+    fleet.run(5.0);
+    let history = fleet.host("b").history();
+    assert!(fleet.host("b").classes().contains("hypervisor-stall"), "{history}");
+    assert!(
+        fleet
+            .host("b")
+            .seen
+            .iter()
+            .any(|one| one.verdict.class == Class::HypervisorStall && one.state == State::Closed)
+    );
 }
 
 #[test]
@@ -426,5 +532,21 @@ fn what_a_sentinel_is_late_for_right_after_does_not_hide_that_the_agent_was_stop
         assert_eq!(incident.verdict.class, Class::AgentStall, "{name}: {}", fleet.host(name).history());
         assert_eq!(incident.verdict.detail.state, Some(AgentState::Stopped), "{name}");
         assert_length(&incident, 3000);
+    }
+}
+
+#[test]
+fn machines_of_one_hypervisor_that_pause_one_after_the_other_are_two_pauses() {
+    let mut fleet = Fleet::with_hypervisor(4, &["b", "c"], "kvm3");
+    for (name, seconds) in [("b", 1.1), ("c", 2.3)] {
+        fleet.pause(name);
+        fleet.run(seconds);
+        fleet.resume_where_the_clock_stopped(name);
+        fleet.run(0.9);
+    }
+    fleet.run(5.0);
+    for name in ["a", "d"] {
+        let classes: Vec<Class> = fleet.host(name).incidents().iter().map(|one| one.verdict.class).collect();
+        assert_eq!(classes, [Class::VmPause, Class::VmPause], "{name}: {}", fleet.host(name).history());
     }
 }

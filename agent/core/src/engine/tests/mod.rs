@@ -1,6 +1,7 @@
 //! Stories: what happens to a fleet, and what each host must say of it.
 
 mod chaos;
+mod completeness;
 mod cpus;
 mod faults;
 mod fleet;
@@ -11,6 +12,7 @@ mod machine;
 mod network;
 mod paths;
 mod stall;
+mod unnamed;
 mod vips;
 
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::assert_length;
 use super::fleet::Fleet;
-use crate::evidence::{CpuStall, Evidence, Fact, Landed, Place, Poke};
+use crate::evidence::{CpuStall, Evidence, Fact, Handler, Landed, Place, Poke};
 use crate::incident::{Class, Incident, State};
 use crate::time::Nanos;
 
@@ -39,8 +39,12 @@ impl Stall {
     }
 
     pub(super) fn go_on(&self, fleet: &mut Fleet, seconds: f64) {
+        Self::all_go_on(&[self], fleet, seconds);
+    }
+
+    pub(super) fn all_go_on(stalls: &[&Self], fleet: &mut Fleet, seconds: f64) {
         for _ in 0..(seconds * 10.0) as u32 {
-            self.look(fleet);
+            stalls.iter().for_each(|stall| stall.look(fleet));
             fleet.run(0.1);
         }
     }
@@ -48,8 +52,19 @@ impl Stall {
     /// It goes on; where it landed is told once more when it has names.
     pub(super) fn end(self, fleet: &mut Fleet, landed: Option<Landed>) {
         let to = fleet.clock("b");
+        self.end_at(fleet, to, landed, None);
+    }
+
+    /// The same, where the handler that it looked to be in was left just now, as the probe saw.
+    pub(super) fn end_of_handler(self, fleet: &mut Fleet, landed: Option<Landed>) {
+        let to = fleet.clock("b");
+        let handler = self.look.handler.clone().map(|handler| Handler { until: Some(to), ..handler });
+        self.end_at(fleet, to, landed, handler);
+    }
+
+    pub(super) fn end_at(self, fleet: &mut Fleet, to: Nanos, landed: Option<Landed>, handler: Option<Handler>) {
         let (cpu, deaf, timer_at) = (self.cpu, self.look.deaf, self.look.timer_at.map(|_| to));
-        let over = CpuStall { cpu, of_cpus: 2, over: true, deaf, timer_at, ..CpuStall::default() };
+        let over = CpuStall { cpu, of_cpus: 2, over: true, deaf, timer_at, handler, ..CpuStall::default() };
         let named = landed.is_some().then(|| CpuStall { landed, ..over.clone() });
         for stall in [Some(over), named].into_iter().flatten() {
             fleet.host("b").engine.handle(Evidence::during("b", self.from, to, Fact::CpuStall(Box::new(stall))));
@@ -65,6 +80,10 @@ pub(super) const TICKS: Option<Nanos> = Some(Nanos(1));
 pub(super) fn nothing() -> CpuStall {
     let poke = Some(Poke::Unanswered);
     CpuStall { timer_at: DEAD, interrupts: Some(0), switches: Some(0), poke, ..CpuStall::default() }
+}
+
+pub(super) fn in_handler(name: &str, since: Nanos) -> Handler {
+    Handler { name: name.to_owned(), since, until: None }
 }
 
 pub(super) fn landed(place: Place, just_enabled: Option<bool>) -> Option<Landed> {

@@ -4,18 +4,27 @@
 //! saying old news of us (*unheard*). Both belong to one gap when they overlap, as they do when a link is cut
 //! both ways. The gap only collects; the rules judge.
 
+mod cited;
+mod figures;
+mod spans;
+
 use std::time::Duration;
 
-use crate::account::{ACCOUNT_SLACK, Account};
+use crate::account::Account;
 use crate::document::Citations;
-use crate::evidence::{Evidence, Fact, KernelDrops, StallReport};
-use crate::incident::{Class, Direction};
+use crate::evidence::{Evidence, Fact, KernelDrops, MAX_STALLS, StallReport};
+use crate::incident::Class;
 use crate::loss::CUT;
 use crate::peer::{Arrival, Baseline, Kernel, Peer, lost_between};
 use crate::time::{Nanos, nanos};
 
-/// Losses below this may be a packet in flight at the moment of the count.
-const LOSS_FLOOR: u64 = 2;
+pub use spans::Slept;
+use spans::{beyond_due, clock_stood, held_up};
+pub(crate) use spans::{quiet, times};
+
+/// A machine that was moved while it stood still is found by the network within this time after it goes on: it is announced, so
+/// that switches learn its place anew, which QEMU does five times in 1.3 s (`net/announce.c`).
+pub(crate) const FOUND_ANEW: Duration = Duration::from_secs(2);
 
 /// Hosts that lost a peer together hear it again within this time.
 const HEARD_FOR_LONG: Duration = Duration::from_millis(500);
@@ -48,6 +57,8 @@ pub struct Scope {
     pub groups: Option<Vec<Vec<String>>>,
     /// There are others that can say whom they heard.
     pub others_may_tell: bool,
+    /// Of half of the other peers or more, heartbeats are missing of the same moment.
+    pub others_missed: bool,
 }
 
 /// The facts of one gap, as the rules see them.
@@ -98,6 +109,8 @@ pub struct Gap {
     pub witnesses: Vec<Witness>,
     /// What the peer says of its own stall in this gap.
     pub account: Option<Account>,
+    /// Its stalls in this gap that may have made it deaf, by its word: not always the one that tells most.
+    deaf: Vec<Account>,
     /// By how much the peer's clock has fallen behind this host's since; packets that are all late look the same. Absent
     /// where that cannot be told yet.
     pub peer_behind: Option<Duration>,
@@ -127,6 +140,8 @@ pub struct Gap {
     pub suspicious: bool,
     /// Time in the gap that this host itself slept through.
     pub own_stall: Duration,
+    /// The clock of this host stood still meanwhile: what others say of that time does not fit to it.
+    pub own_clock_stood: bool,
     /// What the incident cites.
     pub citations: Citations,
     /// The peer's counts before the gap.
@@ -172,6 +187,7 @@ impl Gap {
             not_taken: 0,
             witnesses: Vec::new(),
             account: None,
+            deaf: Vec::new(),
             peer_behind: None,
             neighbours: Vec::new(),
             resumed: since,
@@ -186,6 +202,7 @@ impl Gap {
             heard_by_others: false,
             suspicious: false,
             own_stall: Duration::ZERO,
+            own_clock_stood: false,
             citations: Citations::default(),
             before,
             lost_before: None,
@@ -195,19 +212,6 @@ impl Gap {
             echo_after: None,
             send_hole: None,
         }
-    }
-
-    /// True while one of the directions does not work, or the peer says that it still stands still.
-    #[must_use]
-    pub fn goes_on(&self) -> bool {
-        self.silent || self.unheard || self.account.is_some_and(|account| account.report.open)
-    }
-
-    /// When it ended, once nothing of it goes on.
-    #[must_use]
-    pub fn ended(&self) -> Nanos {
-        let told = self.account.filter(|account| account.is_of_the_host()).map(|account| account.to);
-        self.resumed.max(told.unwrap_or_default()).max(self.since)
     }
 
     /// Nothing comes in any more after `since`. What an earlier silence showed tells nothing of this one.
@@ -303,6 +307,23 @@ impl Gap {
         let best = counts.max_by_key(weight);
         let ended = |account: Account| Account { report: StallReport { open: false, ..account.report }, ..account };
         self.account = best.or(self.account.map(ended));
+        self.note_deaf(peer, until);
+    }
+
+    /// The newest version of each stall, as many as a peer tells of at once.
+    fn note_deaf(&mut self, peer: &Peer, until: Nanos) {
+        for told in Account::all(peer).filter(|told| told.report.deaf && told.touches(self.since, until)) {
+            self.deaf.retain(|known| (known.report.from, known.report.cpu) != (told.report.from, told.report.cpu));
+            if self.deaf.len() == MAX_STALLS {
+                self.deaf.remove(0);
+            }
+            self.deaf.push(told);
+        }
+    }
+
+    /// Takes what the peer has found out about its stall, after the gap.
+    pub fn note_name(&mut self, peer: &Peer) {
+        self.note_account(peer, self.back.unwrap_or(self.since));
     }
 
     fn covers_the_hole(&self, report: &StallReport) -> bool {
@@ -332,10 +353,18 @@ impl Gap {
         self.citations.add(Evidence::during(&self.peer, from, at, Fact::Silence { lost, unsent_ns }));
     }
 
-    /// Takes how far it reaches by now. That nobody heard this host stays as long as the peer does not.
+    /// Takes how far it reaches by now. That nobody heard this host stays as long as the peer does not; what others missed as
+    /// well stays, though they may miss more later.
     pub fn set_scope(&mut self, scope: Scope) {
         let heard_by_none = scope.heard_by_none || self.scope.heard_by_none && self.unheard;
-        self.scope = Scope { heard_by_none, ..scope };
+        let others_missed = scope.others_missed || self.scope.others_missed;
+        self.scope = Scope { heard_by_none, others_missed, ..scope };
+    }
+
+    /// The clock of this host stood still in it.
+    pub fn note_own_clock(&mut self) {
+        self.own_clock_stood = true;
+        self.scope.groups = None;
     }
 
     /// Looks again at what changes without the peer's doing: echoes, and the word of others.
@@ -372,173 +401,6 @@ impl Gap {
         self.others_hear = self.others_hear.filter(|_| hear).or(hear.then_some(now));
         self.heard_by_others |= self.others_hear.is_some_and(|since| now.since(since) >= HEARD_FOR_LONG);
     }
-
-    /// What the incident cites beyond what was collected on the way: the state of things at `now`.
-    #[must_use]
-    pub fn standing_evidence(&self, peer: &Peer, sent: u64, interval: Duration, now: Nanos) -> Vec<Evidence> {
-        let until = self.back.unwrap_or(now);
-        let during = |fact| Evidence::during(&self.peer, self.since, until, fact);
-        let mut all = Vec::new();
-        if self.silent {
-            all.push(during(Fact::Silence { lost: None, unsent_ns: None }));
-        }
-        let (sent_now, answered_now) = self.echo_after.unwrap_or((peer.echo.sent, peer.echo.answered));
-        let asked = sent_now.saturating_sub(self.before.echo.0);
-        if asked > 0 {
-            let answered = answered_now.saturating_sub(self.before.echo.1).min(asked);
-            all.push(during(Fact::Echo { sent: asked, answered }));
-        }
-        if self.port_unreachable {
-            let at = peer.unreachable_at.unwrap_or(until).min(until);
-            all.push(Evidence::at(&self.peer, at, Fact::PortUnreachable));
-        }
-        if let Some(lost) = self.lost_to.filter(|lost| *lost >= LOSS_FLOOR) {
-            all.push(during(Fact::Unheard { sent: sent.max(lost), heard: sent.saturating_sub(lost) }));
-        } else if self.unheard {
-            all.push(during(Fact::Unheard { sent, heard: 0 }));
-        }
-        all.extend(self.witnesses.iter().map(|witness| {
-            let (hears, kernel_answers) = (witness.hears, witness.kernel_answers);
-            during(Fact::View { witness: witness.name.clone(), hears, kernel_answers })
-        }));
-        all.extend(
-            self.account.map(|told| Evidence::during(&self.peer, told.from, told.to, Fact::Account(told.report))),
-        );
-        // What is missing may have arrived and been refused.
-        let refused = self.is_refused(interval, now) || self.is_refused_by_peer(interval, now);
-        all.extend(self.direction().filter(|_| !refused).map(|direction| during(Fact::Lost { direction })));
-        let dropped = self.peer_drops.clone().filter(|drops| drops.counts() != [0; 3]);
-        all.extend(dropped.map(|drops| during(Fact::PeerDrops(drops))));
-        all.extend(self.new_incarnation.then(|| Evidence::at(&self.peer, until, Fact::NewIncarnation)));
-        if let (Some(before), Some(last)) = (self.new_boot, &peer.last) {
-            let (before, now) = (hex(&before), hex(&last.boot_id));
-            all.push(Evidence::at(&self.peer, until, Fact::NewBoot { before, now }));
-        }
-        all
-    }
-
-    /// Whether what was lost on the way to the peer is no more than what it could not take while it stood still: the
-    /// buffers before a machine that does not run are full at once.
-    #[must_use]
-    pub fn lost_while_it_stood(&self, interval: Duration) -> bool {
-        let slack = interval * 2;
-        self.lost_to.is_some_and(|lost| times(interval, lost) <= self.quiet + slack) && !self.quiet.is_zero()
-    }
-
-    /// Whether what was lost on the way to the peer is no more than what left while it may have been deaf, by its own
-    /// account.
-    #[must_use]
-    pub fn lost_while_deaf(&self, interval: Duration, now: Nanos) -> bool {
-        let deaf = self.told().is_some_and(|report| report.deaf);
-        let longest = self.told_length(now).saturating_add(ACCOUNT_SLACK);
-        deaf && self.lost_to.is_none_or(|lost| times(interval, lost) <= longest)
-    }
-
-    /// Whether so much of the peer's address came in and was refused that what is missing may have been among it.
-    #[must_use]
-    pub fn is_refused(&self, interval: Duration, now: Nanos) -> bool {
-        let missing = if self.silent { whole(self.silence(now), interval) } else { self.lost_from };
-        missing >= LOSS_FLOOR && self.refused.saturating_mul(2) >= missing
-    }
-
-    /// Whether the peer had so much of this host's address and did not take it that what it missed may have been among it.
-    #[must_use]
-    pub fn is_refused_by_peer(&self, interval: Duration, now: Nanos) -> bool {
-        let missing = self.lost_to.filter(|lost| *lost > 0).unwrap_or_else(|| whole(self.length(now), interval));
-        missing >= LOSS_FLOOR && self.not_taken.saturating_mul(2) >= missing
-    }
-
-    /// Which way packets were lost, as far as the numbers prove it.
-    #[must_use]
-    pub fn direction(&self) -> Option<Direction> {
-        let from = self.lost_from >= LOSS_FLOOR;
-        let to = self.lost_to.is_some_and(|lost| lost >= LOSS_FLOOR) || self.unheard && !self.silent;
-        match (from, to) {
-            (true, true) => Some(Direction::Both),
-            (true, false) => Some(Direction::FromPeer),
-            (false, true) => Some(Direction::ToPeer),
-            (false, false) => None,
-        }
-    }
-
-    /// Whether more of what the peer sent was lost than it can have left out.
-    #[must_use]
-    pub fn lost_more_than_unsent(&self, interval: Duration) -> bool {
-        self.lost_from >= LOSS_FLOOR && times(interval, self.lost_from) > self.unsent
-    }
-
-    /// Whether the numbers say that packets were lost, and nothing says that the peer stood still, but for a moment.
-    #[must_use]
-    pub fn is_loss_only(&self, interval: Duration) -> bool {
-        let lost = self.lost_from.max(self.lost_to.unwrap_or_default());
-        let quiet = self.quiet * 4 > times(interval, lost);
-        let stood = quiet || self.counted_anew() || self.account.is_some_and(|told| told.is_of_the_host());
-        self.direction().is_some() && !stood
-    }
-
-    /// The peer came back with another boot, another agent, or numbers that went back.
-    #[must_use]
-    pub fn counted_anew(&self) -> bool {
-        self.new_boot.is_some() || self.new_incarnation || self.rewound
-    }
-
-    /// Whether nowhere so many are missing in a row that it is a cut.
-    #[must_use]
-    pub fn is_short(&self) -> bool {
-        self.longest_run < self.cut && !self.unheard
-    }
-
-    /// Whether what is missing is so little that it may be the longest run of a steady loss.
-    #[must_use]
-    pub fn may_be_steady_loss(&self) -> bool {
-        self.suspicious && self.is_short() && !self.silent && self.direction().is_some()
-    }
-
-    /// What the peer says of its own stall, if it was heard since.
-    #[must_use]
-    pub fn told(&self) -> Option<StallReport> {
-        self.account.filter(|_| self.heard_again).map(|account| account.report)
-    }
-
-    /// How long the stall was that the peer tells of: by its own clock, unless that stood still as well.
-    #[must_use]
-    pub fn told_length(&self, now: Nanos) -> Duration {
-        let length = self.account.map(|account| account.to.since(account.from)).unwrap_or_default();
-        if length.is_zero() { self.length(now) } else { length }
-    }
-
-    /// How long the present silence has lasted at `now`, without what this host slept through.
-    #[must_use]
-    pub fn silence(&self, now: Nanos) -> Duration {
-        now.since(self.silent_since).saturating_sub(self.own_stall)
-    }
-
-    /// How long the gap has lasted at `now`, without what this host slept through.
-    #[must_use]
-    pub fn length(&self, now: Nanos) -> Duration {
-        self.back.unwrap_or(now).since(self.started).saturating_sub(self.own_stall)
-    }
-}
-
-/// For how long this host slept before a heartbeat came in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Slept {
-    /// Of the time since the one before, by its own clock.
-    pub seen: Duration,
-    /// Besides: before that one, which waited for this host, or while its clock stood still.
-    pub besides: Duration,
-}
-
-impl Slept {
-    /// How many of the heartbeats that are `missing` left meanwhile, at most. Those of the time in which it was awake are lost,
-    /// unless the peer was silent then.
-    fn missed(self, missing: u64, silence: Duration, interval: Duration) -> u64 {
-        let passed = silence.saturating_add(self.besides);
-        let quiet = beyond_due(passed, missing, interval);
-        let awake = silence.saturating_sub(self.seen).saturating_sub(quiet);
-        let lost = whole(awake, interval).saturating_sub(2);
-        missing.saturating_sub(lost).min(intervals(self.seen.saturating_add(self.besides), interval))
-    }
 }
 
 /// The newest heartbeat that came in during a gap behind some that count as lost.
@@ -549,48 +411,6 @@ struct Newest {
     lost: u64,
     /// The time since the one before it.
     silence: Duration,
-}
-
-/// How many heartbeats leave a peer in `slept`, at most; a stall begins up to an interval before it is noticed.
-fn intervals(slept: Duration, interval: Duration) -> u64 {
-    if slept.is_zero() { 0 } else { whole(slept, interval).saturating_add(2) }
-}
-
-/// How many intervals fit into `time`.
-fn whole(time: Duration, interval: Duration) -> u64 {
-    u64::try_from(time.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u64::MAX)
-}
-
-/// For how long the peer sent nothing before it was heard again, by what is missing and this host's clock; zero for
-/// less than an interval.
-pub(crate) fn quiet(arrival: &Arrival, interval: Duration) -> Duration {
-    let passed = arrival.silence.saturating_add(clock_stood(arrival, interval));
-    let quiet = beyond_due(passed, arrival.missing, interval);
-    if arrival.send_hole.is_some() && quiet > interval { quiet } else { Duration::ZERO }
-}
-
-/// For how long the packet had waited for this host, which slept: less time passed for the peer than here. Others wait behind it.
-fn held_up(arrival: &Arrival, slept: Duration) -> Duration {
-    let passed_there = arrival.send_hole.map_or(arrival.silence, |(before, after)| after.since(before));
-    arrival.silence.saturating_sub(passed_there).min(slept)
-}
-
-/// For how long this host's clock stood still: more time passed between two heartbeats for the peer than for us. A
-/// heartbeat that was late explains an interval.
-fn clock_stood(arrival: &Arrival, interval: Duration) -> Duration {
-    let passed_there = arrival.send_hole.map_or(Duration::ZERO, |(before, after)| after.since(before));
-    let stood = passed_there.saturating_sub(arrival.silence);
-    if stood > interval { stood } else { Duration::ZERO }
-}
-
-/// How much of the time between two arrivals is beyond what the heartbeats take that are `missing` between them.
-fn beyond_due(passed: Duration, missing: u64, interval: Duration) -> Duration {
-    passed.saturating_sub(times(interval, missing.saturating_add(1)))
-}
-
-/// The time that `count` intervals take.
-pub(crate) fn times(interval: Duration, count: u64) -> Duration {
-    interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Bytes in hexadecimal.

@@ -1,0 +1,384 @@
+//! The compact form of lines. What comes ten times a second and peer is told by how it differs from the one before; whatever
+//! is rare is its JSON, as a line of text.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Line;
+use crate::evidence::{
+    Evidence, Fact, FlowReport, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Size,
+};
+use crate::time::{Nanos, WallNanos};
+
+/// Most hosts whose evidence has the compact form; that of others is told in full.
+const MAX_HOSTS: usize = 4096;
+
+/// Why a frame cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unreadable(pub(super) String);
+
+/// A line as it is written. Numbers called `*_step` are differences to the line of the same host and kind before, modulo 2^64.
+#[derive(Serialize, Deserialize)]
+enum Frame {
+    /// A line in full.
+    Full(String),
+    /// A host gets the next number.
+    Host(String),
+    Timeout {
+        at_step: i64,
+    },
+    Sent {
+        host: u32,
+        at_step: i64,
+        seq_step: i64,
+    },
+    Beat {
+        host: u32,
+        from_step: i64,
+        to_step: i64,
+        beat: Beat,
+    },
+    EchoSent {
+        host: u32,
+        at_step: i64,
+    },
+    EchoReply {
+        host: u32,
+        from_step: i64,
+        to_step: i64,
+    },
+    LargeSent {
+        host: u32,
+        at_step: i64,
+        size: Size,
+        bytes: u16,
+        seq_step: i64,
+    },
+    Large {
+        host: u32,
+        from_step: i64,
+        to_step: i64,
+        size: Size,
+        bytes: u16,
+        seq_step: i64,
+        sent_step: i64,
+    },
+}
+
+/// A [`PeerView`], field by field: what it leaves out as JSON has to be there.
+type View = (u64, Option<Duration>, Option<bool>, Option<Duration>);
+
+/// A [`Line`] of evidence that belongs to somebody else, with the same JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum AsLine<'a> {
+    Evidence(&'a Evidence),
+}
+
+/// A heartbeat that differs from the one before only in what always does.
+#[derive(Serialize, Deserialize)]
+struct Beat {
+    seq_step: i64,
+    sent_step: i64,
+    wall_step: i64,
+    heard: Option<(i64, i64, i64, Duration)>,
+    views: Vec<View>,
+    others: Option<(Duration, i64)>,
+    large: Vec<(Size, i64, i64)>,
+    flows: Vec<(Size, u64, u64, Option<Duration>)>,
+}
+
+/// What a line is told against: the same on both sides.
+#[derive(Default)]
+struct State {
+    at: Nanos,
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+    hosts: Vec<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    sent_seq: u64,
+    large_sent: [u64; 3],
+    large_seq: [u64; 3],
+    large_at: u64,
+    /// Who sends the large ones: boot id and incarnation.
+    sender: Option<([u8; 16], u64)>,
+    beat: Option<Box<Heartbeat>>,
+}
+
+impl State {
+    fn host(&mut self, name: &str) {
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        self.hosts.push(Known::default());
+    }
+
+    /// The difference to the newest time, which is then this one.
+    fn step_to(&mut self, at: Nanos) -> i64 {
+        let step = difference(at.0, self.at.0);
+        self.at = at;
+        step
+    }
+
+    fn step_by(&mut self, step: i64) -> Nanos {
+        self.at = Nanos(sum(self.at.0, step));
+        self.at
+    }
+
+    /// Keeps what later lines are told against, of one that was told in full.
+    fn keep(&mut self, Evidence { host, fact, .. }: &Evidence) {
+        let Some(known) = self.numbers.get(host).and_then(|number| self.hosts.get_mut(*number as usize)) else {
+            return;
+        };
+        match fact {
+            Fact::Heartbeat(beat) => known.beat = Some(beat.clone()),
+            Fact::LargeHeartbeat(large) => {
+                known.sender = Some((large.boot_id, large.incarnation));
+                known.large_seq[large.size.place()] = large.seq;
+                known.large_at = large.sent_at.0;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn difference(now: u64, before: u64) -> i64 {
+    now.wrapping_sub(before).cast_signed()
+}
+
+fn sum(before: u64, step: i64) -> u64 {
+    before.wrapping_add(step.cast_unsigned())
+}
+
+/// Writes lines one after the other; only a [`Reader`] that has read all before understands the next.
+#[derive(Default)]
+pub(super) struct Writer {
+    state: State,
+}
+
+impl Writer {
+    /// Appends a line to `out`.
+    pub(super) fn put(&mut self, line: &Line, out: &mut Vec<u8>) {
+        match line {
+            Line::Evidence(evidence) => self.put_evidence(evidence, out),
+            Line::Timeout(at) => append(&Frame::Timeout { at_step: self.state.step_to(*at) }, out),
+            _ => append(&Frame::Full(serde_json::to_string(line).unwrap_or_default()), out),
+        }
+    }
+
+    /// Appends the line of a piece of evidence.
+    pub(super) fn put_evidence(&mut self, evidence: &Evidence, out: &mut Vec<u8>) {
+        let known = self.state.numbers.get(&evidence.host).copied();
+        if known.is_none() && self.state.names.len() < MAX_HOSTS {
+            append(&Frame::Host(evidence.host.clone()), out);
+            self.state.host(&evidence.host);
+        }
+        match known.and_then(|host| self.compact(host, evidence)) {
+            Some(frame) => append(&frame, out),
+            None => {
+                let text = serde_json::to_string(&AsLine::Evidence(evidence)).unwrap_or_default();
+                append(&Frame::Full(text), out);
+                self.state.keep(evidence);
+            }
+        }
+    }
+
+    fn compact(&mut self, host: u32, evidence: &Evidence) -> Option<Frame> {
+        let state = &mut self.state;
+        let (from, to) = (evidence.from, evidence.to);
+        let known = state.hosts.get_mut(host as usize)?;
+        match &evidence.fact {
+            Fact::HeartbeatSent { seq, error: None } if from == to => {
+                let seq_step = difference(*seq, known.sent_seq);
+                known.sent_seq = *seq;
+                Some(Frame::Sent { host, at_step: state.step_to(to), seq_step })
+            }
+            Fact::Heartbeat(now) => {
+                let before = known.beat.as_deref_mut().filter(|before| is_alike(before, now))?;
+                let beat = steps(before, now);
+                adopt(before, now);
+                Some(Frame::Beat { host, from_step: state.step_to(from), to_step: state.step_to(to), beat })
+            }
+            Fact::EchoSent if from == to => Some(Frame::EchoSent { host, at_step: state.step_to(to) }),
+            Fact::EchoReply => {
+                Some(Frame::EchoReply { host, from_step: state.step_to(from), to_step: state.step_to(to) })
+            }
+            Fact::LargeSent { size, bytes, seq } if from == to => {
+                let before = &mut known.large_sent[size.place()];
+                let seq_step = difference(*seq, *before);
+                *before = *seq;
+                Some(Frame::LargeSent { host, at_step: state.step_to(to), size: *size, bytes: *bytes, seq_step })
+            }
+            Fact::LargeHeartbeat(large) if known.sender == Some((large.boot_id, large.incarnation)) => {
+                let LargeHeartbeat { size, bytes, seq, sent_at, .. } = *large;
+                let seq_step = difference(seq, known.large_seq[size.place()]);
+                let sent_step = difference(sent_at.0, known.large_at);
+                known.large_seq[size.place()] = seq;
+                known.large_at = sent_at.0;
+                let (from_step, to_step) = (state.step_to(from), state.step_to(to));
+                Some(Frame::Large { host, from_step, to_step, size, bytes, seq_step, sent_step })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn append(frame: &Frame, out: &mut Vec<u8>) {
+    // Writing to memory cannot fail, and every type here can be written.
+    if let Ok(bytes) = postcard::to_extend(frame, std::mem::take(out)) {
+        *out = bytes;
+    }
+}
+
+/// Whether the two differ only in what a [`Beat`] tells.
+fn is_alike(before: &Heartbeat, now: &Heartbeat) -> bool {
+    let same_list = |before: &[LargeHeard], now: &[LargeHeard]| {
+        before.len() == now.len() && before.iter().zip(now).all(|(before, now)| before.size == now.size)
+    };
+    before.boot_id == now.boot_id
+        && before.incarnation == now.incarnation
+        && before.goodbye == now.goodbye
+        && before.overflow == now.overflow
+        && before.hypervisor == now.hypervisor
+        && before.probe == now.probe
+        && before.hole == now.hole
+        && before.drops == now.drops
+        && before.stalls == now.stalls
+        && same_list(&before.large, &now.large)
+}
+
+fn steps(before: &Heartbeat, now: &Heartbeat) -> Beat {
+    let heard_before = before.heard.unwrap_or_default();
+    let heard = now.heard.map(|heard| {
+        let Heard { incarnation, seq, count, age } = heard;
+        let step = |now, before| difference(now, before);
+        (step(incarnation, heard_before.incarnation), step(seq, heard_before.seq), step(count, heard_before.count), age)
+    });
+    let view = |view: &PeerView| (view.peer, view.heard_age, view.kernel_answers, view.heard_for);
+    let sum_before = before.others.unwrap_or_default().all;
+    let large = before.large.iter().zip(&now.large);
+    Beat {
+        seq_step: difference(now.seq, before.seq),
+        sent_step: difference(now.sent_at.0, before.sent_at.0),
+        wall_step: difference(now.sent_wall.0, before.sent_wall.0),
+        heard,
+        views: now.views.iter().map(view).collect(),
+        others: now.others.map(|others| (others.heard_within, difference(others.all, sum_before))),
+        large: large.map(|(b, n)| (n.size, difference(n.seq, b.seq), difference(n.count, b.count))).collect(),
+        flows: now.flows.iter().map(|flow| (flow.size, flow.duplicates, flow.reordered, flow.variation)).collect(),
+    }
+}
+
+/// Makes `before` the same as `now`, which is alike: without new lists where they have room.
+fn adopt(before: &mut Heartbeat, now: &Heartbeat) {
+    (before.seq, before.sent_at, before.sent_wall) = (now.seq, now.sent_at, now.sent_wall);
+    (before.heard, before.others) = (now.heard, now.others);
+    before.large.clone_from(&now.large);
+}
+
+fn restore(before: &mut Heartbeat, beat: Beat) -> Heartbeat {
+    before.seq = sum(before.seq, beat.seq_step);
+    before.sent_at = Nanos(sum(before.sent_at.0, beat.sent_step));
+    before.sent_wall = WallNanos(sum(before.sent_wall.0, beat.wall_step));
+    let heard = before.heard.unwrap_or_default();
+    before.heard = beat.heard.map(|(incarnation, seq, count, age)| Heard {
+        incarnation: sum(heard.incarnation, incarnation),
+        seq: sum(heard.seq, seq),
+        count: sum(heard.count, count),
+        age,
+    });
+    let all = before.others.unwrap_or_default().all;
+    before.others = beat.others.map(|(heard_within, step)| OtherViews { heard_within, all: sum(all, step) });
+    for (large, (size, seq, count)) in before.large.iter_mut().zip(beat.large) {
+        *large = LargeHeard { size, seq: sum(large.seq, seq), count: sum(large.count, count) };
+    }
+    let view = |(peer, heard_age, kernel_answers, heard_for)| PeerView { peer, heard_age, kernel_answers, heard_for };
+    let flow = |(size, duplicates, reordered, variation)| FlowReport { size, duplicates, reordered, variation };
+    // What is told anew each time is not kept.
+    (before.views, before.flows) = (Vec::new(), Vec::new());
+    let mut restored = before.clone();
+    restored.views = beat.views.into_iter().map(view).collect();
+    restored.flows = beat.flows.into_iter().map(flow).collect();
+    restored
+}
+
+/// Reads what a [`Writer`] wrote, from its first line on.
+#[derive(Default)]
+pub(super) struct Reader {
+    state: State,
+}
+
+impl Reader {
+    /// Takes the next line from the beginning of `bytes`; absent at their end.
+    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Line>, Unreadable> {
+        while !bytes.is_empty() {
+            let (frame, rest) = postcard::take_from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
+            *bytes = rest;
+            match frame {
+                Frame::Host(name) if self.state.names.len() < MAX_HOSTS => self.state.host(&name),
+                Frame::Host(_) => return Err(Unreadable("too many hosts".into())),
+                Frame::Full(text) => {
+                    let line = serde_json::from_str(&text).map_err(|error| Unreadable(error.to_string()))?;
+                    if let Line::Evidence(evidence) = &line {
+                        self.state.keep(evidence);
+                    }
+                    return Ok(Some(line));
+                }
+                Frame::Timeout { at_step } => return Ok(Some(Line::Timeout(self.state.step_by(at_step)))),
+                frame => return self.evidence(frame).map(|evidence| Some(Line::Evidence(evidence))),
+            }
+        }
+        Ok(None)
+    }
+
+    fn evidence(&mut self, frame: Frame) -> Result<Evidence, Unreadable> {
+        let state = &mut self.state;
+        let unknown = || Unreadable("a host, or what its line is told against, is not known".into());
+        let (host, from, to) = match &frame {
+            Frame::Sent { host, at_step, .. }
+            | Frame::EchoSent { host, at_step }
+            | Frame::LargeSent { host, at_step, .. } => {
+                let at = state.step_by(*at_step);
+                (*host, at, at)
+            }
+            Frame::Beat { host, from_step, to_step, .. }
+            | Frame::EchoReply { host, from_step, to_step }
+            | Frame::Large { host, from_step, to_step, .. } => {
+                (*host, state.step_by(*from_step), state.step_by(*to_step))
+            }
+            Frame::Full(_) | Frame::Host(_) | Frame::Timeout { .. } => return Err(unknown()),
+        };
+        let name = state.names.get(host as usize).ok_or_else(unknown)?;
+        let known = state.hosts.get_mut(host as usize).ok_or_else(unknown)?;
+        let fact = match frame {
+            Frame::Sent { seq_step, .. } => {
+                known.sent_seq = sum(known.sent_seq, seq_step);
+                Fact::HeartbeatSent { seq: known.sent_seq, error: None }
+            }
+            Frame::Beat { beat, .. } => {
+                Fact::Heartbeat(Box::new(restore(known.beat.as_deref_mut().ok_or_else(unknown)?, beat)))
+            }
+            Frame::LargeSent { size, bytes, seq_step, .. } => {
+                let seq = sum(known.large_sent[size.place()], seq_step);
+                known.large_sent[size.place()] = seq;
+                Fact::LargeSent { size, bytes, seq }
+            }
+            Frame::Large { size, bytes, seq_step, sent_step, .. } => {
+                let (boot_id, incarnation) = known.sender.ok_or_else(unknown)?;
+                let seq = sum(known.large_seq[size.place()], seq_step);
+                known.large_seq[size.place()] = seq;
+                known.large_at = sum(known.large_at, sent_step);
+                let sent_at = Nanos(known.large_at);
+                Fact::LargeHeartbeat(LargeHeartbeat { size, bytes, seq, sent_at, boot_id, incarnation })
+            }
+            Frame::EchoReply { .. } => Fact::EchoReply,
+            _ => Fact::EchoSent,
+        };
+        Ok(Evidence { host: name.clone(), from, to, fact })
+    }
+}

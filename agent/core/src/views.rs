@@ -1,0 +1,238 @@
+//! What a peer sees of the others. It tells at once of those that are in trouble, of those that are well in turns: fifty
+//! views in each heartbeat would be most of what it costs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::evidence::{Heartbeat, MAX_VIEWS, OtherViews, PeerView};
+use crate::time::Nanos;
+
+/// Of a peer that is well every so manieth heartbeat tells.
+const TURNS: u64 = 10;
+/// A view that so many heartbeats did not tell is of a peer that the sender watches no more, where the sum says so too.
+const FORGET_AFTER: u64 = 2 * TURNS;
+/// One that was silent for so many intervals, or is heard again for fewer than so many, is told of at once.
+const LATE: u32 = 2;
+const HEARD_AGAIN: u32 = 20;
+
+/// Which of all views the heartbeat of that number tells, and what is true of the others. `interval` is that of heartbeats.
+#[must_use]
+pub fn in_turn<'a>(
+    all: impl Iterator<Item = &'a PeerView>,
+    number: u64,
+    interval: Duration,
+) -> (Vec<PeerView>, OtherViews) {
+    let (mut others, mut told) = (OtherViews::default(), Vec::new());
+    for (view, place) in all.zip(number..) {
+        others.all ^= view.peer;
+        match view.heard_age.filter(|age| is_well(view, *age, interval) && !place.is_multiple_of(TURNS)) {
+            Some(age) => others.heard_within = others.heard_within.max(age),
+            None => told.push(*view),
+        }
+    }
+    (told, others)
+}
+
+fn is_well(view: &PeerView, age: Duration, interval: Duration) -> bool {
+    age < interval * LATE && view.heard_for.is_some_and(|heard_for| heard_for >= interval * HEARD_AGAIN)
+}
+
+/// What one peer has told, bounded to [`MAX_VIEWS`] others.
+#[derive(Clone, Debug, Default)]
+pub struct Views {
+    told: BTreeMap<u64, Told>,
+    /// Their hashes joined, by which both sides know that they mean the same hosts.
+    sum: u64,
+    /// When the last heartbeat came in, its number among those that did, and what it says of those that it does not tell.
+    at: Nanos,
+    number: u64,
+    others: Option<OtherViews>,
+    complete: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    view: PeerView,
+    at: Nanos,
+    number: u64,
+}
+
+impl Views {
+    /// A heartbeat that is newer than all before.
+    pub fn on_heartbeat(&mut self, beat: &Heartbeat, at: Nanos) {
+        (self.at, self.number, self.others) = (at, self.number + 1, beat.others);
+        let number = self.number;
+        for view in beat.views.iter().take(MAX_VIEWS) {
+            if self.told.insert(view.peer, Told { view: *view, at, number }).is_none() {
+                self.sum ^= view.peer;
+            }
+        }
+        if beat.others.is_none() {
+            self.keep(|told| told.number == number);
+        } else if !self.is_all() {
+            let beyond = self.others.map_or(0, |others| others.all) ^ self.sum;
+            // Where it is one that is too many, the sums tell which.
+            let one = self.told.get(&beyond).is_some_and(|told| told.number != number);
+            self.keep(|told| if one { told.view.peer != beyond } else { number - told.number < FORGET_AFTER });
+        }
+        self.complete = self.is_all() && self.told.len() <= MAX_VIEWS;
+        if self.told.len() > MAX_VIEWS {
+            self.keep(|told| told.number == number);
+        }
+    }
+
+    fn keep(&mut self, which: impl Fn(&Told) -> bool) {
+        self.told.retain(|_, told| which(told));
+        self.sum = self.told.keys().fold(0, |sum, hash| sum ^ hash);
+    }
+
+    fn is_all(&self) -> bool {
+        self.others.is_none_or(|others| others.all == self.sum)
+    }
+
+    /// Whether it has told of all that it watches. Until then it is not known what it sees of the others.
+    #[must_use]
+    pub fn are_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// What it saw of that host when its last heartbeat left; absent where that is not known.
+    #[must_use]
+    pub fn of(&self, host: u64) -> Option<PeerView> {
+        self.told.get(&host).and_then(|told| self.now(told))
+    }
+
+    /// The same of all that are known.
+    pub fn all(&self) -> impl Iterator<Item = PeerView> {
+        self.told.values().filter_map(|told| self.now(told))
+    }
+
+    fn now(&self, told: &Told) -> Option<PeerView> {
+        if told.number == self.number {
+            return Some(told.view);
+        }
+        let others = self.others.filter(|_| self.complete)?;
+        let heard_for = told.view.heard_for.map(|heard_for| heard_for.saturating_add(self.at.since(told.at)));
+        Some(PeerView { heard_age: Some(others.heard_within), heard_for, ..told.view })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::name_hash;
+
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    /// Small numbers would be the sums of others.
+    fn hash(peer: u64) -> u64 {
+        name_hash(&peer.to_string())
+    }
+
+    fn view(peer: u64, age: u64, heard_for: u64) -> PeerView {
+        let [heard_age, heard_for] = [age, heard_for].map(|ms| Some(Duration::from_millis(ms)));
+        PeerView { peer: hash(peer), heard_age, kernel_answers: Some(true), heard_for }
+    }
+
+    fn well(peers: std::ops::Range<u64>) -> Vec<PeerView> {
+        peers.map(|peer| view(peer, 50 + peer, 9000)).collect()
+    }
+
+    /// What a sender with those views tells, heartbeat by heartbeat, 100 ms apart.
+    fn tell(views: &mut Views, numbers: std::ops::Range<u64>, all: &[PeerView]) {
+        for number in numbers {
+            let (told, others) = in_turn(all.iter(), number, INTERVAL);
+            let beat = Heartbeat { views: told, others: Some(others), ..Heartbeat::default() };
+            views.on_heartbeat(&beat, Nanos(number * 100_000_000));
+        }
+    }
+
+    #[test]
+    fn those_that_are_well_take_turns_and_the_others_do_not_wait() {
+        let mut all = well(0..40);
+        all.push(view(100, 250, 9000));
+        all.push(view(101, 50, 1500));
+        all.push(PeerView { peer: hash(102), heard_age: None, kernel_answers: None, heard_for: None });
+        for number in 1..=20 {
+            let (told, others) = in_turn(all.iter(), number, INTERVAL);
+            let trouble = [100, 101, 102].map(hash);
+            let troubled: Vec<u64> = told.iter().map(|view| view.peer).filter(|peer| trouble.contains(peer)).collect();
+            assert_eq!((told.len(), troubled), (4 + 3, trouble.to_vec()), "{number}");
+            assert!(others.heard_within >= Duration::from_millis(88), "{others:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_turn_all_are_known_as_they_are_now() {
+        let (mut views, all) = (Views::default(), well(0..30));
+        tell(&mut views, 1..10, &all);
+        assert!(!views.are_complete(), "one of ten is missing");
+        let known = views.all().count();
+        assert_eq!(known, 3, "what others may see since is not known: {known}");
+        tell(&mut views, 10..13, &all);
+        assert!(views.are_complete());
+        assert_eq!(views.all().count(), 30);
+        // Told of with number 10: 200 ms before the last.
+        let other = views.of(hash(0)).unwrap();
+        assert_eq!(other.heard_age, Some(Duration::from_millis(79)), "the longest of those that are not told");
+        assert_eq!(other.heard_for, Some(Duration::from_millis(9200)), "no gap since");
+        assert_eq!(views.of(hash(99)), None);
+    }
+
+    #[test]
+    fn trouble_is_known_at_once() {
+        let (mut views, mut all) = (Views::default(), well(0..30));
+        tell(&mut views, 1..20, &all);
+        all[7] = view(7, 200, 9000);
+        tell(&mut views, 20..21, &all);
+        assert_eq!(views.of(hash(7)), Some(all[7]));
+    }
+
+    #[test]
+    fn a_peer_that_is_watched_no_more_is_forgotten() {
+        let (mut views, mut all) = (Views::default(), well(0..30));
+        tell(&mut views, 1..20, &all);
+        all.remove(7);
+        tell(&mut views, 20..21, &all);
+        assert_eq!(views.of(hash(7)), None, "nothing is said of it: it is not among them");
+        tell(&mut views, 21..45, &all);
+        assert!(views.are_complete());
+        assert_eq!(views.all().count(), 29);
+    }
+
+    #[test]
+    fn one_that_is_watched_no_more_is_known_at_once_and_several_are_after_their_turns() {
+        for (gone, at_once) in [(1, true), (2, false)] {
+            let (mut views, mut all) = (Views::default(), well(0..30));
+            tell(&mut views, 1..20, &all);
+            all.drain(7..7 + gone);
+            tell(&mut views, 20..21, &all);
+            assert_eq!(views.are_complete(), at_once, "{gone}");
+            tell(&mut views, 21..45, &all);
+            assert!(views.are_complete());
+            assert_eq!(views.all().count(), 30 - gone);
+        }
+    }
+
+    #[test]
+    fn what_no_list_goes_with_is_all_that_is_known() {
+        let mut views = Views::default();
+        tell(&mut views, 1..20, &well(0..30));
+        views.on_heartbeat(&Heartbeat { views: well(3..5), ..Heartbeat::default() }, Nanos(3_000_000_000));
+        assert!(views.are_complete());
+        let mut known: Vec<PeerView> = views.all().collect();
+        known.sort_by_key(|view| view.heard_age);
+        assert_eq!(known, well(3..5));
+    }
+
+    #[test]
+    fn a_peer_that_tells_of_ever_others_fills_no_memory() {
+        let mut views = Views::default();
+        for number in 0..100_u64 {
+            let all = well(number * 50..number * 50 + 50);
+            let others = Some(OtherViews::default());
+            views.on_heartbeat(&Heartbeat { views: all, others, ..Heartbeat::default() }, Nanos(number));
+            assert!(views.told.len() <= MAX_VIEWS);
+        }
+    }
+}

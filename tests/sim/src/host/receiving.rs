@@ -1,0 +1,74 @@
+//! What comes in at a host.
+
+use std::sync::Arc;
+
+use lacuna_core::evidence::{ClaimKind, Evidence, Fact, LinkAddress, Size, VipClaim};
+use lacuna_core::time::Nanos;
+
+use super::guard::Admission;
+use super::{Host, Packet};
+use crate::clock::Time;
+
+impl Host {
+    /// What has arrived by now, in its order.
+    pub(super) fn take_in(&mut self, at: Time) {
+        if self.machine.is_deaf() {
+            return;
+        }
+        self.inbox.sort_by_key(|(arrival, ..)| *arrival);
+        let arrived = self.inbox.partition_point(|(arrival, ..)| *arrival <= at);
+        let peers = Arc::clone(&self.peers);
+        let taken: Vec<_> = self.inbox.drain(..arrived).collect();
+        for (arrival, from, packet) in taken {
+            let to = self.clock.boot(arrival);
+            if let Packet::Claim(how) = packet {
+                self.tell_claim(from, how, to);
+                continue;
+            }
+            let Some((_, name)) = peers.iter().find(|(place, _)| *place == from) else { continue };
+            let evidence = match self.admit(from, &packet) {
+                (Admission::Counts, _) => self.evidence(name, to, packet),
+                (Admission::Duplicate, size) => Evidence::at(name, to, Fact::Duplicates { size, count: 1 }),
+                (Admission::Replay, _) => Evidence::at(name, to, Fact::Refused { reason: "replay".into(), count: 1 }),
+            };
+            self.tell(evidence);
+        }
+    }
+
+    /// Whether that packet counts, and which size it is.
+    fn admit(&mut self, from: usize, packet: &Packet) -> (Admission, Size) {
+        let guard = self.guards.entry(from).or_default();
+        match packet {
+            Packet::Beat(beat) => {
+                let echo = beat.heard.filter(|heard| heard.incarnation == self.incarnation).map(|heard| heard.seq);
+                (guard.take((beat.boot_id, beat.incarnation), 0, beat.seq, echo), Size::Small)
+            }
+            Packet::Large(large, heard) => {
+                let kind = if large.size == Size::Mtu { 1 } else { 2 };
+                let echo = heard.filter(|(incarnation, _)| *incarnation == self.incarnation).map(|(_, seq)| seq);
+                (guard.take((large.boot_id, large.incarnation), kind, large.seq, echo), large.size)
+            }
+            _ => (Admission::Counts, Size::Small),
+        }
+    }
+
+    fn evidence(&self, name: &str, to: Nanos, packet: Packet) -> Evidence {
+        match packet {
+            Packet::Beat(beat) => Evidence::at(name, to, Fact::Heartbeat(beat)),
+            Packet::Large(large, _) => Evidence::at(name, to, Fact::LargeHeartbeat(large)),
+            Packet::Probe(probe) => Evidence::at(name, to, Fact::SizeProbe(probe)),
+            Packet::Answer(left) => Evidence::during(name, self.clock.boot(left), to, Fact::EchoReply),
+            Packet::Unreachable | Packet::Claim(_) => Evidence::at(name, to, Fact::PortUnreachable),
+        }
+    }
+
+    /// The host at that place claims the virtual address; who that is shows the link-layer address of a peer only.
+    pub(super) fn tell_claim(&mut self, from: usize, how: ClaimKind, at: Nanos) {
+        let Some(vip) = self.settings.vips.first().copied() else { return };
+        let peer = self.peers.iter().find(|(place, _)| *place == from).map(|(_, name)| name.clone());
+        let owner = if from == self.place { Some(self.name.clone()) } else { peer };
+        let [.., high, low] = from.to_be_bytes();
+        let claim = VipClaim { vip, link: LinkAddress([2, 0, 0, 0, high, low]), owner, how, count: 1 };
+        self.tell(Evidence::at(&self.name.clone(), at, Fact::VipClaim(claim)));
+    }
+}
