@@ -3,6 +3,7 @@
 
 mod agent;
 mod apic;
+mod breakpoint;
 mod busy;
 mod control;
 mod cpu;
@@ -35,5 +36,6 @@ fn main() -> ExitCode {
 /// Sets up and serves; never returns while the serial port is there.
 fn first_process() -> Result<()> {
     setup::all()?;
+    std::thread::spawn(breakpoint::tell_handlers);
     serve::lines()
 }

@@ -19,10 +19,12 @@ use crate::stop::Stop;
 const TRIES: u32 = 20;
 /// Between two tries, and a little more each time, so that they do not fall into step with the guest.
 const PAUSE: Duration = Duration::from_millis(23);
+/// The same after a try that held the whole guest: heartbeats of it come in between, so that it is no part of the fault.
+const RECOVERY: Duration = Duration::from_millis(350);
 /// How long something may take that is done at once.
 const SOON: Duration = Duration::from_secs(1);
 /// How long the rest of a guest may take to show that it still runs: a try that failed must not be a stall by itself.
-const GLANCE: Duration = Duration::from_millis(100);
+const GLANCE: Duration = Duration::from_millis(60);
 /// How much longer than it should something that ends by itself is waited for.
 const LATE: Duration = Duration::from_secs(30);
 /// For how long a task goes on beyond the fault that it feels.
@@ -96,7 +98,7 @@ impl Faults {
                 return Ok((moment, Vec::new()));
             }
             group.freeze(false)?;
-            stop.sleep_until(Instant::now() + PAUSE * (number + 1))?;
+            stop.sleep_until(Instant::now() + RECOVERY + PAUSE * number)?;
         }
         let want = if halted { " or was not halted" } else { "" };
         bail!("whenever CPU {cpu} of {host} stood still, so did the whole of it{want} ({TRIES} tries)");

@@ -117,16 +117,22 @@ impl Waits {
         (longest >= MATTERS).then_some(longest as f64 / 1e9)
     }
 
-    /// In nanoseconds.
+    /// In nanoseconds. It begins and ends between two readings, so the neighbours of those that show it are part of it.
     fn held_cpu(&self, cpu: usize) -> u64 {
-        let (mut held, mut longest) = (0, 0);
+        let (mut held, mut longest, mut before) = (0, 0, 0);
         for (_, length, waits) in self.steps() {
             let waited = waits.get(cpu).copied().unwrap_or_default();
             // A reader that is late stood still itself, and with it maybe what counts who waits.
             let late = length.saturating_sub(READ_LATEST);
             let hardly_ran = waited as f64 >= HELD * length as f64;
-            held = if hardly_ran || late >= MATTERS { held + waited.max(late) } else { 0 };
-            longest = longest.max(held);
+            if hardly_ran || late >= MATTERS {
+                held = if held == 0 { before } else { held } + waited.max(late);
+                longest = longest.max(held);
+            } else if held > 0 {
+                longest = longest.max(held + waited);
+                held = 0;
+            }
+            before = waited;
         }
         longest
     }
@@ -213,7 +219,8 @@ mod tests {
                 .map(|(wait, number)| Reading { wall: number * 100_000_000, waits: vec![0, wait * 1_000_000] });
             Waits::of(readings.collect())
         };
-        assert_eq!(tenths(&[0, 90, 180, 260, 270]).held(), Some(0.26));
+        assert_eq!(tenths(&[0, 90, 180, 260, 270]).held(), Some(0.27));
+        assert_eq!(tenths(&[0, 0, 70, 160, 200, 200]).held(), Some(0.2), "with what is to its sides");
         assert_eq!(tenths(&[0, 90, 100, 190, 200]).held(), None, "each alone is too short");
         assert_eq!(tenths(&[0, 60, 120, 180, 240]).held(), None, "it got its share");
         assert_eq!(Waits::default().held(), None);

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::Image;
 use super::channel::Channel;
+use super::erred::look_for_breakpoints;
 use super::qmp::Qmp;
 use crate::lab::clock::{Moment, Stamp};
 use crate::lab::netns::Namespace;
@@ -34,6 +35,18 @@ const START: Duration = Duration::from_secs(20);
 pub(crate) const BOOT: Duration = Duration::from_secs(90);
 /// How long a request may take.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+
+/// The guest of that name has not come up: one boot in some hundreds stops in the kernel's first second, before any program ran.
+#[derive(Debug)]
+pub(crate) struct NotUp(String);
+
+impl std::error::Error for NotUp {}
+
+impl std::fmt::Display for NotUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} has not come up in {BOOT:?}", self.0)
+    }
+}
 
 /// Where a guest runs and what it is.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +70,8 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Guest {
     /// Its name.
     pub(crate) name: String,
+    /// Where the run keeps its files.
+    folder: PathBuf,
     child: Mutex<Child>,
     /// The process id of the emulator.
     pub(crate) pid: u32,
@@ -82,6 +97,7 @@ impl Guest {
         match connect(place, &mut child) {
             Ok((channel, mut qmp)) => Ok(Self {
                 name: place.name.to_owned(),
+                folder: place.folder.to_owned(),
                 pid: child.id(),
                 threads: threads(&mut qmp)?,
                 child: Mutex::new(child),
@@ -100,7 +116,7 @@ impl Guest {
     /// Waits until it has come up for the nth time; then its clock is this machine's.
     pub(crate) fn wait_until_up(&self, number: usize, stop: &Stop) -> Result<()> {
         let up = stop.wait_for(BOOT, || self.channel.boots() >= number || !self.alive())?;
-        ensure!(up && self.alive(), "{} has not come up in {BOOT:?}", self.name);
+        ensure!(up && self.alive(), NotUp(self.name.clone()));
         self.request(0, &format!("set-clock {}", Stamp::now()?.wall)).map(drop)
     }
 
@@ -146,6 +162,10 @@ impl Guest {
         for cpu in 0..CPUS {
             let registers = self.registers(cpu, ANSWER).unwrap_or_else(|error| format!("{error:#}"));
             eprintln!("{}: CPU {cpu}: {}", self.name, registers.trim());
+        }
+        let looked = look_for_breakpoints(&self.folder, &self.name, CPUS, |cpu| self.registers(cpu, ANSWER));
+        if let Err(error) = looked {
+            eprintln!("{}: {error:#}", self.name);
         }
     }
 
