@@ -3,7 +3,7 @@
 //!
 //! Hooks: `raw_tp/irq_handler_{entry,exit}` (devices) and, on x86 only, `raw_tp/{local_timer, reschedule, call_function,
 //! call_function_single, irq_work}_{entry,exit}`.
-//! Outputs: `ACTIVITY` for each CPU, histogram `TIMER_GAPS`, and a landing (see `landing`) by the interrupt that ends a
+//! Outputs: `ACTIVITY` for each CPU (with the latest handler that took long), histogram `TIMER_GAPS`, and a landing (see `landing`) by the interrupt that ends a
 //! long silence of its CPU, or by the next timer interrupt where the agent asked for one (`SAMPLE`). Ordinary ticks say
 //! where interrupts are let in all the time (see `passing`).
 //!
@@ -19,16 +19,16 @@ use lacuna_abi::{
     INTERRUPT_IRQ_WORK, INTERRUPT_NONE, INTERRUPT_RESCHEDULE, INTERRUPT_TIMER, SAMPLED_CPUS,
 };
 
+use crate::jiffies::{JIFFY_NS, jiffies, since_jiffies};
 use crate::kernel::globals;
 use crate::landing::{Interrupt, land};
 use crate::output::count;
 use crate::passing::pass;
 
 globals! {
-    /// The interrupt that ends a silence of this length or longer, in nanoseconds, leaves a landing.
+    /// The interrupt that ends a silence of this length or longer, in nanoseconds, leaves a landing; so long a handler is
+    /// noted.
     LANDING_NS: u64;
-    /// A jiffy in nanoseconds.
-    JIFFY_NS: u64;
 }
 
 #[btf_map]
@@ -54,7 +54,7 @@ fn try_timer(ctx: &RawTracePointContext) -> Result<i32, i32> {
     let activity = activity()?;
     let timer = Interrupt { kind: INTERRUPT_TIMER, irq: 0 };
     // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
-    let (silence, gap) = unsafe {
+    let (now, silence, gap) = unsafe {
         let silence = enter(activity, timer);
         let now = (*activity).interrupt_at;
         let before = core::ptr::replace(&raw mut (*activity).timer_at, now);
@@ -63,14 +63,14 @@ fn try_timer(ctx: &RawTracePointContext) -> Result<i32, i32> {
             count(&TIMER_GAPS, gap);
         }
         (*activity).timers += 1;
-        (silence, gap)
+        (now, silence, gap)
     };
     let is_asked_for = take_request();
     if silence >= LANDING_NS.load() {
-        return land(ctx, silence, timer);
+        return land(ctx, now, silence, timer);
     }
     if is_asked_for {
-        return land(ctx, 0, timer);
+        return land(ctx, now, 0, timer);
     }
     // Where ticks were held off, interrupts were off for more than a moment; another one may have come first after that.
     if gap < 2 * JIFFY_NS.load() {
@@ -101,6 +101,7 @@ unsafe fn enter(activity: *mut CpuActivity, interrupt: Interrupt) -> u64 {
         let now = bpf_ktime_get_ns();
         (*activity).irq = interrupt.irq;
         (*activity).handler = interrupt.kind;
+        (*activity).entered = jiffies();
         match core::ptr::replace(&raw mut (*activity).interrupt_at, now) {
             0 => 0,
             last => now.saturating_sub(last),
@@ -113,28 +114,38 @@ unsafe fn enter(activity: *mut CpuActivity, interrupt: Interrupt) -> u64 {
 fn try_other(ctx: &RawTracePointContext, interrupt: Interrupt) -> Result<i32, i32> {
     let activity = activity()?;
     // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
-    let silence = unsafe {
+    let (now, silence) = unsafe {
         if interrupt.kind == INTERRUPT_DEVICE {
             (*activity).devices += 1;
         } else {
             (*activity).ipis += 1;
         }
-        enter(activity, interrupt)
+        let silence = enter(activity, interrupt);
+        ((*activity).interrupt_at, silence)
     };
     if silence < LANDING_NS.load() {
         return Ok(0);
     }
     // A request from before would let the timer's interrupt, which comes next, overwrite what is wanted more.
     take_request();
-    land(ctx, silence, interrupt)
+    land(ctx, now, silence, interrupt)
 }
 
-/// The handler is left.
+/// The handler is left. The exact clock is read only after one that took long by the coarse one, which lags by some ticks
+/// where this CPU should have counted it.
 #[inline(always)]
 fn try_exit() -> Result<i32, i32> {
     let activity = activity()?;
     // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
-    unsafe { (*activity).handler = INTERRUPT_NONE };
+    unsafe {
+        let kind = core::ptr::replace(&raw mut (*activity).handler, INTERRUPT_NONE);
+        if kind != INTERRUPT_NONE && since_jiffies((*activity).entered) >= LANDING_NS.load() / 2 {
+            (*activity).long_until = bpf_ktime_get_ns();
+            (*activity).long_since = (*activity).interrupt_at;
+            (*activity).long_handler = kind;
+            (*activity).long_irq = (*activity).irq;
+        }
+    }
     Ok(0)
 }
 

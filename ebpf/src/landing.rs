@@ -9,7 +9,6 @@ use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_probe_read_kernel};
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::RawTracePointContext;
@@ -27,15 +26,15 @@ pub(crate) struct Interrupt {
     pub(crate) irq: u32,
 }
 
-/// Writes down what `interrupt` landed in, after a silence of so many nanoseconds.
+/// Writes down what the interrupt that came at `at` landed in, after a silence of so many nanoseconds.
 #[inline(always)]
-pub(crate) fn land(ctx: &RawTracePointContext, silence: u64, interrupt: Interrupt) -> Result<i32, i32> {
+pub(crate) fn land(ctx: &RawTracePointContext, at: u64, silence: u64, interrupt: Interrupt) -> Result<i32, i32> {
     let landing = LANDING.get_ptr_mut(0).ok_or(0)?;
     // SAFETY: the slot is this CPU's own, hard interrupts do not nest, and the helpers write no more than they are told.
     unsafe {
         let number = (*landing).finished.wrapping_add(1).max(1);
         (&raw mut (*landing).started).write_volatile(number);
-        (*landing).at = bpf_ktime_get_ns();
+        (*landing).at = at;
         (*landing).silence = silence;
         (*landing).interrupt = interrupt.kind;
         (*landing).irq = interrupt.irq;

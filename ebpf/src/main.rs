@@ -9,6 +9,7 @@ mod address;
 mod drops;
 mod fragments;
 mod irq;
+mod jiffies;
 mod kernel;
 mod landing;
 mod link;

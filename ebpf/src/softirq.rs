@@ -4,13 +4,13 @@
 //! `EVENT_SOFTIRQ_DELAY`. The wait is measured in jiffies, from the first time that it was raised.
 
 use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_map, raw_tracepoint};
 use aya_ebpf::programs::RawTracePointContext;
 use lacuna_abi::{COMM_LEN, EVENT_SOFTIRQ_DELAY, Event, Raised, SOFTIRQS};
 
-use crate::irq::{JIFFY_NS, activity};
+use crate::irq::activity;
+use crate::jiffies::{jiffies, since_jiffies};
 use crate::kernel::globals;
 use crate::output::emit;
 
@@ -21,19 +21,6 @@ globals! {
 
 #[btf_map]
 static RAISED: PerCpuArray<Raised, 1> = PerCpuArray::new();
-
-/// Jiffies: a load from memory on 64-bit kernels.
-#[inline(always)]
-fn jiffies() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_jiffies64() }
-}
-
-/// Nanoseconds since `earlier`, which is in jiffies. It cannot overflow in 584 years, and BPF has no wide product to check.
-#[inline(always)]
-fn since_jiffies(earlier: u64, now: u64) -> u64 {
-    now.saturating_sub(earlier).wrapping_mul(JIFFY_NS.load())
-}
 
 #[raw_tracepoint(tracepoint = "softirq_raise")]
 fn softirq_raise(ctx: RawTracePointContext) -> i32 {
@@ -67,7 +54,7 @@ fn try_entry(ctx: &RawTracePointContext) -> Result<i32, i32> {
     if from == 0 {
         return Ok(0);
     }
-    let delay = since_jiffies(from, jiffies());
+    let delay = since_jiffies(from);
     if delay >= SOFTIRQ_DELAY_NS.load() {
         emit(&delay_event(softirq, delay));
     }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use lacuna_core::evidence::{CpuStall, Evidence, Fact, Landed, Poke, Running};
-use lacuna_core::time::{Nanos, nanos};
+use lacuna_core::evidence::{CpuStall, Evidence, Fact, Handler, Landed, Poke, Running};
+use lacuna_core::time::Nanos;
 
 use crate::driver::{Command, TurnReading};
 use crate::host::HostFiles;
 use crate::host::interrupts::CpuInterrupts;
 use crate::host::stat::{CpuTime, TICK_NS};
-use crate::probes::{CpuActivity, LandingKind, ProbeMetrics};
+use crate::probes::{CpuActivity, LandingKind, ProbeMetrics, RawLanding};
 
 mod names;
 mod pulse;
@@ -58,8 +58,8 @@ pub struct CpuWatch {
     network: BTreeSet<u32>,
     /// What each CPU had done when its sentinel was last on time.
     before: BTreeMap<u32, Known>,
-    /// What each CPU had done when its present stall was first looked at.
-    first: BTreeMap<u32, Known>,
+    /// The last stall of each CPU that was looked at, as it was then.
+    first: BTreeMap<u32, First>,
     /// Finds names for addresses; absent where its thread did not start.
     names: Option<Names>,
     /// What was found of the present stall of each CPU, with its begin.
@@ -74,6 +74,17 @@ struct Known {
     activity: Option<CpuActivity>,
     time: Option<CpuTime>,
     throttled_ns: Option<u64>,
+}
+
+/// A stall of a CPU when it was first looked at.
+#[derive(Clone, Debug)]
+struct First {
+    /// When the sentinel was due: what the stall is told by.
+    due: Nanos,
+    /// What the CPU had done by then.
+    known: Known,
+    /// And when it was last on time. A sentinel that runs again is on time a moment before its report arrives.
+    before: Option<Known>,
 }
 
 impl CpuWatch {
@@ -153,9 +164,9 @@ impl CpuWatch {
     pub fn look(&mut self, host: &str, now: Nanos, late: Duration, reading: &TurnReading) -> Vec<Evidence> {
         let mut seen = Vec::new();
         let suspected = self.sentinels.iter().any(|sentinel| overdue(sentinel.look().due, now).is_some());
-        let known = self.known(suspected, reading);
-        seen.extend(self.named());
         let over: Vec<Late> = self.reports.try_iter().take(REPORTS).collect();
+        let known = self.known(suspected || !over.is_empty(), suspected, reading);
+        seen.extend(self.named());
         for late in over {
             let ended = self.ended(host, late, &known);
             if self.awaits_names(&ended) {
@@ -168,7 +179,6 @@ impl CpuWatch {
             let (cpu, look) = (self.sentinels[place].cpu, self.sentinels[place].look());
             let of_cpu = known.get(&cpu).cloned().unwrap_or_default();
             let Some(overdue) = overdue(look.due, now).filter(|_| !look.displaced) else {
-                self.first.remove(&cpu);
                 self.sentinels[place].forget_pokes();
                 if !reading.is_late(now) {
                     self.before.insert(cpu, of_cpu);
@@ -184,9 +194,9 @@ impl CpuWatch {
         seen
     }
 
-    /// What every CPU has done so far.
-    fn known(&self, suspected: bool, reading: &TurnReading) -> BTreeMap<u32, Known> {
-        let mut activity = self.activity(suspected);
+    /// What every CPU has done so far, its interrupts and switches only where they are `wanted`: they take a while to read.
+    fn known(&self, wanted: bool, suspected: bool, reading: &TurnReading) -> BTreeMap<u32, Known> {
+        let mut activity = if wanted { self.activity(suspected) } else { BTreeMap::new() };
         let times = reading.stat.as_ref().map(|stat| stat.cpus.as_slice()).unwrap_or_default();
         let throttled_ns = reading.throttled_ns;
         let of = |sentinel: &Sentinel| {
@@ -214,15 +224,20 @@ impl CpuWatch {
     /// A CPU that stands still at `now`: what it did since it was first looked at. It is poked for the next look.
     fn standing(&mut self, host: &str, place: usize, look: Look, known: &Known, now: Nanos) -> Evidence {
         let cpu = self.sentinels[place].cpu;
-        let first = self.first.entry(cpu).or_insert_with(|| known.clone()).clone();
-        let mut stall = self.figures(cpu, known);
+        let before = self.first_look(cpu, look.due).map(|first| first.known.clone());
+        if before.is_none() {
+            let before = self.before.get(&cpu).cloned();
+            self.first.insert(cpu, First { due: look.due, known: known.clone(), before });
+        }
+        let first = before.as_ref().unwrap_or(known);
+        let mut stall = self.figures(cpu, look.due, known);
         let grown = |of: fn(&CpuActivity) -> Option<u64>| {
             known.activity.as_ref().and_then(of)?.checked_sub(first.activity.as_ref().and_then(of)?)
         };
         stall.interrupts = grown(|activity| activity.interrupts);
         stall.softirqs = grown(|activity| activity.softirqs);
         stall.switches = grown(|activity| activity.switches);
-        stall.timer_at = timer_at(&first, known, look.due, now);
+        stall.timer_at = timer_at(before.as_ref(), known, look.due, now);
         stall.poke = look.poke.map(|answered| if answered { Poke::Answered } else { Poke::Unanswered });
         stall.running = known.activity.as_ref().and_then(|activity| activity.running).map(|tid| self.running(tid));
         stall.handler = known.activity.as_ref().and_then(|activity| activity.handler.clone());
@@ -235,16 +250,26 @@ impl CpuWatch {
     /// A CPU that went on: what it had done since it was last on time, and what it went on with.
     fn ended(&mut self, host: &str, late: Late, known: &BTreeMap<u32, Known>) -> Evidence {
         let now = known.get(&late.cpu).cloned().unwrap_or_default();
-        let mut stall = self.figures(late.cpu, &now);
+        let mut stall = self.figures(late.cpu, late.from, &now);
         stall.over = true;
         stall.timer_at = now.activity.as_ref().and_then(|activity| activity.timer_at);
-        stall.naming = self.ask_landing(&late);
-        Evidence::during(host, late.from, late.to, Fact::CpuStall(Box::new(stall)))
+        let meanwhile = |handler: &Handler| handler.until.is_some_and(|until| until > late.from && until <= late.to);
+        stall.handler = now.activity.and_then(|activity| activity.long_handler).filter(meanwhile);
+        let landing = self.landing_of(&late);
+        // The sentinel of a busy CPU waits for its turn after that.
+        let to = landing.as_ref().map_or(late.to, |landing| landing.at);
+        stall.naming = landing.is_some_and(|landing| self.ask_names((late.cpu, late.from), landing));
+        Evidence::during(host, late.from, to, Fact::CpuStall(Box::new(stall)))
     }
 
-    /// What can be read of a CPU at any time, as the difference to when it was last on time.
-    fn figures(&self, cpu: u32, known: &Known) -> CpuStall {
-        let before = self.before.get(&cpu);
+    /// That CPU when the stall that began at `due` was first looked at; absent where it was not.
+    fn first_look(&self, cpu: u32, due: Nanos) -> Option<&First> {
+        self.first.get(&cpu).filter(|first| first.due == due)
+    }
+
+    /// What can be read of a CPU at any time, as the difference to when it was last on time before the stall that began at `due`.
+    fn figures(&self, cpu: u32, due: Nanos, known: &Known) -> CpuStall {
+        let before = self.first_look(cpu, due).map_or_else(|| self.before.get(&cpu), |first| first.before.as_ref());
         let time = |of: fn(&CpuTime) -> u64| {
             let (now, before) = (known.time.as_ref()?, before?.time.as_ref()?);
             Some(of(now).saturating_sub(of(before)) * TICK_NS)
@@ -305,14 +330,16 @@ impl CpuWatch {
         }
     }
 
-    /// Asks for the names of what the first interrupt after the silence landed in, where that silence is this stall; whether
-    /// there are any to come.
-    fn ask_landing(&self, late: &Late) -> bool {
-        let (Some(metrics), Some(names)) = (&self.metrics, &self.names) else { return false };
-        let Some(landing) = metrics.landing(late.cpu) else { return false };
+    /// What the first interrupt after the silence landed in, where that silence is this stall.
+    fn landing_of(&self, late: &Late) -> Option<RawLanding> {
+        let landing = self.metrics.as_ref()?.landing(late.cpu)?;
         let ends_it = landing.at > late.from && landing.at <= late.to && landing.kind != LandingKind::Sample;
-        let is_this_stall = ends_it && nanos(landing.silence) * 2 >= nanos(late.to.since(late.from));
-        is_this_stall && names.ask((late.cpu, late.from), landing)
+        (ends_it && landing.silence * 2 >= late.to.since(late.from)).then_some(landing)
+    }
+
+    /// Whether there are names to come for that landing.
+    fn ask_names(&self, stall: (u32, Nanos), landing: RawLanding) -> bool {
+        self.names.as_ref().is_some_and(|names| names.ask(stall, landing))
     }
 }
 
@@ -332,10 +359,11 @@ impl Drop for CpuWatch {
     }
 }
 
-/// The latest timer interrupt: by the probe, or else by whether the count of them still is what it was.
-fn timer_at(first: &Known, known: &Known, due: Nanos, now: Nanos) -> Option<Nanos> {
-    let (first, known) = (first.activity.as_ref()?, known.activity.as_ref()?);
-    let by_count = || if known.timer_interrupts? == first.timer_interrupts? { Some(due) } else { Some(now) };
+/// The latest timer interrupt: by the probe, or else by whether the count of them still is what it was `before`, at the first
+/// look; absent at that one.
+fn timer_at(before: Option<&Known>, known: &Known, due: Nanos, now: Nanos) -> Option<Nanos> {
+    let (known, before) = (known.activity.as_ref()?, before.and_then(|before| before.activity.as_ref()));
+    let by_count = || if known.timer_interrupts? == before?.timer_interrupts? { Some(due) } else { Some(now) };
     known.timer_at.or_else(by_count)
 }
 

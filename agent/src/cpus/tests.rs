@@ -58,3 +58,31 @@ fn a_sentinel_ends_with_its_watch() {
     until("the thread ends", || named(&files) == 0);
     assert!(!ticked.load(Relaxed));
 }
+
+#[test]
+fn counts_of_timer_interrupts_tell_from_the_second_look_on() {
+    let counted = |timers| {
+        let activity = CpuActivity { timer_interrupts: Some(timers), ..CpuActivity::default() };
+        Known { activity: Some(activity), ..Known::default() }
+    };
+    let (due, now, known) = (Nanos(5), Nanos(9), counted(7));
+    assert_eq!(timer_at(None, &known, due, now), None, "there is nothing to compare with");
+    assert_eq!(timer_at(Some(&known), &known, due, now), Some(due));
+    assert_eq!(timer_at(Some(&counted(6)), &known, due, now), Some(now));
+}
+
+#[test]
+fn what_a_cpu_did_is_told_since_before_its_stall_though_it_is_on_time_again_before_its_report_comes() {
+    let mut watch = watch();
+    let cpu = watch.sentinels[0].cpu;
+    let after = |ticks| Known { time: Some(CpuTime { cpu, user: ticks, ..CpuTime::default() }), ..Known::default() };
+    let (due, to) = (Nanos(1_000_000_000), Nanos(6_000_000_000));
+    watch.before.insert(cpu, after(100));
+    let look = Look { due, ..watch.sentinels[0].look() };
+    watch.standing("b", 0, look, &after(120), due);
+    // The sentinel ran, and its report is still on its way.
+    watch.before.insert(cpu, after(600));
+    let ended = watch.ended("b", Late { cpu, from: due, to }, &BTreeMap::from([(cpu, after(601))]));
+    let Fact::CpuStall(stall) = ended.fact else { unreachable!("it is of a CPU") };
+    assert_eq!(stall.user_ns, Some(501 * TICK_NS));
+}

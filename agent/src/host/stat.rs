@@ -78,10 +78,13 @@ fn parse_cpu(line: &str) -> Option<CpuTime> {
     for field in &mut fields {
         *field = texts.next()?.parse::<u64>().ok()?;
     }
+    let total = fields.iter().try_fold(0_u64, |sum, field| sum.checked_add(*field))?;
+    // Whoever multiplies by `TICK_NS` need not look: 584 years are no time of a CPU.
+    total.checked_mul(TICK_NS)?;
     let [user, nice, system, idle, iowait, irq, softirq, steal] = fields;
     Some(CpuTime {
         cpu: number.parse().ok()?,
-        total: fields.iter().sum(),
+        total,
         user: user + nice,
         system: system + irq + softirq,
         idle: idle + iowait,
@@ -149,6 +152,13 @@ mod tests {
         let expected = CpuTime { cpu: 3, total: 255, user: 3, system: 100, idle: 24, steal: 128 };
         assert_eq!(time, expected);
         assert_eq!(parse_cpu("cpu3 1 2 4 8"), None, "steal is missing");
+    }
+
+    #[test]
+    fn a_time_that_nanoseconds_cannot_hold_is_no_time_of_a_cpu() {
+        assert_eq!(parse_cpu(&format!("cpu0 {} 1 0 0 0 0 0 0", u64::MAX)), None);
+        assert_eq!(parse_cpu(&format!("cpu0 0 0 0 0 0 0 0 {}", u64::MAX / TICK_NS + 1)), None);
+        assert!(parse_cpu(&format!("cpu0 0 0 0 0 0 0 0 {}", u64::MAX / TICK_NS)).is_some());
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct CpuActivity {
     pub switched_at: Option<Nanos>,
     /// The interrupt handler that it is in right now.
     pub handler: Option<Handler>,
+    /// The latest one that took long, and has ended.
+    pub long_handler: Option<Handler>,
 }
 
 /// Kinds of interrupts. The text is the kernel's own name.
@@ -125,6 +127,7 @@ impl CpuActivity {
         }
         if watched.handlers {
             self.handler = handler(bytes, times);
+            self.long_handler = long_handler(bytes, times);
         }
         Some(())
     }
@@ -144,7 +147,15 @@ fn handler(bytes: &[u8], times: &Times) -> Option<Handler> {
     let kind = word(bytes, std::mem::offset_of!(Raw, handler))?;
     let interrupt = Interrupt::decode(kind, word(bytes, std::mem::offset_of!(Raw, irq))?)?;
     let since = times.exact(long(bytes, std::mem::offset_of!(Raw, interrupt_at))?)?;
-    Some(Handler { name: interrupt.to_string(), since })
+    Some(Handler { name: interrupt.to_string(), since, until: None })
+}
+
+fn long_handler(bytes: &[u8], times: &Times) -> Option<Handler> {
+    let kind = word(bytes, std::mem::offset_of!(Raw, long_handler))?;
+    let interrupt = Interrupt::decode(kind, word(bytes, std::mem::offset_of!(Raw, long_irq))?)?;
+    let since = times.exact(long(bytes, std::mem::offset_of!(Raw, long_since))?)?;
+    let until = times.exact(long(bytes, std::mem::offset_of!(Raw, long_until))?);
+    Some(Handler { name: interrupt.to_string(), since, until })
 }
 
 #[cfg(test)]

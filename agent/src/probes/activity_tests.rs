@@ -4,12 +4,15 @@ use super::*;
 
 const ALL: Watched = Watched { timer: true, others: true, handlers: true, softirqs: true };
 
-/// A CPU whose latest timer interrupt came at `timer_at`; it is in the handler since the 900th millisecond.
+/// A CPU whose latest timer interrupt came at `timer_at`; it is in the handler since the 900th millisecond, and was in one
+/// from the 100th to the 400th.
 fn bytes(timer_at: u64, handler: u32) -> ActivityBytes {
     let mut bytes = Vec::new();
-    for word in [timer_at, 900_000_000, 7, 20, 3, 11] {
+    for word in [timer_at, 900_000_000, 7, 20, 3, 11, 225, 100_000_000, 400_000_000] {
         bytes.extend(u64::to_ne_bytes(word));
     }
+    bytes.extend(INTERRUPT_CALL_FUNCTION.to_ne_bytes());
+    bytes.extend(0_u32.to_ne_bytes());
     bytes.extend(handler.to_ne_bytes());
     bytes.extend(24_u32.to_ne_bytes());
     bytes.try_into().unwrap()
@@ -30,7 +33,12 @@ fn every_counter_is_in_its_place() {
         timer_interrupts: Some(7),
         interrupts: Some(23),
         softirqs: Some(11),
-        handler: Some(Handler { name: "irq 24".into(), since: Nanos(900_001_000) }),
+        handler: Some(Handler { name: "irq 24".into(), since: Nanos(900_001_000), until: None }),
+        long_handler: Some(Handler {
+            name: "call_function".into(),
+            since: Nanos(100_001_000),
+            until: Some(Nanos(400_001_000)),
+        }),
         ..CpuActivity::default()
     };
     assert_eq!(decode(&bytes(1_000_000_000, INTERRUPT_DEVICE), ALL), expected);

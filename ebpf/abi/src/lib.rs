@@ -247,6 +247,16 @@ pub struct CpuActivity {
     pub devices: u64,
     /// Softirqs that began.
     pub softirqs: u64,
+    /// When the latest handler was entered, in jiffies (`bpf_jiffies64`).
+    pub entered: u64,
+    /// When the latest handler that took long was entered.
+    pub long_since: u64,
+    /// When it was left.
+    pub long_until: u64,
+    /// The `INTERRUPT_*` of it.
+    pub long_handler: u32,
+    /// The number of the interrupt where `long_handler` is a device's; 0 otherwise.
+    pub long_irq: u32,
     /// The `INTERRUPT_*` whose handler the CPU is in.
     pub handler: u32,
     /// The number of the interrupt where `handler` is a device's; 0 otherwise.
@@ -332,7 +342,7 @@ const _: () = {
     assert!(size_of::<HeartbeatPeer>() == 20 && align_of::<HeartbeatPeer>() == 4);
     assert!(size_of::<HeartbeatDropKey>() == 28 && align_of::<HeartbeatDropKey>() == 4);
     assert!(size_of::<TimerClock>() == 16);
-    assert!(size_of::<CpuActivity>() == 6 * 8 + 2 * 4);
+    assert!(size_of::<CpuActivity>() == 9 * 8 + 4 * 4);
     assert!(size_of::<Landing>() == 3 * 8 + 2 * 4 + 8 * LANDING_FRAMES + CODE_BYTES * LANDING_CODE + 8);
     assert!(size_of::<Raised>() == 8 * SOFTIRQS && SOFTIRQS.is_power_of_two());
     assert!(size_of::<CpuSwitches>() == 24);
