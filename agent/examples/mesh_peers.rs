@@ -1,6 +1,6 @@
 //! Many peers of one host in one process, for `cargo xtask bench peers`: each has its own address, socket and engine, and
-//! speaks as an agent does. They watch that host only; of each other they say what a peer says that has not heard them, so
-//! that a heartbeat is as long as in a mesh of all.
+//! speaks as an agent does. What they send to each other does not leave the process: each hears all others, as in a mesh in
+//! which all is well, and only that host is on the network.
 //!
 //! `mesh_peers HOST ADDRESS:PORT FIRST_ADDRESS COUNT [KEY_FILE]`: the peers are called `p1`, `p2` and so on, have
 //! addresses from FIRST_ADDRESS on, and the port of HOST. They end with their standard input.
@@ -19,11 +19,14 @@ use lacuna::heartbeat::keys::{KeyRing, Keys};
 use lacuna::heartbeat::udp::Heartbeats;
 use lacuna::host::HostFiles;
 use lacuna_core::engine::{Engine, Me};
+use lacuna_core::evidence::{Evidence, Fact};
 use lacuna_core::time::Nanos;
 
 /// One of them.
 struct Stand {
     name: String,
+    /// The names of the others.
+    others: Vec<String>,
     engine: Engine,
     network: Network,
 }
@@ -50,8 +53,28 @@ fn main() -> Result<()> {
         due = due.plus(interval).max(clock::boot().minus(interval));
         std::thread::sleep(due.since(clock::boot()));
         stands.iter_mut().for_each(|stand| stand.turn(due, tick));
+        (0..stands.len()).for_each(|from| speak(&mut stands, from));
     }
     Ok(())
+}
+
+/// The heartbeats of one of them to the others.
+fn speak(stands: &mut [Stand], from: usize) {
+    let now = clock::boot();
+    let Some(speaker) = stands.get_mut(from) else { return };
+    let (name, beats) = (speaker.name.clone(), speaker.engine.beats(now));
+    let others = &speaker.others;
+    let sent: Vec<_> = others.iter().map(|other| (other.clone(), beats.to(other, now))).collect();
+    for (to, beat) in sent {
+        let Some(beat) = beat else { continue };
+        let left = Fact::HeartbeatSent { seq: beat.seq, error: None };
+        if let Some(speaker) = stands.get_mut(from) {
+            speaker.engine.handle(Evidence::at(&to, now, left));
+        }
+        if let Some(hearer) = stands.iter_mut().find(|stand| stand.name == to) {
+            hearer.engine.handle(Evidence::at(&name, now, Fact::Heartbeat(Box::new(beat))));
+        }
+    }
 }
 
 impl Plan {
@@ -76,21 +99,21 @@ impl Plan {
         let mut config = Config::without_file(&name);
         config.heartbeat.listen = addr;
         config.peers = std::iter::once(self.watched.clone()).chain(others).collect();
+        let others = config.peers.iter().skip(1).map(|peer| peer.name.clone()).collect();
         // A boot id of its own, since a host is known by it.
         let me = Me { boot_id: [number; 16], incarnation: clock::read().wall.0, ..Me::default() };
         let engine = Engine::new(config.settings(Vec::new()), me.clone());
         config.peers.truncate(1);
         let sockets = Sockets { heartbeats: Some(Heartbeats::bind(addr)?), echo: None };
         let network = Network::new(&config, &me, Arc::clone(&self.keys), sockets, self.files.clone());
-        Ok(Stand { name, engine, network })
+        Ok(Stand { name, others, engine, network })
     }
 }
 
 impl Stand {
     fn turn(&mut self, drained_at: Nanos, tick: u64) {
         let now = clock::read();
-        let clock = lacuna_core::evidence::Fact::Clock { wall: now.wall };
-        self.engine.handle(lacuna_core::evidence::Evidence::at(&self.name, now.boot, clock));
+        self.engine.handle(Evidence::at(&self.name, now.boot, Fact::Clock { wall: now.wall }));
         let earliest = drained_at.minus(Duration::from_secs(1));
         let seen = self.network.receive(&self.name, now, earliest);
         seen.into_iter().for_each(|evidence| self.engine.handle(evidence));

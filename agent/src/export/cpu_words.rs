@@ -1,6 +1,7 @@
 //! In words: what was seen of a CPU, of storage and in the kernel's log.
 
-use lacuna_core::evidence::{CpuStall, Fact, IoStuck, Landed, Place, Poke};
+use lacuna_core::evidence::{CpuStall, Fact, Handler, IoStuck, Landed, Place, Poke};
+use lacuna_core::time;
 
 use super::words::nanos;
 
@@ -47,13 +48,18 @@ fn cpu_stall(host: &str, took: &str, stall: &CpuStall) -> String {
         time("in the kernel", stall.system_ns),
         time("taken by the hypervisor", stall.stolen_ns),
         running,
-        stall.handler.as_ref().map(|handler| format!("it was in the interrupt handler {}", handler.name)),
+        stall.handler.as_ref().map(in_handler),
         stall.landed.as_ref().map(landed),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     let verb = if stall.over { "was" } else { "is" };
     format!("the sentinel of CPU {} of {host} {verb} {took} overdue{parts}", stall.cpu)
+}
+
+fn in_handler(handler: &Handler) -> String {
+    let took = handler.until.map(|until| format!(" for {}", nanos(time::nanos(until.since(handler.since)))));
+    format!("it was in the interrupt handler {}{}", handler.name, took.unwrap_or_default())
 }
 
 fn landed(landed: &Landed) -> String {

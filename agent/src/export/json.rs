@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exchange::{self, Way};
 use crate::probes::ProbeStatus;
+use crate::recent::Recent;
 use crate::shared::{Counters, CpuStatus, EchoCounts, Identity, PeerClock, PeerStatus, Shared};
 
 /// `/api/v1/incidents` and `lacuna incidents --json`.
@@ -132,6 +133,10 @@ pub struct Peer {
     /// What a router said of its MTU on the way to it, while that holds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub path_mtu_bytes: Option<u16>,
+    /// The longest gap between its heartbeats in each few seconds of the last minutes, also one that goes on; absent where none was
+    /// heard, and for a peer that left.
+    #[serde(skip_serializing_if = "Recent::is_empty", default)]
+    pub recent_gaps: Recent,
     /// What heartbeats did; absent for an anchor, which has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub heartbeats: Option<Heartbeats>,
@@ -213,6 +218,7 @@ impl From<&PeerStatus> for Peer {
             clock: status.clock,
             echoes: status.echoes.clone(),
             path_mtu_bytes: status.path_mtu_bytes,
+            recent_gaps: status.recent_gaps.clone(),
             heartbeats: (status.role == "peer").then(|| heartbeats(status)),
         }
     }

@@ -7,6 +7,8 @@ pub mod json;
 mod network_words;
 mod path_words;
 pub mod prometheus;
+pub mod report;
 pub mod table;
 pub mod text;
+pub mod width;
 pub mod words;

@@ -11,8 +11,12 @@ use super::words;
 /// `lacuna incidents`: a line each, newest last.
 #[must_use]
 pub fn incidents(found: &Incidents, paint: Paint) -> String {
+    rows(&found.incidents, paint, "")
+}
+
+fn rows(incidents: &[Incident], paint: Paint, indent: &str) -> String {
     let mut table = Table::new(&["ID", "STARTED (UTC)", "LENGTH", "STATE", "CLASS", "SURE", "SUMMARY"]);
-    for one in &found.incidents {
+    for one in incidents {
         let state = match one.state {
             State::Open => ("open", Look::Bad),
             State::Closed => ("closed", Look::Dim),
@@ -28,11 +32,11 @@ pub fn incidents(found: &Incidents, paint: Paint) -> String {
             plain(one.verdict.summary.clone()),
         ]);
     }
-    table.render(paint, "")
+    table.render(paint, indent)
 }
 
 /// "2026-11-22 21:36:04" of an RFC 3339 time.
-fn short_time(rfc3339: &str) -> String {
+pub(super) fn short_time(rfc3339: &str) -> String {
     let seconds = rfc3339.get(..19).unwrap_or(rfc3339);
     seconds.replace('T', " ")
 }
@@ -47,14 +51,10 @@ fn clock_time(rfc3339: &str) -> &str {
 #[must_use]
 pub fn explain(incident: &Incident, earlier: &[Cited], paint: Paint) -> String {
     let verdict = &incident.verdict;
-    let mut text = format!(
-        "{}\n{}\n\n",
-        paint.paint(&verdict.summary, Look::Bold),
-        paint.paint(
-            &format!("{} ({}): {}", verdict.class.name(), words::standing(incident), verdict.class.meaning()),
-            Look::Dim
-        ),
-    );
+    let class = format!("{} ({}): {}", verdict.class.name(), words::standing(incident), verdict.class.meaning());
+    let mut text = paint.paragraph("", &verdict.summary, Look::Bold);
+    text.push_str(&paint.paragraph("", &class, Look::Dim));
+    text.push('\n');
     text.push_str(&facts(incident).render(paint, ""));
     section(&mut text, "Timeline", &timeline(incident).render(paint, "  "), paint);
     section(&mut text, "Evidence", &evidence(incident, paint), paint);
@@ -62,19 +62,20 @@ pub fn explain(incident: &Incident, earlier: &[Cited], paint: Paint) -> String {
     let ruled_out = incident.ruled_out.iter();
     let ruled_out = ruled_out.map(|one| format!("{}: {}", one.class.name(), one.because));
     section(&mut text, "Ruled out", &list(ruled_out, paint), paint);
+    section(&mut text, "Looked at", &list(words::looked_at(&incident.completeness), paint), paint);
     section(&mut text, "What was not known", &list(incident.missing.iter().cloned(), paint), paint);
     text
 }
 
-fn section(text: &mut String, heading: &str, body: &str, paint: Paint) {
+pub(super) fn section(text: &mut String, heading: &str, body: &str, paint: Paint) {
     if !body.is_empty() {
         // Writing to a `String` cannot fail.
         let _ = write!(text, "\n{}\n{body}", paint.paint(heading, Look::Bold));
     }
 }
 
-fn list(items: impl Iterator<Item = String>, paint: Paint) -> String {
-    items.map(|item| format!("  - {}\n", paint.paint(&item, Look::Plain))).collect()
+pub(super) fn list(items: impl Iterator<Item = String>, paint: Paint) -> String {
+    items.map(|item| paint.paragraph("  - ", &item, Look::Plain)).collect()
 }
 
 fn facts(incident: &Incident) -> Table {
@@ -211,8 +212,7 @@ fn open(status: &Status, paint: Paint) -> String {
     if status.open_incidents.is_empty() {
         return "  none\n".to_owned();
     }
-    let open = Incidents { incidents: status.open_incidents.clone(), ..Incidents::default() };
-    incidents(&open, paint)
+    rows(&status.open_incidents, paint, "  ")
 }
 
 fn peers(peers: &[Peer], paint: Paint) -> String {
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
     use crate::samples;
 
-    const PLAIN: Paint = Paint { colour: false };
+    const PLAIN: Paint = Paint::PLAIN;
 
     #[test]
     fn explain_says_it_all() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lacuna_core::completeness::Completeness;
 use lacuna_core::evidence::{AgentLate, ClaimKind, CpuLoad, Fact, Heartbeat, RetransmitCause, StallReport, VipClaim};
 use lacuna_core::incident::{AgentState, Cited, Direction, Incident, Subject};
 use lacuna_core::time::Nanos;
@@ -237,6 +238,14 @@ pub fn standing(incident: &Incident) -> String {
         times => format!(", {times} times"),
     };
     format!("{state}, {sure}{times}{provisional}")
+}
+
+/// What evidence a verdict had, in a line, and what it lacked, each in one.
+pub(super) fn looked_at(completeness: &Completeness) -> impl Iterator<Item = String> {
+    let had: Vec<&str> = completeness.had.iter().map(|source| source.words()).collect();
+    let had = (!had.is_empty()).then(|| had.join(", "));
+    let lacked = completeness.lacked.iter().map(|lack| format!("not {}: {}", lack.source.words(), lack.because));
+    had.into_iter().chain(lacked)
 }
 
 /// The time between two points in RFC 3339; absent where one is none, or the second is the earlier one.

@@ -75,6 +75,14 @@ pub enum StoreError {
         /// The database file.
         path: PathBuf,
     },
+    /// Marks are bounded.
+    #[error("{}: {most} marks are there already; the oldest goes with store.retention", path.display())]
+    TooManyMarks {
+        /// The database file.
+        path: PathBuf,
+        /// How many there may be.
+        most: u32,
+    },
     /// An incident that cannot be kept as it is: it would fail each time.
     #[error("incident {id} cannot be stored: {reason}")]
     Document {

@@ -5,6 +5,10 @@ mod query;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod timeline;
+#[cfg(test)]
+mod timeline_tests;
+mod watch;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -17,8 +21,10 @@ use rusqlite::{Connection, Transaction, params};
 
 pub use crate::config::Store as StoreSettings;
 pub use error::StoreError;
-pub use query::{DEFAULT_LIMIT, Found, MAX_LIMIT, Query, StoreReader, state_name};
-pub use writer::{QUEUE, Writer, spawn_writer};
+pub use query::{Cursor, DEFAULT_LIMIT, Found, MAX_LIMIT, NoCursor, Query, StoreReader, state_name};
+pub use timeline::{MAX_INCIDENTS, MAX_MARKS, Past};
+pub(crate) use watch::BEAT;
+pub use writer::{Marker, QUEUE, Writer, spawn_writer};
 
 /// The file in the store's directory that the agent which writes to it holds locked.
 const LOCK: &str = "agent.lock";
@@ -67,8 +73,10 @@ impl Store {
     /// # Errors
     /// It cannot be made, is read-only, full, of a newer version, of another agent that runs or not a store at all.
     pub fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        let connection = schema::open(settings)?;
+        schema::make_directory(&settings.path)?;
+        // First: an agent that runs is not to find other tables all at once.
         let lock = lock(&settings.path)?;
+        let connection = schema::open(settings)?;
         let path = schema::file(&settings.path);
         Ok(Self { connection, file: file_id(&path), path, retention: settings.retention, _lock: lock })
     }
@@ -92,13 +100,22 @@ impl Store {
     /// There is no room even so, or the database cannot be written; the version before stays as it was.
     pub fn put(&mut self, incident: &Incident) -> Result<u64, StoreError> {
         let row = Row::of(incident)?;
+        self.with_room(&row.id, |store| store.write(&row)).map(|((), evicted)| evicted)
+    }
+
+    /// Writes; where there is no room, the oldest closed incidents go, except `but`. The second answer is how many went.
+    fn with_room<T>(
+        &mut self,
+        but: &str,
+        write: impl Fn(&mut Self) -> rusqlite::Result<T>,
+    ) -> Result<(T, u64), StoreError> {
         let mut evicted = 0;
         for _ in 0..EVICTION_ROUNDS {
-            let written = self.write(&row).map_err(|error| self.of(error));
+            let written = write(self).map_err(|error| self.of(error));
             if !matches!(written, Err(StoreError::Full { .. })) {
-                return written.map(|()| evicted);
+                return written.map(|value| (value, evicted));
             }
-            let gone = self.evict(&row.id)?;
+            let gone = self.evict(but)?;
             if gone == 0 {
                 break;
             }
@@ -115,7 +132,7 @@ impl Store {
         query::find(&self.connection, &Query::open()).map_err(|error| self.of(error))
     }
 
-    /// Removes closed incidents that are older than the retention; the answer is how many.
+    /// Removes closed incidents, watched time and marks that are older than the retention; the answer is how many incidents.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -123,9 +140,16 @@ impl Store {
         let Some(oldest) = now.checked_sub(self.retention) else {
             return Ok(0);
         };
+        self.expire_before(millis(oldest)).map_err(|error| self.of(error))
+    }
+
+    fn expire_before(&mut self, oldest_ms: i64) -> rusqlite::Result<u64> {
+        let transaction = self.connection.transaction()?;
         let sql = "DELETE FROM incidents WHERE state = 'closed' AND coalesce(ended_ms, started_ms) < ?";
-        let removed = self.connection.execute(sql, [millis(oldest)]);
-        removed.map(count).map_err(|error| self.of(error))
+        let removed = transaction.execute(sql, [oldest_ms])?;
+        timeline::forget_before(&transaction, oldest_ms)?;
+        transaction.commit()?;
+        Ok(count(removed))
     }
 
     fn of(&self, error: rusqlite::Error) -> StoreError {
@@ -141,11 +165,24 @@ impl Store {
     }
 
     fn evict(&mut self, but: &str) -> Result<u64, StoreError> {
+        self.evict_some(but).map_err(|error| self.of(error))
+    }
+
+    /// Time from which incidents went looks quiet and was not: that is kept account of.
+    fn evict_some(&mut self, but: &str) -> rusqlite::Result<u64> {
         let sql = "DELETE FROM incidents WHERE number IN (
                        SELECT number FROM incidents WHERE state = 'closed' AND id <> ?1
-                       ORDER BY started_ms, id LIMIT ?2)";
-        let removed = self.connection.execute(sql, params![but, EVICTED_AT_ONCE]);
-        removed.map(count).map_err(|error| self.of(error))
+                       ORDER BY started_ms, id LIMIT ?2) RETURNING started_ms";
+        let transaction = self.connection.transaction()?;
+        let gone: Vec<i64> = transaction
+            .prepare_cached(sql)?
+            .query_map(params![but, EVICTED_AT_ONCE], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        if let Some(newest) = gone.iter().max() {
+            timeline::complete_from(&transaction, newest + 1)?;
+        }
+        transaction.commit()?;
+        Ok(count(gone.len()))
     }
 }
 
@@ -216,7 +253,7 @@ fn trim_evidence(transaction: &Transaction<'_>, number: i64, version: i64) -> ru
 }
 
 /// Milliseconds since 1970; 0 for what was before.
-fn millis(time: SystemTime) -> i64 {
+pub(crate) fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::{StoreError, StoreSettings};
 
-/// The schema that this binary writes; it reads this one only.
-pub(super) const VERSION: i64 = 1;
+/// The schema that this binary writes. It reads all before it, and brings them up to this one when it writes.
+pub(super) const VERSION: i64 = 2;
+/// The first that has a timeline: what was watched, and marks.
+pub(super) const WITH_TIMELINE: i64 = 2;
 /// "LACN": tells our databases from those of others.
 const APPLICATION_ID: i64 = 0x4c41_434e;
 /// The file in the store's directory.
@@ -20,7 +22,7 @@ const PAGE: u32 = 4096;
 /// The write-ahead log goes back into the database beyond this size, in pages (1 MiB).
 const LOG_PAGES: u32 = 256;
 /// Below this number of pages not even the tables fit.
-const LEAST_PAGES: u64 = 16;
+const LEAST_PAGES: u64 = 24;
 
 const TABLES: &str = "
 CREATE TABLE incidents (
@@ -45,16 +47,41 @@ CREATE TABLE evidence (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Added in version 2.
+const TIMELINE: &str = "
+CREATE TABLE watched (             -- a time in which the agent watched without a break
+    host      TEXT NOT NULL,
+    boot_id   TEXT NOT NULL,
+    booted_ms INTEGER NOT NULL,    -- since 1970, UTC, as all times
+    from_ms   INTEGER NOT NULL,
+    to_ms     INTEGER NOT NULL,    -- moves on while the agent runs
+    PRIMARY KEY (boot_id, from_ms)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE marks (
+    number INTEGER PRIMARY KEY,
+    at_ms  INTEGER NOT NULL,
+    text   TEXT NOT NULL
+) STRICT;
+CREATE TABLE complete (            -- incidents from before that may have been removed
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    from_ms  INTEGER NOT NULL
+) STRICT;
+INSERT INTO complete VALUES (1, 0);
+";
+
 /// The database file of a store's directory.
 pub(super) fn file(directory: &Path) -> std::path::PathBuf {
     directory.join(FILE)
 }
 
-/// Opens the database for writing; makes what is missing.
+/// Makes the store's directory where it is missing.
+pub(super) fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    std::fs::create_dir_all(directory).map_err(|source| StoreError::Directory { path: directory.to_owned(), source })
+}
+
+/// Opens the database for writing, in a directory that is there; makes and adds what is missing.
 pub(super) fn open(settings: &StoreSettings) -> Result<Connection, StoreError> {
-    let directory = &settings.path;
-    std::fs::create_dir_all(directory).map_err(|source| StoreError::Directory { path: directory.clone(), source })?;
-    let path = file(directory);
+    let path = file(&settings.path);
     let of = |source| StoreError::of(&path, source);
     let mut connection = Connection::open(&path).map_err(of)?;
     connection.busy_timeout(BUSY).map_err(of)?;
@@ -63,6 +90,8 @@ pub(super) fn open(settings: &StoreSettings) -> Result<Connection, StoreError> {
     }
     if is_new(&connection, &path)? {
         create(&mut connection).map_err(of)?;
+    } else {
+        migrate(&mut connection).map_err(of)?;
     }
     set_up(&connection, settings.max_size).map_err(of)?;
     Ok(connection)
@@ -122,17 +151,37 @@ fn is_new(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     if number("PRAGMA application_id").map_err(of)? != APPLICATION_ID {
         return Err(StoreError::Foreign { path });
     }
-    let found = number("PRAGMA user_version").map_err(of)?;
+    let found = version(connection).map_err(of)?;
     if found > VERSION {
         return Err(StoreError::Newer { path, found, known: VERSION });
     }
     Ok(false)
 }
 
+/// The schema version of a database.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Adds what later versions have; all of it or nothing.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    if version(connection)? >= VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster.
+    if version(&transaction)? < WITH_TIMELINE {
+        transaction.execute_batch(TIMELINE)?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(TIMELINE)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()

@@ -11,7 +11,7 @@ use crate::samples;
 
 const CHILD_DIR: &str = "LACUNA_TEST_STORE";
 
-fn settings(path: &Path) -> StoreSettings {
+pub(super) fn settings(path: &Path) -> StoreSettings {
     StoreSettings { path: path.to_owned(), ..StoreSettings::default() }
 }
 
@@ -19,7 +19,7 @@ fn ids(found: &Found) -> Vec<&str> {
     found.incidents.iter().map(|one| one.id.as_str()).collect()
 }
 
-fn find(path: &Path, query: &Query) -> Found {
+pub(super) fn find(path: &Path, query: &Query) -> Found {
     StoreReader::new(path).find(query).unwrap()
 }
 
@@ -150,7 +150,7 @@ fn a_newer_version_a_foreign_file_and_a_missing_one_are_told_apart() {
     let database = Connection::open(&path).unwrap();
     database.pragma_update(None, "user_version", 9).unwrap();
     let newer = Store::open(&settings(dir.path())).unwrap_err();
-    assert!(newer.to_string().contains("schema version 9, this lacuna knows up to 1"), "{newer}");
+    assert!(newer.to_string().contains("schema version 9, this lacuna knows up to 2"), "{newer}");
     assert!(matches!(read(), StoreError::Newer { .. }));
     database.pragma_update(None, "application_id", 1).unwrap();
     drop(database);

@@ -1,6 +1,6 @@
 //! The store's own thread: the driver never waits for a disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -8,15 +8,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lacuna_core::incident::Incident;
+use lacuna_core::recurrence::{Mark, Watched};
+use tokio::sync::oneshot;
 
+use super::watch::Watch;
 use super::{Store, StoreError, StoreSettings};
-use crate::clock;
+use crate::clock::{self, Reading};
 use crate::shared::Shared;
 
-/// Versions of incidents that may wait for the thread.
+/// Versions of incidents, and other orders, that may wait for the thread.
 pub const QUEUE: usize = 1024;
 /// Incidents whose newest version is kept while the store cannot be written.
 const PENDING: usize = 1024;
+/// Watched periods that wait while the store cannot be written; the oldest go first, and count as unwatched.
+const PENDING_PERIODS: usize = 64;
 /// The first wait after a failure; doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -27,10 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The part of `/healthz` that the store's troubles are shown under.
 const PART: &str = "store";
 
+/// What the thread is asked to do.
+#[derive(Debug)]
+enum Order {
+    Incident(Arc<Incident>),
+    /// The driver watches at that moment.
+    Watched(Reading),
+    Mark(String, oneshot::Sender<Result<Mark, String>>),
+}
+
 /// The driver's end of the store.
 #[derive(Debug)]
 pub struct Writer {
-    queue: SyncSender<Arc<Incident>>,
+    queue: SyncSender<Order>,
     done: Receiver<()>,
     refused: Refused,
 }
@@ -76,13 +90,24 @@ pub fn spawn_writer(
 impl Writer {
     /// Hands over a version of an incident; never blocks. What does not fit is counted and shown as degraded.
     pub fn put(&self, incident: Arc<Incident>) {
-        let because = match self.queue.try_send(incident) {
+        let because = match self.queue.try_send(Order::Incident(incident)) {
             Ok(()) => return,
             Err(TrySendError::Full(_)) => "the disk is too slow: the store's queue is full",
             Err(TrySendError::Disconnected(_)) => "the store's thread has ended",
         };
         self.refused.add(1);
         self.refused.0.degrade(PART, because.to_owned());
+    }
+
+    /// The driver watches now; never blocks. One that finds no room is followed by the next.
+    pub fn watched(&self, now: Reading) {
+        let _ = self.queue.try_send(Order::Watched(now));
+    }
+
+    /// An end for those who note changes.
+    #[must_use]
+    pub fn marker(&self) -> Marker {
+        Marker { queue: self.queue.clone() }
     }
 
     /// Writes what is still waiting and ends the thread; gives up after 5 s on a disk that hangs. True where all
@@ -94,6 +119,25 @@ impl Writer {
     }
 }
 
+/// Notes changes. As long as there is one, the thread does not end.
+#[derive(Clone, Debug)]
+pub struct Marker {
+    queue: SyncSender<Order>,
+}
+
+impl Marker {
+    /// Notes a change at this moment, and answers once that is safe.
+    ///
+    /// # Errors
+    /// Why it was not noted.
+    pub async fn mark(&self, text: String) -> Result<Mark, String> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.queue.try_send(Order::Mark(text, answer));
+        sent.map_err(|_| "the disk is too slow: the store's queue is full".to_owned())?;
+        answered.await.map_err(|_| "the store's thread has ended".to_owned())?
+    }
+}
+
 /// What the thread has in hand.
 struct Work {
     settings: StoreSettings,
@@ -101,6 +145,9 @@ struct Work {
     shared: Arc<Shared>,
     /// The newest version of each incident that is not written yet.
     pending: BTreeMap<String, Arc<Incident>>,
+    /// The time that the agent watches, and times before a break in it that are not written yet.
+    watch: Watch,
+    periods: VecDeque<Watched>,
     /// After a failure: the wait, and when it is over.
     retry: Option<(Duration, Instant)>,
     expire_at: Instant,
@@ -108,23 +155,35 @@ struct Work {
 
 impl Work {
     fn new(settings: StoreSettings, opened: Result<Store, StoreError>, shared: Arc<Shared>) -> Self {
-        let mut work =
-            Self { settings, store: None, shared, pending: BTreeMap::new(), retry: None, expire_at: clock::instant() };
+        let watch = Watch::new(shared.identity.host.clone(), shared.identity.boot_id.clone());
+        let mut work = Self {
+            settings,
+            store: None,
+            shared,
+            pending: BTreeMap::new(),
+            watch,
+            periods: VecDeque::new(),
+            retry: None,
+            expire_at: clock::instant(),
+        };
         match opened {
-            Ok(store) => work.store = Some(store),
+            Ok(store) => {
+                work.shared.counters.write().newest_mark_ms = store.newest_mark_ms().ok().flatten();
+                work.store = Some(store);
+            }
             Err(error) => work.failed(&error),
         }
         work
     }
 
-    fn run(&mut self, incoming: &Receiver<Arc<Incident>>) {
+    fn run(&mut self, incoming: &Receiver<Order>) {
         loop {
             let next = self.retry.map_or(self.expire_at, |(_, at)| at);
             let wait = next.saturating_duration_since(clock::instant());
             let last = match incoming.recv_timeout(wait) {
-                Ok(incident) => {
-                    self.keep(incident);
-                    incoming.try_iter().take(QUEUE).for_each(|more| self.keep(more));
+                Ok(order) => {
+                    self.take(order);
+                    incoming.try_iter().take(QUEUE).for_each(|more| self.take(more));
                     false
                 }
                 Err(RecvTimeoutError::Timeout) => false,
@@ -137,6 +196,38 @@ impl Work {
                 return;
             }
         }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Incident(incident) => self.keep(incident),
+            Order::Watched(now) => {
+                self.periods.extend(self.watch.beat(now));
+                if self.periods.len() > PENDING_PERIODS {
+                    self.periods.pop_front();
+                }
+            }
+            Order::Mark(text, answer) => {
+                let marked = self.mark(&text);
+                if let Err(error) = &marked {
+                    tracing::error!("a mark was not kept: {error}");
+                }
+                // Who asked may have gone meanwhile.
+                let _ = answer.send(marked.map_err(|error| error.to_string()));
+            }
+        }
+    }
+
+    /// Somebody waits for the answer, so it is tried at once.
+    fn mark(&mut self, text: &str) -> Result<Mark, StoreError> {
+        let store = match &mut self.store {
+            Some(store) => store,
+            none => none.insert(Store::open(&self.settings)?),
+        };
+        store.check_in_place()?;
+        let mark = store.mark(text, clock::wall())?;
+        self.shared.counters.write().newest_mark_ms = Some(mark.at_ms);
+        Ok(mark)
     }
 
     fn keep(&mut self, incident: Arc<Incident>) {
@@ -185,6 +276,13 @@ impl Work {
                 Err(error) => return Err(error),
             }
             next.remove();
+        }
+        while let Some(period) = self.periods.front() {
+            store.watched(period)?;
+            self.periods.pop_front();
+        }
+        if let Some(period) = self.watch.period() {
+            store.watched(period)?;
         }
         if self.expire_at <= clock::instant() {
             store.expire(clock::wall())?;

@@ -14,7 +14,7 @@ use lacuna_core::incident::{Class, Incident, State};
 use super::App;
 use crate::clock;
 use crate::export::json::Incidents;
-use crate::store::{DEFAULT_LIMIT, Found, MAX_LIMIT, Query, StoreReader};
+use crate::store::{DEFAULT_LIMIT, Found, MAX_LIMIT, Query, StoreError, StoreReader};
 
 /// A refusal with its reason, as JSON.
 #[derive(Debug)]
@@ -36,17 +36,21 @@ impl IntoResponse for Refusal {
     }
 }
 
-type Parameters = Result<extract::Query<BTreeMap<String, String>>, QueryRejection>;
+pub(super) type Parameters = Result<extract::Query<BTreeMap<String, String>>, QueryRejection>;
 
 /// `/api/v1/incidents?since=&class=&state=&limit=`
 pub(super) async fn incidents(
     extract::State(app): extract::State<App>,
     parameters: Parameters,
 ) -> Result<Json<Incidents>, Refusal> {
-    let wrong = |what: String| Refusal::new(StatusCode::BAD_REQUEST, what);
     let extract::Query(parameters) = parameters.map_err(|error| wrong(error.body_text()))?;
     let query = query(&parameters, clock::wall()).map_err(wrong)?;
     Ok(Json(find(&app, query).await))
+}
+
+/// A question that cannot be answered as it is asked.
+pub(super) fn wrong(what: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, what)
 }
 
 /// `/api/v1/incidents/{id}`
@@ -78,10 +82,8 @@ pub(super) async fn by_id(app: &App, id: &str) -> Result<Incident, Refusal> {
 
 /// What memory and the store hold together; memory wins by id.
 pub(super) async fn find(app: &App, query: Query) -> Incidents {
-    let stored = match &app.store {
-        Some(store) => read(app, store.clone(), query.clone()).await,
-        None => Err("there is no store: these are the incidents in memory".to_owned()),
-    };
+    let asked = query.clone();
+    let stored = read(app, move |store| store.find(&asked)).await;
     let (stored, store_error) = match stored {
         Ok(found) => (found, None),
         Err(error) => (Found::default(), Some(error)),
@@ -91,29 +93,42 @@ pub(super) async fn find(app: &App, query: Query) -> Incidents {
     answer
 }
 
-async fn read(app: &App, store: StoreReader, query: Query) -> Result<Found, String> {
+/// What the store answers, or why it does not.
+pub(super) async fn read<T: Send + 'static>(
+    app: &App,
+    question: impl FnOnce(&StoreReader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, String> {
+    let Some(store) = app.store.clone() else {
+        return Err("there is no store: these are the incidents in memory".to_owned());
+    };
     // Nobody closes the semaphore; a permit only bounds the threads that wait for the disk.
     let permit = Arc::clone(&app.store_reads).acquire_owned().await.ok();
     let reading = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        store.find(&query).map_err(|error| error.to_string())
+        question(&store).map_err(|error| error.to_string())
     });
     reading.await.map_err(|error| format!("the store cannot be read: {error}"))?
 }
 
 fn merge(memory: Vec<Arc<Incident>>, stored: Found, query: &Query) -> Incidents {
-    let mut by_id: BTreeMap<String, Incident> = BTreeMap::new();
-    for incident in stored.incidents {
-        by_id.insert(incident.id.clone(), incident);
-    }
-    for incident in memory {
-        by_id.insert(incident.id.clone(), Arc::unwrap_or_clone(incident));
-    }
+    let stored_ones = stored.incidents.into_iter().map(Arc::new);
+    let by_id: BTreeMap<String, Arc<Incident>> =
+        stored_ones.chain(memory).map(|incident| (incident.id.clone(), incident)).collect();
     let mut incidents: Vec<_> = by_id.into_values().filter(|incident| query.wants(incident)).collect();
     incidents.sort_by(|a, b| (&a.started_at, &a.id).cmp(&(&b.started_at, &b.id)));
     let beyond = incidents.len().saturating_sub(query.limit.min(MAX_LIMIT));
     incidents.drain(..beyond);
+    // Only those that are left are copied.
+    let incidents = incidents.into_iter().map(|incident| taken(incident, query.bare)).collect();
     Incidents { incidents, truncated: stored.truncated || beyond > 0, unreadable: stored.unreadable, store_error: None }
+}
+
+fn taken(incident: Arc<Incident>, bare: bool) -> Incident {
+    let mut incident = Arc::unwrap_or_clone(incident);
+    if bare {
+        incident.evidence = Vec::new();
+    }
+    incident
 }
 
 fn query(parameters: &BTreeMap<String, String>, now: SystemTime) -> Result<Query, String> {

@@ -2,6 +2,7 @@
 
 mod api;
 mod listener;
+mod pages;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -14,17 +15,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock;
 use crate::export::json::{Health, Peers, Status};
-use crate::export::{html, prometheus};
+use crate::export::prometheus;
+use crate::recorder::Exporter;
 use crate::shared::Shared;
-use crate::store::{Query, StoreReader};
+use crate::store::StoreReader;
 use listener::Bounded;
 
 pub(crate) use api::{class, since};
@@ -38,8 +40,6 @@ const IDLE: Duration = Duration::from_secs(75);
 pub const MAX_STREAMS: usize = 32;
 /// Questions to the store that run at once.
 const MAX_STORE_READS: usize = 4;
-/// Closed incidents on the page.
-const ON_THE_PAGE: usize = 50;
 /// How long answers under way may take once the agent ends.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -48,6 +48,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct App {
     shared: Arc<Shared>,
     store: Option<StoreReader>,
+    recorder: Option<Exporter>,
     streams: Arc<Semaphore>,
     store_reads: Arc<Semaphore>,
     ending: watch::Receiver<bool>,
@@ -55,20 +56,22 @@ pub(crate) struct App {
 
 /// Serves until `shutdown` is over, then lets answers under way end, for at most 2 s.
 ///
-/// `store` is absent where there is none to read; the incidents in memory are then all there are.
+/// `store` is absent where there is none to read; the incidents in memory are then all there are. `recorder` is absent where
+/// recordings are not given to whoever asks.
 ///
 /// # Errors
 /// The listener cannot be used.
 pub async fn serve(
     shared: Arc<Shared>,
     store: Option<StoreReader>,
+    recorder: Option<Exporter>,
     listener: std::net::TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = Bounded::new(TcpListener::from_std(listener)?, MAX_CONNECTIONS, IDLE);
     let (end, ended) = watch::channel(false);
-    let app = router(shared, store, ended.clone());
+    let app = router(shared, store, recorder, ended.clone());
     let serving = axum::serve(listener, app).with_graceful_shutdown(over(ended));
     let ending = async move {
         shutdown.await;
@@ -87,17 +90,23 @@ async fn over(mut ended: watch::Receiver<bool>) {
     let _ = ended.wait_for(|ended| *ended).await;
 }
 
-fn router(shared: Arc<Shared>, store: Option<StoreReader>, ending: watch::Receiver<bool>) -> Router {
+fn router(
+    shared: Arc<Shared>,
+    store: Option<StoreReader>,
+    recorder: Option<Exporter>,
+    ending: watch::Receiver<bool>,
+) -> Router {
     let app = App {
         shared,
         store,
+        recorder,
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         store_reads: Arc::new(Semaphore::new(MAX_STORE_READS)),
         ending,
     };
     Router::new()
-        .route("/", get(page))
-        .route("/incidents/{id}", get(incident_page))
+        .route("/", get(pages::overview))
+        .route("/incidents/{id}", get(pages::incident))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/api/v1/status", get(status))
@@ -105,38 +114,28 @@ fn router(shared: Arc<Shared>, store: Option<StoreReader>, ending: watch::Receiv
         .route("/api/v1/incidents", get(api::incidents))
         .route("/api/v1/incidents/stream", get(stream::incidents))
         .route("/api/v1/incidents/{id}", get(api::incident))
+        .route("/api/v1/recording", get(recording))
         .fallback(unknown_path)
         .with_state(app)
 }
 
 async fn unknown_path() -> api::Refusal {
     let what = "no such path; there are /, /metrics, /healthz, /api/v1/status, /api/v1/peers, \
-                /api/v1/incidents, /api/v1/incidents/{id} and /api/v1/incidents/stream";
+                /api/v1/incidents, /api/v1/incidents/{id}, /api/v1/incidents/stream and /api/v1/recording";
     api::Refusal::new(StatusCode::NOT_FOUND, what)
 }
 
-/// The page holds no script and loads nothing.
-fn page_headers() -> HeaderMap {
-    HeaderMap::from_iter([
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ])
-}
-
-async fn page(State(app): State<App>) -> Response {
-    let query = Query { limit: ON_THE_PAGE, state: Some(lacuna_core::incident::State::Closed), ..Query::default() };
-    let recent = api::find(&app, query).await;
-    let page = html::overview(&Status::of(&app.shared, clock::wall()), &recent);
-    (page_headers(), Html(page)).into_response()
-}
-
-async fn incident_page(
-    State(app): State<App>,
-    axum::extract::Path(id): axum::extract::Path<String>,
-) -> Result<Response, api::Refusal> {
-    let incident = api::by_id(&app, &id).await?;
-    Ok((page_headers(), Html(html::incident(&incident))).into_response())
+/// `/api/v1/recording`
+async fn recording(State(app): State<App>) -> Result<Response, api::Refusal> {
+    let Some(recorder) = app.recorder else {
+        let what = "recordings are for root on this host (`lacuna record`), unless `http.recordings = true`";
+        return Err(api::Refusal::new(StatusCode::FORBIDDEN, what));
+    };
+    let failed = |error: String| api::Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error);
+    let _permit = app.store_reads.acquire().await.map_err(|error| failed(error.to_string()))?;
+    let exported = tokio::task::spawn_blocking(move || recorder.export()).await;
+    let exported = exported.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], exported.bytes).into_response())
 }
 
 async fn metrics(State(app): State<App>) -> Response {

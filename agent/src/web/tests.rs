@@ -9,6 +9,9 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::samples;
+
+#[path = "../../tests/support/many.rs"]
+mod many;
 use crate::store::{Store, StoreSettings};
 
 /// A served agent; ends with the value.
@@ -28,7 +31,7 @@ impl Served {
         let shutdown = async {
             let _ = ended.await;
         };
-        let server = runtime.spawn(serve(shared, store, listener, shutdown));
+        let server = runtime.spawn(serve(shared, store, None, listener, shutdown));
         Self { address, end: Some(end), server: Some(server), runtime }
     }
 
@@ -233,4 +236,98 @@ fn connections_beyond_the_bound_wait_until_one_ends() {
     drop(idle);
     waiting.get_ref().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert!(next_line(&mut waiting, "HTTP/").contains("200"));
+}
+
+#[test]
+fn pages_let_nothing_in_but_their_own_style_and_script() {
+    let served = Served::start(samples::busy(), None);
+    for path in ["/", "/incidents/01JD6QAAAA0000000000000001"] {
+        let (_, answer) = served.ask("GET", path);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        assert!(head.contains("cache-control: no-store") && head.contains("x-content-type-options: nosniff"), "{head}");
+        assert!(!body.contains("style=\"") && !body.contains(" onclick"), "the policy would refuse these");
+        assert_eq!((body.matches("<script").count(), body.matches("<style").count()), (1, 1), "{path}");
+    }
+}
+
+/// A store with that many incidents.
+fn full(count: u32) -> (tempfile::TempDir, StoreReader) {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { path: dir.path().to_owned(), ..StoreSettings::default() };
+    Store::open(&settings).unwrap().put(&samples::path_drop()).unwrap();
+    many::multiply(&dir.path().join("incidents.db"), count).unwrap();
+    let reader = StoreReader::new(dir.path());
+    (dir, reader)
+}
+
+#[test]
+fn ten_thousand_incidents_weigh_no_more_than_a_page() {
+    let (_dir, reader) = full(10_000);
+    let all = crate::store::Query { bare: true, limit: crate::store::MAX_LIMIT, ..crate::store::Query::default() };
+    assert_eq!(reader.find(&all).unwrap().incidents.len(), 10_000);
+    let served = Served::start(samples::busy(), Some(reader));
+    let (status, page) = served.ask("GET", "/");
+    assert_eq!(status, 200);
+    assert!(page.len() < 100_000, "{}", page.len());
+    let rows = |page: &str| page.matches("<a href=\"/incidents/").count();
+    assert_eq!(rows(&page), pages::ON_A_PAGE + 1, "and one that is open");
+    let older = page.split_once("<a href=\"/?before=").unwrap().1.split_once('"').unwrap().0;
+    let (status, next) = served.ask("GET", &format!("/?before={older}"));
+    assert_eq!((status, rows(&next)), (200, pages::ON_A_PAGE + 1));
+    assert!(next.contains(">Newest</a>") && next.contains(">Older</a>"));
+    let first_of_next = format!("/incidents/copy-{:06}\"", pages::ON_A_PAGE);
+    assert!(next.contains(&first_of_next) && !page.contains(&first_of_next), "{first_of_next}");
+}
+
+#[test]
+fn a_page_is_asked_for_by_class_and_place_only() {
+    let (_dir, reader) = full(3);
+    let served = Served::start(samples::busy(), Some(reader));
+    let (_, drops) = served.ask("GET", "/?class=path-drop");
+    assert!(drops.contains("copy-000002") && drops.contains("Only <b>path-drop</b>"), "{drops}");
+    assert!(!served.ask("GET", "/?class=restart").1.contains("copy-"));
+    for (query, said) in [
+        ("class=slow", "class: \"slow\" is not a class"),
+        ("before=yesterday", "before: not a place in a list"),
+        ("limit=3", "\"limit\" is not a parameter; allowed: class, before"),
+    ] {
+        let (status, body) = served.json(&format!("/?{query}"));
+        assert_eq!(status, 400, "{query}");
+        assert!(body["error"].as_str().unwrap().starts_with(said), "{query}: {body}");
+    }
+}
+
+#[test]
+fn the_page_says_who_hears_whom_and_what_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { path: dir.path().to_owned(), ..StoreSettings::default() };
+    let mut store = Store::open(&settings).unwrap();
+    store.put(&samples::path_drop()).unwrap();
+    let before = humantime::parse_rfc3339(&samples::path_drop().started_at).unwrap() - Duration::from_secs(7200);
+    store.mark("an early change", std::time::UNIX_EPOCH + Duration::from_secs(3600)).unwrap();
+    store.mark("noapictimer on the kernel command line", before).unwrap();
+    let shared = samples::busy();
+    let silent = crate::sights::Sight::Silent(Duration::from_secs(4));
+    let rows = vec![vec![crate::sights::Sight::Itself, silent], vec![crate::sights::Sight::Unknown; 2]];
+    *shared.sights.write() = crate::sights::Matrix { hosts: vec!["db1".into(), "lb1".into()], rows, left_out: 0 };
+    let served = Served::start(shared, Some(StoreReader::new(dir.path())));
+    let (_, page) = served.ask("GET", "/");
+    for said in ["silent 4.0 s", "an early change", "path-drop"] {
+        assert!(page.contains(said), "{said} not in {page}");
+    }
+    let (_, one) = served.ask("GET", "/incidents/01JD6QAAAA0000000000000001");
+    assert!(one.contains("noapictimer on the kernel command line&quot;, 2.0 h before"), "{one}");
+    assert!(one.contains("<svg width=\"100%\""));
+}
+
+#[test]
+fn recordings_are_not_for_everybody() {
+    let served = Served::start(samples::shared(), None);
+    let (status, answer) = served.json("/api/v1/recording");
+    assert_eq!(status, 403);
+    assert!(answer["error"].as_str().unwrap().contains("http.recordings"), "{answer}");
+    served.stop().unwrap();
 }

@@ -3,6 +3,7 @@
 mod bird;
 mod detect;
 mod link;
+mod page;
 mod peers;
 pub(crate) mod stats;
 mod usage;
@@ -22,6 +23,8 @@ enum What {
     Detect(detect::Args),
     /// What it costs to watch many peers, beside bird2's BFD with as many sessions.
     Peers(peers::Args),
+    /// The web page with a hundred incidents in the store, and with ten thousand.
+    Page(page::Args),
 }
 
 /// Runs that measurement.
@@ -29,5 +32,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Detect(args) => detect::run(args),
         What::Peers(args) => peers::run(args),
+        What::Page(args) => page::run(args),
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::metrics::exemplar::{CounterWithExemplar, Exemplar};
 
 use super::histogram::Buckets;
 
@@ -38,6 +38,16 @@ impl<'a> Families<'a> {
         self.family(name, help, MetricType::Counter, samples, |to, value| {
             to.encode_counter(value, None::<&Exemplar<NoLabelSet, u64>>)
         })
+    }
+
+    /// A counter without labels; the exemplar stands for its last increase.
+    pub(super) fn counted(&mut self, name: &str, help: &str, count: u64, exemplar: Option<Labels>) -> fmt::Result {
+        let counter: CounterWithExemplar<Labels> = CounterWithExemplar::default();
+        if let Some(before) = count.checked_sub(1) {
+            counter.inc_by(before, None, None);
+            counter.inc_by(1, exemplar, None);
+        }
+        counter.encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
     }
 
     pub(super) fn gauges(

@@ -5,6 +5,7 @@
 mod exchange;
 mod families;
 mod histogram;
+mod incidents;
 mod network;
 pub mod process;
 #[cfg(test)]
@@ -26,8 +27,17 @@ use crate::export::json::Health;
 use crate::probes::{Log2Histogram, ProbeMetrics};
 use crate::shared::{Counters, DiscoveryFigures, PeerStatus, Shared};
 use families::{Families, labels};
-use histogram::{Buckets, INCIDENT_BOUNDS, LATENCY_BOUNDS};
+use histogram::{Buckets, LATENCY_BOUNDS};
 use process::Process;
+
+/// Why TCP sends a segment again.
+const CAUSES: [RetransmitCause; 5] = [
+    RetransmitCause::Syn,
+    RetransmitCause::Timeout,
+    RetransmitCause::Fast,
+    RetransmitCause::LossProbe,
+    RetransmitCause::Other,
+];
 
 /// What `/metrics` answers with.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,7 +70,7 @@ impl Collector for Scrape {
         let mut out = Families::new(encoder);
         let peers = self.shared.peers.read();
         agent(&mut out, &self.shared)?;
-        incidents(&mut out, &self.shared)?;
+        incidents::incidents(&mut out, &self.shared)?;
         reachability(&mut out, &peers)?;
         exchange::exchange(&mut out, &peers)?;
         cpus(&mut out, &self.shared)?;
@@ -93,35 +103,6 @@ fn agent(out: &mut Families<'_>, shared: &Shared) -> fmt::Result {
         "lacuna_degraded",
         "1 for each part that does not do all it should; /healthz says why",
         health.degraded.keys().map(|part| (labels([("part", part)]), 1.0)),
-    )
-}
-
-fn incidents(out: &mut Families<'_>, shared: &Shared) -> fmt::Result {
-    let counters = shared.counters.read();
-    out.counters(
-        "lacuna_incidents",
-        "Incidents that are over, by their final class",
-        by_label("class", &counters.incidents_closed),
-    )?;
-    let mut open = BTreeMap::<_, f64>::new();
-    for incident in shared.incidents.read().open() {
-        let verdict = &incident.verdict;
-        let name = |host: &Option<String>| host.clone().unwrap_or_default();
-        let key = labels([
-            ("class", verdict.class.name()),
-            ("host", &name(&verdict.subject.host)),
-            ("peer", &name(&verdict.subject.peer)),
-        ]);
-        *open.entry(key).or_default() += 1.0;
-    }
-    out.gauges("lacuna_incident_open", "Incidents that still go on", open)?;
-    out.histograms(
-        "lacuna_incident_duration_seconds",
-        "Lengths of incidents that are over, by their final class",
-        counters.incident_ms.iter().map(|(class, lengths)| {
-            let buckets = Buckets::of_hdr(lengths, 1e-3, &INCIDENT_BOUNDS);
-            (labels([("class", class)]), buckets)
-        }),
     )
 }
 
@@ -178,12 +159,20 @@ fn kernel_times(out: &mut Families<'_>, kernel: &dyn ProbeMetrics) -> fmt::Resul
 fn kernel_network(out: &mut Families<'_>, kernel: &dyn ProbeMetrics, peers: &[PeerStatus]) -> fmt::Result {
     let told = kernel.retransmit_failures_told();
     let mut retransmits = BTreeMap::<_, u64>::new();
-    for (address, cause, sent, failed) in kernel.retransmits().unwrap_or_default() {
+    let mut add = |peer: &str, kind: &str, count: u64| {
+        let sum = retransmits.entry(labels([("peer", peer), ("kind", kind)])).or_default();
+        *sum = sum.saturating_add(count);
+    };
+    let found = kernel.retransmits();
+    // From the first scrape on, or the first one of a kind would be no increase.
+    for peer in peers.iter().filter(|peer| found.is_some() && peer.role == "peer") {
+        CAUSES.iter().for_each(|cause| add(&peer.name, kind(*cause), 0));
+    }
+    for (address, cause, sent, failed) in found.unwrap_or_default() {
         let peer = peer_of(address, peers);
-        for (kind, count) in [Some((kind(cause), sent)), told.then_some(("failed", failed))].into_iter().flatten() {
-            let key = labels([("peer", peer), ("kind", kind)]);
-            let sum = retransmits.entry(key).or_default();
-            *sum = sum.saturating_add(count);
+        add(peer, kind(cause), sent);
+        if told {
+            add(peer, "failed", failed);
         }
     }
     out.counters(
@@ -257,6 +246,7 @@ fn counters(out: &mut Families<'_>, counters: &Counters) -> fmt::Result {
         ("lacuna_store_evicted", "Closed incidents that left the store early for want of room", counters.store_evicted),
         ("lacuna_cpu_reports_refused", "Stalls of CPUs whose report found no room", counters.cpu_reports_refused),
         ("lacuna_recorder_refused", "Evidence that the recorder had no room for", counters.recorder_refused),
+        ("lacuna_control_refused", "Requests on the control socket that were refused", counters.control_refused),
     ];
     for (name, help, count) in own {
         out.counters(name, help, [(labels([]), count)])?;

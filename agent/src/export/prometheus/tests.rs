@@ -15,6 +15,7 @@ fn what_cannot_be_measured_is_absent() {
     let text = metrics(&samples::shared());
     for name in [
         "lacuna_peer_up",
+        "lacuna_mark",
         "lacuna_clock_offset",
         "lacuna_timer_lateness",
         "lacuna_runqueue_delay",
@@ -31,6 +32,23 @@ fn what_cannot_be_measured_is_absent() {
     assert!(!busy.contains("lacuna_heartbeats_sent_total{peer=\"gateway\""), "an anchor");
     assert!(!busy.contains("192.0.2.7"), "no label comes from a packet");
     assert!(busy.contains("lacuna_tcp_retransmits_total{peer=\"other\",kind=\"syn\"} 5"));
+}
+
+#[test]
+fn the_trace_of_the_newest_incident_is_an_exemplar_and_no_label() {
+    let shared = samples::busy();
+    let trace = samples::host_down().trace_id;
+    let line = format!("lacuna_incidents_opened_total 2 # {{trace_id=\"{trace}\"}} 1.0\n");
+    let text = metrics(&shared);
+    assert!(text.contains(&line), "{text}");
+    assert_eq!(text.matches(&trace).count(), 1);
+    assert!(metrics(&samples::shared()).contains("lacuna_incidents_opened_total 0\n"));
+}
+
+#[test]
+fn a_peer_that_nothing_was_sent_again_to_has_a_0_where_that_is_counted() {
+    assert!(metrics(&samples::busy()).contains("lacuna_tcp_retransmits_total{peer=\"lb2\",kind=\"fast\"} 0\n"));
+    assert!(!metrics(&samples::busy()).contains("lacuna_tcp_retransmits_total{peer=\"gateway\""));
 }
 
 #[test]
