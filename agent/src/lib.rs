@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod cpus;
 pub mod discovery;
 pub mod driver;
@@ -13,10 +14,12 @@ pub mod link;
 pub mod link_state;
 mod memory;
 pub mod probes;
+pub mod recent;
 mod reception;
 pub mod recorder;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod shared;
+pub mod sights;
 pub mod store;
 pub mod web;

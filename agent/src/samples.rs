@@ -6,16 +6,21 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 use lacuna_core::evidence::{InterfaceTrouble, RetransmitCause};
-use lacuna_core::incident::Incident;
+use lacuna_core::incident::{Class, Incident};
+use lacuna_core::recurrence::{self, History, Mark, Occurrence, Report, Watched, Window};
+use lacuna_core::time::{Nanos, nanos};
 
 use crate::host::snmp::ProtocolCounters;
 use crate::host::softnet::Softnet;
 use crate::link_state::{Interface, Refused};
 use crate::probes::{FragmentCount, FragmentKind, Log2Histogram, ProbeMetrics, ProbeStatus};
+use crate::recent::{Recent, SLOT, SLOTS};
 use crate::shared::{
     Cell, Counters, CpuStatus, DiscoveryFigures, EchoCounts, FlowCounts, Identity, LargeCounts, NetworkStatus,
     PeerClock, PeerStatus, Shared,
 };
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// A closed incident with evidence, rulings and a witness.
 pub(crate) fn path_drop() -> Incident {
@@ -25,6 +30,20 @@ pub(crate) fn path_drop() -> Incident {
 /// An open, provisional incident that came back twice.
 pub(crate) fn host_down() -> Incident {
     serde_json::from_str(include_str!("../tests/data/host-down.json")).unwrap()
+}
+
+/// What came back in ten hours that were watched, with a change of that text after six.
+pub(crate) fn recurred(incidents: Vec<Occurrence>, mark: Option<&str>) -> Report {
+    let watched = Watched { host: "db1".into(), boot_id: "7c".into(), booted_ms: 0, from_ms: 0, to_ms: 10 * HOUR_MS };
+    let history = History { watched: vec![watched], incidents };
+    let marks: Vec<Mark> = mark.map(|text| Mark { id: 1, at_ms: 6 * HOUR_MS, text: text.into() }).into_iter().collect();
+    recurrence::report(&history, Window { since_ms: 0, until_ms: 12 * HOUR_MS }, marks.first(), &marks)
+}
+
+/// That of `subject` on db1 in that hour, for 15 s.
+pub(crate) fn occurrence(class: Class, subject: &str, hour: i64) -> Occurrence {
+    let (subject, host, started_ms) = (subject.into(), Some("db1".into()), hour * HOUR_MS);
+    Occurrence { class, subject, host, started_ms, ended_ms: Some(started_ms + 15_000), times: 1 }
 }
 
 /// When somebody looks at the samples: 42 s after the open one began.
@@ -116,7 +135,11 @@ fn counters() -> Counters {
         vip_claims: [("10.77.0.100".into(), [("self".into(), 40), ("lb1".into(), 2)].into())].into(),
         link_refused: [("short".into(), 1)].into(),
         agent_late_us: Some(histogram(&[120, 90])),
+        recent_lateness: recent(|slot| if slot == 50 { 400 } else { 1 }),
         incident_ms: [("path-drop".into(), lengths)].into(),
+        incidents_opened: 2,
+        newest_incident: Some(Arc::new(host_down())),
+        newest_mark_ms: Some(1_795_000_000_500),
         discovery: DiscoveryFigures {
             peers: [("static".into(), 1), ("file".into(), 1), ("dns".into(), 0)].into(),
             errors: [("file".into(), 0), ("dns".into(), 2)].into(),
@@ -159,7 +182,17 @@ fn heard(name: &str) -> PeerStatus {
         path_mtu_bytes: Some(1400),
         rtt_us: histogram(&[180, 210, 240]),
         gap_us: histogram(&[100_000, 15_840_000]),
+        recent_gaps: recent(|slot| if slot == 40 { 15_840 } else { 100 + slot }),
     }
+}
+
+/// Five minutes with so many milliseconds in each slot.
+fn recent(ms: impl Fn(u64) -> u64) -> Recent {
+    let mut recent = Recent::default();
+    for slot in 0..u64::try_from(SLOTS).unwrap() {
+        recent.note(Nanos((slot + 1) * nanos(SLOT) - 1), std::time::Duration::from_millis(ms(slot)));
+    }
+    recent
 }
 
 fn flow(size: &'static str, from_peer: bool, duplicates: u64) -> FlowCounts {
@@ -187,6 +220,7 @@ fn unheard(name: &str) -> PeerStatus {
         path_mtu_bytes: None,
         rtt_us: histogram(&[]),
         gap_us: histogram(&[]),
+        recent_gaps: Recent::default(),
         ..heard(name)
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::SystemTime;
 
 use hdrhistogram::Histogram;
@@ -18,12 +18,17 @@ use crate::host::snmp::ProtocolCounters;
 use crate::host::softnet::Softnet;
 use crate::link_state::{Interface, Refused};
 use crate::probes::{ProbeMetrics, ProbeStatus};
+use crate::recent::Recent;
+use crate::sights::Matrix;
 
 /// Closed incidents that are kept in memory, for readers when the store is not usable.
 pub const RECENT_INCIDENTS: usize = 256;
 
 /// Changes of incidents that a slow listener may be behind before it loses the oldest.
 pub const CHANGES: usize = 256;
+
+/// How often a writer lets others run before it sleeps: some milliseconds.
+const AWAKE: u32 = 10_000;
 
 /// A lock whose poison is ignored: the values behind it are plain data, whole after every statement.
 #[derive(Debug, Default)]
@@ -40,8 +45,16 @@ impl<T> Cell<T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To change it.
+    /// To change it. Whoever waits for a reader stays awake for that long, since readers only copy: a sleeper may be woken on a
+    /// CPU that stands still, which seems idle, and until that goes on nobody can move it.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        for _ in 0..AWAKE {
+            match self.0.try_write() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,6 +65,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Every peer and anchor, replaced as a whole on each turn of the driver.
     pub peers: Cell<Vec<PeerStatus>>,
+    /// Who hears whom, replaced once a second.
+    pub sights: Cell<Matrix>,
     /// This host's CPUs, replaced once a second.
     pub cpus: Cell<Vec<CpuStatus>>,
     /// What this host's kernel says of its network, replaced once a second.
@@ -81,6 +96,7 @@ impl Shared {
         Self {
             identity,
             peers: Cell::default(),
+            sights: Cell::default(),
             cpus: Cell::default(),
             network: Cell::default(),
             degraded: Cell::default(),
@@ -172,6 +188,9 @@ pub struct PeerStatus {
     /// Gaps between heartbeats, in microseconds.
     #[serde(skip)]
     pub gap_us: Histogram<u64>,
+    /// The longest gaps of the last minutes, also one that goes on; empty for an anchor, and for a peer that left.
+    #[serde(skip)]
+    pub recent_gaps: Recent,
 }
 
 /// How the clocks of a peer are beside this host's. What is not known yet is absent.
@@ -280,16 +299,30 @@ pub struct Counters {
     pub store_evicted: u64,
     /// Evidence that the recorder had no room for.
     pub recorder_refused: u64,
+    /// Requests on the control socket that were refused.
+    pub control_refused: u64,
     /// Stalls of CPUs whose report found no room.
     pub cpu_reports_refused: u64,
     /// Where the peers come from.
     pub discovery: DiscoveryFigures,
+    /// The agent's longest lateness at its ticks in the last minutes.
+    #[serde(skip_serializing_if = "Recent::is_empty")]
+    pub recent_lateness: Recent,
     /// The agent's own lateness at its ticks, in microseconds.
     #[serde(skip)]
     pub agent_late_us: Option<Histogram<u64>>,
     /// Lengths of closed incidents in milliseconds, by class.
     #[serde(skip)]
     pub incident_ms: BTreeMap<String, Histogram<u64>>,
+    /// Incidents that were opened.
+    #[serde(skip)]
+    pub incidents_opened: u64,
+    /// What was last said of the newest of them.
+    #[serde(skip)]
+    pub newest_incident: Option<Arc<Incident>>,
+    /// When the newest mark was noted, in milliseconds since 1970; absent where there is none.
+    #[serde(skip)]
+    pub newest_mark_ms: Option<i64>,
 }
 
 /// Where the peers come from, by source: `static`, `file`, `dns`; a source that is not configured is absent.
@@ -355,4 +388,42 @@ fn lengthened(incident: &Arc<Incident>, now: SystemTime) -> Arc<Incident> {
     let mut longer = Incident::clone(incident);
     longer.duration_ms = length.map_or(longer.duration_ms, |length| nanos(length) / 1_000_000);
     Arc::new(longer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// How often this thread went to sleep (`/proc/thread-self/status`).
+    fn sleeps() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        line.trim().parse().unwrap()
+    }
+
+    #[test]
+    fn whoever_waits_for_a_reader_does_not_sleep() {
+        let cell = Arc::new(Cell::new(0));
+        // Others may keep the reader from its CPU for long; once is proof enough.
+        let awake = (0..20).any(|_| {
+            let (reading, begun) = std::sync::mpsc::channel();
+            let of_reader = Arc::clone(&cell);
+            let reader = std::thread::spawn(move || {
+                let _guard = of_reader.read();
+                reading.send(()).unwrap();
+                let began = std::time::Instant::now();
+                while began.elapsed() < Duration::from_millis(2) {}
+            });
+            begun.recv().unwrap();
+            let before = sleeps();
+            *cell.write() += 1;
+            let slept = sleeps() - before;
+            reader.join().unwrap();
+            slept == 0
+        });
+        assert!(awake);
+        assert!(*cell.read() > 0);
+    }
 }

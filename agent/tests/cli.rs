@@ -2,36 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
 
+#[path = "support/agent.rs"]
+mod agent;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use agent::{command, err, lacuna, out};
 use lacuna::store::{Store, StoreSettings};
 use lacuna_core::incident::Incident;
 use serde_json::Value;
 
 const PATH_DROP: &str = include_str!("data/path-drop.json");
 const HOST_DOWN: &str = include_str!("data/host-down.json");
-
-fn lacuna(words: &[&str]) -> Output {
-    command(words).output().unwrap()
-}
-
-fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lacuna"));
-    command.args(words).env_remove("LACUNA_LOG");
-    command
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
@@ -66,7 +52,8 @@ fn config_check_says_ok_and_what_it_means() {
         "{file}: ok\n  host db1\n  1 peers: lb1\n  heartbeats every 100 ms from 0.0.0.0:9479, not authenticated\n  \
          incidents: a peer silent for 300 ms, a CPU standing still for 500 ms, CPUs saturated for 30.0 s\n  \
          store /var/lib/lacuna, at most 512.0 MiB, closed incidents for 30.0 d\n  \
-         asks who has 10.77.0.100\n  page, API and metrics on http://127.0.0.1:9480/\n"
+         asks who has 10.77.0.100\n  page, API and metrics on http://127.0.0.1:9480/\n  \
+         marks are taken over /run/lacuna/control.sock\n"
     );
     assert_eq!(out(&checked), expected);
     assert_eq!(err(&checked), "");
@@ -154,7 +141,13 @@ fn explain_takes_a_unique_beginning_of_an_id() {
     let page = dir.path().join("page.html");
     let saved = lacuna(&["explain", "01JD6Q", "--store", path, "--html", page.to_str().unwrap()]);
     assert_eq!((code(&saved), out(&saved).as_str()), (Some(0), ""));
-    assert!(std::fs::read_to_string(page).unwrap().starts_with("<!DOCTYPE html>"));
+    assert!(err(&saved).contains(&format!("bytes in {}", page.display())), "{}", err(&saved));
+    let text = std::fs::read_to_string(page).unwrap();
+    assert!(text.starts_with("<!DOCTYPE html>"));
+    assert!(!text.contains("href=\"/") && !text.contains("://") && !text.contains("src=\""), "it needs nothing else");
+    let nowhere = lacuna(&["explain", "01JD6Q", "--store", path, "--html", "/nowhere/page.html"]);
+    assert_eq!(code(&nowhere), Some(1));
+    assert!(err(&nowhere).contains("cannot write /nowhere/page.html"), "{}", err(&nowhere));
 }
 
 #[test]
@@ -162,7 +155,7 @@ fn wrong_usage_is_exit_2_and_says_what_is_allowed() {
     let dir = store();
     let path = dir.path().to_str().unwrap();
     for (words, said) in [
-        (vec!["incidents", "--store", path, "--class", "slow"], "allowed: path-drop, packet-loss"),
+        (vec!["incidents", "--store", path, "--class", "slow"], "possible values: path-drop, packet-loss"),
         (vec!["incidents", "--store", path, "--since", "yesterday"], "allowed: RFC 3339"),
         (vec!["incidents", "--limit", "0"], "allowed: 1 to 10000"),
         (vec!["status", "--agent", "ftp://x"], "allowed: http://ADDRESS:PORT"),

@@ -11,12 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lacuna_core::engine::{Engine, Me};
 use lacuna_core::gap::hex;
-use lacuna_core::recording::{self, Line};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::Config;
+use crate::control::{self, ControlSocket};
 use crate::cpus::{CpuWatch, DRIVER, Pulse};
 use crate::discovery::Discovery;
 use crate::driver::{Command, Driver, IoWatch, Network, OwnNetwork, OwnWatch, Parts, Sockets};
@@ -29,9 +29,9 @@ use crate::link::LinkWatch;
 use crate::link_state::InterfaceWatch;
 use crate::memory;
 use crate::probes::{self, Probes};
-use crate::recorder::Recorder;
+use crate::recorder::{self, Exporter, Recorder, Ring};
 use crate::shared::{Identity, Shared};
-use crate::store::{Found, Store, StoreError, StoreReader, Writer, spawn_writer};
+use crate::store::{Found, Marker, Store, StoreError, StoreReader, Writer, spawn_writer};
 use crate::web;
 
 /// Commands that may wait for the loop.
@@ -42,18 +42,23 @@ const NICE: i32 = -15;
 const BLOCKING_THREADS: usize = 4;
 /// Longer than any agent runs.
 const FOR_GOOD: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// Most that `--evidence` writes.
-const RECORDING_LIMIT: u64 = 256 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  lacuna config check /etc/lacuna/lacuna.toml      # every mistake with its line
+  lacuna agent --config /etc/lacuna/lacuna.toml
+  kill -HUP \"$(pidof lacuna)\"                      # re-reads the file; where it is wrong, the old one stays
+  LACUNA_LOG=debug lacuna agent --config FILE      # a longer log on stderr
+
+Then `lacuna watch`, `lacuna status`, or the page on http://127.0.0.1:9480/ show what it sees.";
 
 /// Arguments of `lacuna agent`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Keep all evidence in FILE, a JSON value a line, at most 256 MiB, to replay it in a test.
-    #[arg(long, value_name = "FILE")]
-    pub evidence: Option<PathBuf>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT.
@@ -79,8 +84,9 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     let echo = open_echo(&shared);
     let sockets = Sockets { heartbeats, echo };
     let network = Network::new(&config, &me, Arc::clone(&keys), sockets, files.clone());
-    let recorder = recorder(args, &config, &network, &me)?;
     let writer = open_store(&config, &shared)?;
+    let recorder = recorder(&config, &network, &me, &shared);
+    let control = open_control(&config, &shared).map(|socket| (socket, writer.marker()));
     check_main_job(&config, &shared);
     announce(&config, &network, &shared);
     let continued = Arc::new(AtomicBool::new(false));
@@ -103,6 +109,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
         recorder,
         shared: Arc::clone(&shared),
     };
+    let exporter = parts.recorder.as_ref().map(Recorder::exporter);
     let driver = Driver::new(parts, config.clone());
     let (ended, end) = mpsc::channel();
     let (alive, gone) = oneshot::channel();
@@ -112,7 +119,8 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     };
     thread::Builder::new().name(DRIVER.into()).spawn(work).context("cannot start the driver's thread")?;
     *shared.ready.write() = true;
-    serve(args, &config, shared, http, &Reloads { discovery: &discovery, keys: &keys }, gone)?;
+    let doors = Doors { http, control, exporter };
+    serve(args, &config, shared, doors, &Reloads { discovery: &discovery, keys: &keys }, gone)?;
     // A loop that is gone already panicked: then there is nobody to tell, and the next line says so.
     let _ = commands.send(Command::Stop);
     let finished = end.recv_timeout(Duration::from_secs(5));
@@ -169,13 +177,19 @@ fn identity(config: &Config, me: &Me) -> Identity {
     }
 }
 
-fn recorder(args: &Args, config: &Config, network: &Network, me: &Me) -> Result<Option<Recorder>> {
-    let Some(path) = &args.evidence else { return Ok(None) };
-    let mut recorder = Recorder::create(path, RECORDING_LIMIT)
-        .with_context(|| format!("cannot write the evidence to {}", path.display()))?;
+/// Without a disk to write to all is judged as ever, and cannot be judged again later.
+fn recorder(config: &Config, network: &Network, me: &Me, shared: &Arc<Shared>) -> Option<Recorder> {
+    let folder = config.store.path.join(recorder::FOLDER);
     let settings = config.settings(network.anchors());
-    recorder.take(&Line::Begin { version: recording::VERSION, settings, me: me.clone() });
-    Ok(Some(recorder))
+    let started = Ring::open(&folder, config.recorder.size, me.incarnation)
+        .and_then(|ring| Recorder::start(ring, settings, me.clone(), Arc::clone(shared), clock::boot()));
+    started
+        .map_err(|error| {
+            let because = format!("nothing is recorded in {}: {error}", folder.display());
+            tracing::warn!("{because}");
+            shared.degrade(recorder::PART, because);
+        })
+        .ok()
 }
 
 /// Without the kernel's log its own watchdogs are no evidence, and everything else goes on.
@@ -231,6 +245,16 @@ fn open_store(config: &Config, shared: &Arc<Shared>) -> Result<Writer> {
     spawn_writer(config.store.clone(), opened, Arc::clone(shared)).context("cannot start the store's thread")
 }
 
+/// Without it nobody can note a change; what is watched is watched all the same.
+fn open_control(config: &Config, shared: &Shared) -> Option<ControlSocket> {
+    ControlSocket::bind(&config.control.socket)
+        .map_err(|error| {
+            tracing::warn!("no marks are taken, and no recordings given: {error}");
+            shared.degrade("control", format!("no marks are taken: {error}"));
+        })
+        .ok()
+}
+
 /// Without peers and without any probe there is nothing to watch.
 fn check_main_job(config: &Config, shared: &Shared) {
     let probes = shared.probes.read();
@@ -269,12 +293,31 @@ fn prioritised(driver: Driver, inbox: &mpsc::Receiver<Command>) -> Option<Writer
     driver.run(inbox)
 }
 
-/// The web page and the signals, until the agent is to end or its loop is gone: nobody would watch then.
+/// Where others reach the agent.
+struct Doors {
+    http: TcpListener,
+    control: Option<(ControlSocket, Marker)>,
+    exporter: Option<Exporter>,
+}
+
+/// Serves requests on the control socket; without one, nothing.
+async fn serve_control(control: Option<(ControlSocket, Marker)>, recorder: Option<Exporter>, shared: Arc<Shared>) {
+    let Some((socket, marker)) = control else { return std::future::pending().await };
+    match socket.listener() {
+        Ok(listener) => control::serve(listener, control::Behind { marker, recorder, shared }).await,
+        Err(error) => {
+            shared.degrade("control", format!("no marks are taken: {error}"));
+            std::future::pending().await
+        }
+    }
+}
+
+/// The web page, the control socket and the signals, until the agent is to end or its loop is gone: nobody would watch then.
 fn serve(
     args: &Args,
     config: &Config,
     shared: Arc<Shared>,
-    http: TcpListener,
+    doors: Doors,
     reloads: &Reloads<'_>,
     gone: oneshot::Receiver<()>,
 ) -> Result<()> {
@@ -286,6 +329,7 @@ fn serve(
         .enable_all()
         .build()?;
     let reader = StoreReader::new(&config.store.path);
+    let recordings = doors.exporter.clone().filter(|_| config.http.recordings);
     let outcome = runtime.block_on(async {
         let stop = async {
             tokio::select! {
@@ -293,7 +337,11 @@ fn serve(
                 _ = gone => {}
             }
         };
-        web::serve(shared, Some(reader), http, stop).await
+        let control = serve_control(doors.control, doors.exporter, Arc::clone(&shared));
+        tokio::select! {
+            served = web::serve(shared, Some(reader), recordings, doors.http, stop) => served,
+            () = control => Ok(()),
+        }
     });
     runtime.shutdown_timeout(Duration::from_millis(500));
     outcome.context("the web page failed")
@@ -345,6 +393,7 @@ fn reload(args: &Args, running: &Config) -> Result<Config> {
         ("labels", new.labels == running.labels),
         ("heartbeat.listen", new.heartbeat.listen == running.heartbeat.listen),
         ("http.listen", new.http.listen == running.http.listen),
+        ("control", new.control == running.control),
         ("store", new.store == running.store),
         ("peers (from none)", !new.exchanges_heartbeats() || running.exchanges_heartbeats()),
     ];

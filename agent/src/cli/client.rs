@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
+use ureq::config::Config;
+use ureq::http::Response;
+use ureq::{Body, BodyReader};
 
 use super::WrongUsage;
 
@@ -11,8 +14,12 @@ use super::WrongUsage;
 pub(super) const DEFAULT_AGENT: &str = "http://127.0.0.1:9480";
 /// An agent answers from memory; one that does not for so long is not well.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A stream has a keep-alive line each 15 s; one that says nothing for so long is broken.
+const SILENCE: Duration = Duration::from_secs(40);
 /// Longest answer: as many incidents as the API gives at once.
 const LONGEST: u64 = 256 * 1024 * 1024;
+/// Longest refusal of a stream.
+const LONGEST_REASON: u64 = 64 * 1024;
 
 /// A URL that this client can ask, for clap.
 pub(super) fn agent_url(text: &str) -> Result<String, String> {
@@ -25,19 +32,45 @@ pub(super) fn agent_url(text: &str) -> Result<String, String> {
 
 /// The document at `path` of the agent at `url`.
 pub(super) fn get<T: DeserializeOwned>(url: &str, path: &str) -> Result<T> {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into();
-    let mut answer = agent.get(format!("{url}{path}")).call().map_err(|error| {
-        anyhow!("no agent answers at {url} ({error}); start one with `lacuna agent --config FILE`, or give --agent URL")
-    })?;
+    serde_json::from_slice(&get_bytes(url, path)?)
+        .with_context(|| format!("what answers at {url}{path} is no lacuna agent of this version"))
+}
+
+/// What is at `path` of the agent at `url`.
+pub(super) fn get_bytes(url: &str, path: &str) -> Result<Vec<u8>> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let mut answer = ask(config, url, path)?;
     let status = answer.status();
-    let text = answer.body_mut().with_config().limit(LONGEST).read_to_string();
-    let text = text.with_context(|| format!("the answer of {url}{path} broke off"))?;
+    let bytes = answer.body_mut().with_config().limit(LONGEST).read_to_vec();
+    let bytes = bytes.with_context(|| format!("the answer of {url}{path} broke off"))?;
     if !status.is_success() {
+        bail!("the agent at {url} answers {status}: {}", reason(&String::from_utf8_lossy(&bytes)));
+    }
+    Ok(bytes)
+}
+
+/// What comes at `path` of the agent at `url`, as long as it lasts; an error of the reader where nothing came for [`SILENCE`].
+pub(super) fn get_stream(url: &str, path: &str) -> Result<BodyReader<'static>> {
+    let config = ureq::Agent::config_builder()
+        .timeout_connect(Some(PATIENCE))
+        .timeout_recv_response(Some(PATIENCE))
+        .timeout_per_read(Some(SILENCE))
+        .http_status_as_error(false)
+        .build();
+    let mut answer = ask(config, url, path)?;
+    let status = answer.status();
+    if !status.is_success() {
+        let text = answer.body_mut().with_config().limit(LONGEST_REASON).read_to_string().unwrap_or_default();
         bail!("the agent at {url} answers {status}: {}", reason(&text));
     }
-    serde_json::from_str(&text)
-        .with_context(|| format!("what answers at {url}{path} is no lacuna agent of this version"))
+    Ok(answer.into_body().into_reader())
+}
+
+fn ask(config: Config, url: &str, path: &str) -> Result<Response<Body>> {
+    let agent = ureq::Agent::from(config);
+    agent.get(format!("{url}{path}")).call().map_err(|error| {
+        anyhow!("no agent answers at {url} ({error}); start one with `lacuna agent --config FILE`, or give --agent URL")
+    })
 }
 
 /// The `error` of a refusal; the text itself where it has none.

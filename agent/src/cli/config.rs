@@ -11,10 +11,17 @@ use crate::discovery::{self, Survey};
 use crate::export::words::span;
 use crate::heartbeat::keys::Keys;
 
+const EXAMPLES: &str = "\
+Examples:
+  lacuna config check /etc/lacuna/lacuna.toml
+
+Where it is ok, `lacuna doctor --config FILE` says what of it works on this machine.";
+
 /// What can be done with configuration files.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Check a file: every error with its line and the allowed values; exit 2 where there is one.
+    #[command(after_help = EXAMPLES)]
     Check {
         /// The file.
         file: PathBuf,
@@ -61,6 +68,7 @@ fn meaning(config: &Config, survey: &Survey) -> String {
         line(format!("asks who has {}", vips.join(", ")));
     }
     line(format!("page, API and metrics on http://{}/", config.http.listen));
+    line(format!("marks are taken over {}", config.control.socket.display()));
     text
 }
 

@@ -1,28 +1,36 @@
 //! `lacuna explain ID`: one incident, whole.
 
-use std::mem::discriminant;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use lacuna_core::incident::{Cited, Incident};
+use anyhow::{Result, bail};
+use lacuna_core::incident::Incident;
 
 use super::output;
 use super::source::Source;
-use crate::export::{html, json, text};
+use crate::export::html::{self, Beside, Place};
+use crate::export::{json, text};
 use crate::store::Query;
 
 /// Candidates that are named where an id is not unique.
 const CANDIDATES: usize = 10;
 
+const EXAMPLES: &str = "\
+Examples:
+  lacuna explain 01M8                        # the beginning of an id is enough where no other has it
+  lacuna explain 01M8 --html incident.html   # a page for the post-mortem
+
+`lacuna incidents` lists the ids, `lacuna record FILE` saves all that led to the verdict.";
+
 /// Arguments of `lacuna explain`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The incident's id, or a beginning of it that no other has.
     id: String,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
-    /// Write a web page to FILE.
+    /// Write a web page to FILE that needs nothing else; one that is there is replaced.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     html: Option<PathBuf>,
     #[command(flatten)]
@@ -34,12 +42,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if args.json {
         return output::print(&json::document(&incident)?);
     }
+    let earlier = html::only_earlier(args.source.earlier_evidence(&incident), &incident);
     if let Some(file) = &args.html {
-        return std::fs::write(file, html::incident(&incident))
-            .with_context(|| format!("cannot write {}", file.display()));
+        let marks = args.source.marks(&incident);
+        let page = html::incident(&incident, Beside { earlier: &earlier, marks: &marks }, Place::Saved);
+        return output::save(file, &page);
     }
-    let mut earlier = args.source.earlier_evidence(&incident);
-    earlier.retain(|old| !incident.evidence.iter().any(|cited| same_thing(cited, old)));
     output::print(&text::explain(&incident, &earlier, output::paint()))
 }
 
@@ -58,9 +66,4 @@ fn one(args: &Args) -> Result<Incident> {
             bail!("\"{id}\" is the beginning of several ids: {}", ids.join(", "))
         }
     }
-}
-
-/// Both tell the same thing of the same host; the newer one has the newer figures.
-fn same_thing(newer: &Cited, older: &Cited) -> bool {
-    newer.host == older.host && discriminant(&newer.fact) == discriminant(&older.fact)
 }

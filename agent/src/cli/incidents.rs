@@ -1,6 +1,8 @@
 //! `lacuna incidents`: what is in the store, newest last.
 
 use anyhow::Result;
+use clap::builder::PossibleValuesParser;
+use lacuna_core::incident::Class;
 
 use super::source::Source;
 use super::{client, output};
@@ -10,14 +12,23 @@ use crate::export::{json, text};
 use crate::store::{DEFAULT_LIMIT, MAX_LIMIT, Query};
 use crate::web;
 
+const EXAMPLES: &str = "\
+Examples:
+  lacuna incidents --since 2h
+  lacuna incidents --since 2026-11-22T21:30:00Z --class vcpu-stall
+  lacuna incidents --agent http://10.77.0.11:9480 --json | jq -r '.incidents[].verdict.summary'
+
+`lacuna explain ID` has the evidence of one, `lacuna report` what comes back.";
+
 /// Arguments of `lacuna incidents`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Only those that went on within this time, such as 2h, or since a time such as 2026-11-22T21:36:04Z.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Only those of this verdict class, such as path-drop.
-    #[arg(long)]
+    #[arg(long, value_parser = class_names())]
     class: Option<String>,
     /// At most so many, the newest ones.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = limit)]
@@ -27,6 +38,11 @@ pub(super) struct Args {
     json: bool,
     #[command(flatten)]
     source: Source,
+}
+
+/// Names the classes to shells, and to whoever mistypes one.
+fn class_names() -> PossibleValuesParser {
+    Class::ALL.iter().map(|(_, name, _)| *name).collect::<Vec<_>>().into()
 }
 
 fn limit(text: &str) -> Result<usize, String> {

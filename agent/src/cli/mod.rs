@@ -2,14 +2,23 @@
 
 pub mod agent;
 mod client;
+mod completions;
 mod config;
+mod control;
 mod doctor;
 mod explain;
 mod incidents;
+mod man;
+mod mark;
 mod output;
+mod record;
+mod replay;
+mod report;
 mod source;
 mod status;
+mod watch;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -26,9 +35,20 @@ const DEFAULT_LOG: &str = "info,hickory=error";
 /// Exit code for wrong usage; clap has the same.
 const WRONG_USAGE: u8 = 2;
 
+const EXAMPLES: &str = "\
+Examples:
+  lacuna doctor                       # what works on this machine
+  lacuna agent --config FILE          # watch; `lacuna config check FILE` checks the file first
+  lacuna watch                        # what the running agent sees, live
+  lacuna incidents --since 2h         # what happened
+  lacuna explain 01M8                 # why, by the beginning of an id
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+`lacuna COMMAND --help` has the options and examples of each.";
+
 /// Says, while it happens, who stalled: the network, a guest kernel, the hypervisor, load, or Lacuna itself.
 #[derive(Parser)]
-#[command(name = "lacuna", version, about)]
+#[command(name = "lacuna", version, about, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -42,13 +62,29 @@ enum Command {
     Doctor(doctor::Args),
     /// Show what the running agent sees: peers, CPUs, probes, open incidents.
     Status(status::Args),
+    /// Show what the running agent sees, live: the terminal is drawn anew each second, and at every change of an incident.
+    Watch(watch::Args),
     /// List incidents, newest last; works while no agent runs.
     Incidents(incidents::Args),
     /// Explain one incident: verdict, evidence, what was ruled out and why, timeline.
     Explain(explain::Args),
+    /// Save what the running agent was told in the last minutes, or what one that does not run has left.
+    Record(record::Args),
+    /// Judge recordings again, of one or several hosts, without a kernel; the same ones always say the same.
+    Replay(replay::Args),
+    /// Note a change, such as a patch or a restart, on the running agent's timeline.
+    Mark(mark::Args),
+    /// Say what comes back: incidents by class, subject and hour, and what quiet after a change is worth; works while no agent
+    /// runs.
+    Report(report::Args),
     /// Look at configuration files.
     #[command(subcommand)]
     Config(config::Command),
+    /// Print a script with which a shell completes commands, options and verdict classes.
+    Completions(completions::Args),
+    /// Write the manual pages into a folder, for packages.
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// Arguments were well-formed and wrong all the same; the message says what is allowed.
@@ -60,7 +96,10 @@ struct WrongUsage(String);
 #[must_use]
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
-    match log().and_then(|()| run(command)) {
+    // Where the log is the terminal itself, it would be written across the view.
+    let draws = matches!(command, Command::Watch(_)) && std::io::stderr().is_terminal();
+    let logged = if draws { Ok(()) } else { log() };
+    match logged.and_then(|()| run(command)) {
         Ok(code) => code,
         Err(error) if error.is::<Ended>() => ExitCode::SUCCESS,
         Err(error) if error.is::<ConfigError>() => {
@@ -83,9 +122,16 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Watch(args) => watch::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Incidents(args) => incidents::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Explain(args) => explain::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Record(args) => record::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Replay(args) => replay::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Mark(args) => mark::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Config(command) => config::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Man(args) => man::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 

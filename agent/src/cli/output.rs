@@ -1,8 +1,10 @@
 //! Where the commands write: whole texts to stdout, and quietly no more once nobody reads (`lacuna incidents | head`).
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use rustix::termios::tcgetwinsize;
 
 use crate::export::table::Paint;
 
@@ -20,9 +22,22 @@ pub(super) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Colours for stdout: on terminals only, and not where `NO_COLOR` is set.
+/// Writes a document to a file, and says so.
+pub(super) fn save(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    eprintln!("lacuna: {} bytes in {}", text.len(), file.display());
+    Ok(())
+}
+
+/// What stdout shows: colours on terminals only, and not where `NO_COLOR` is set; lines as wide as the terminal.
 pub(super) fn paint() -> Paint {
-    Paint { colour: io::stdout().is_terminal() && colour_is_welcome() }
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return Paint::PLAIN;
+    }
+    // A serial line says that it has no columns, which means that it does not know.
+    let width = tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    Paint { colour: colour_is_welcome(), width }
 }
 
 /// Whether the log on stderr is coloured.
@@ -31,8 +46,12 @@ pub(super) fn stderr_colour() -> bool {
 }
 
 /// See <https://no-color.org>; a dumb terminal shows the codes as they are.
-fn colour_is_welcome() -> bool {
+pub(super) fn colour_is_welcome() -> bool {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    !no_color && !dumb
+    !no_color && !terminal_is_dumb()
+}
+
+/// Whether the terminal can only print one line after the other.
+pub(super) fn terminal_is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

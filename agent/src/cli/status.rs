@@ -7,8 +7,17 @@ use super::output;
 use crate::export::json::{self, Status};
 use crate::export::text;
 
+const EXAMPLES: &str = "\
+Examples:
+  lacuna status
+  lacuna status --agent http://10.77.0.11:9480
+  lacuna status --json | jq '.peers[] | select(.up == false) | .name'
+
+`lacuna watch` shows the same live, `lacuna explain ID` what an open incident rests on.";
+
 /// Arguments of `lacuna status`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The agent to ask.
     #[arg(long, value_name = "URL", default_value = DEFAULT_AGENT, value_parser = client::agent_url)]

@@ -50,8 +50,12 @@ pub struct Config {
     pub watch: Watch,
     /// Where incidents are kept.
     pub store: Store,
+    /// The recording of the last minutes.
+    pub recorder: Recorder,
     /// Where the page, the API and the metrics are served.
     pub http: Http,
+    /// Where the commands that change something reach the agent.
+    pub control: Control,
     /// Where traces are sent; absent: nowhere.
     pub otlp: Option<Otlp>,
     /// Where further peers are found; empty: nowhere.
@@ -111,11 +115,28 @@ pub struct Store {
     pub max_size: u64,
 }
 
+/// `[recorder]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorder {
+    /// Bytes that the recording of the last minutes may take on the disk, in the folder of the store: at most 1 GiB. Default 64 MiB.
+    pub size: u64,
+}
+
 /// `[http]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
     /// The TCP address. Default: the loopback address, [`HTTP_PORT`].
     pub listen: SocketAddr,
+    /// Whoever may ask for the metrics may have the recording as well, which `lacuna record --agent` of another host needs.
+    /// Default: only root and its group, over the control socket.
+    pub recordings: bool,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The Unix socket, for root and the socket's group. Default `/run/lacuna/control.sock`.
+    pub socket: PathBuf,
 }
 
 /// `[otlp]`
@@ -144,6 +165,12 @@ impl Thresholds {
     }
 }
 
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { size: 64 * 1024 * 1024 }
+    }
+}
+
 impl Default for Store {
     fn default() -> Self {
         Self {
@@ -156,7 +183,13 @@ impl Default for Store {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)) }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)), recordings: false }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/lacuna/control.sock") }
     }
 }
 
@@ -195,7 +228,9 @@ impl Config {
             peers: Vec::new(),
             watch: Watch::default(),
             store: Store::default(),
+            recorder: Recorder::default(),
             http: Http::default(),
+            control: Control::default(),
             otlp: None,
             discovery: DiscoveryConfig::default(),
         }

@@ -12,12 +12,16 @@ use toml::de::DeTable;
 use super::check;
 use super::discovery::discovery;
 use super::table::{At, Findings, Rule, Section};
-use super::{Config, Heartbeat, Http, Otlp, Peer, Problem, Store, Thresholds, Watch, host_name};
+use super::{Config, Control, Heartbeat, Http, Otlp, Peer, Problem, Recorder, Store, Thresholds, Watch, host_name};
 
 const NAME: &str = "1 to 64 letters, digits, '.', '_' and '-'";
 pub(super) const ADDRESS: &str = "an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"";
 const LABEL: &str = "1 to 128 printable characters";
 pub(super) const PATH: &str = "an absolute path";
+const SIZE: &str = "a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1024GiB";
+const RECORDING_SIZE: &str = "a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1GiB";
+/// `sun_path` of the kernel (`unix(7)`) less what the agent appends while it makes the socket.
+const MAX_SOCKET_PATH: usize = 100;
 /// `IFNAMSIZ` of the kernel less the terminating zero.
 const MAX_INTERFACE_NAME: usize = 15;
 
@@ -43,7 +47,9 @@ fn root(mut root: Section<'_>, findings: &Findings) -> Config {
     let peers = peers(root.sections("peers"));
     let thresholds = thresholds(root.section("thresholds"), heartbeat.interval, findings);
     let (watch, store) = (watch(root.section("watch"), findings), store(root.section("store")));
+    let recorder = recorder(root.section("recorder"));
     let (http, otlp) = (http(root.section("http")), otlp(root.section("otlp")));
+    let control = control(root.section("control"));
     let (discovery, source) = discovery(root.section("discovery"), heartbeat.listen, findings);
     check::peers(&host, &heartbeat, insecure, source, &peers, findings);
     let config = Config {
@@ -54,7 +60,9 @@ fn root(mut root: Section<'_>, findings: &Findings) -> Config {
         thresholds,
         watch,
         store,
+        recorder,
         http,
+        control,
         otlp,
         discovery,
     };
@@ -128,8 +136,7 @@ fn store(mut section: Section<'_>) -> Store {
     let hour = Duration::from_secs(3600);
     let path = section.text("path", &rule(&absolute, PATH));
     let retention = duration(&mut section, "retention", (hour, hour * 24 * 3650));
-    let max_size =
-        section.text("max_size", &rule(&size, "a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1024GiB"));
+    let max_size = section.text("max_size", &rule(&size, SIZE));
     section.finish();
     Store {
         path: or(path, default.path),
@@ -138,10 +145,24 @@ fn store(mut section: Section<'_>) -> Store {
     }
 }
 
-fn http(mut section: Section<'_>) -> Http {
-    let listen = section.text("listen", &rule(&address, ADDRESS));
+fn recorder(mut section: Section<'_>) -> Recorder {
+    let size = section.text("size", &rule(&recording_size, RECORDING_SIZE));
     section.finish();
-    Http { listen: or(listen, Http::default().listen) }
+    Recorder { size: or(size, Recorder::default().size) }
+}
+
+fn http(mut section: Section<'_>) -> Http {
+    let default = Http::default();
+    let listen = section.text("listen", &rule(&address, ADDRESS));
+    let recordings = section.boolean("recordings");
+    section.finish();
+    Http { listen: or(listen, default.listen), recordings: or(recordings, default.recordings) }
+}
+
+fn control(mut section: Section<'_>) -> Control {
+    let socket = section.text("socket", &rule(&socket, "an absolute path of at most 100 bytes"));
+    section.finish();
+    Control { socket: or(socket, Control::default().socket) }
 }
 
 fn otlp(mut section: Section<'_>) -> Option<Otlp> {
@@ -185,16 +206,22 @@ pub(super) fn duration(
     section.text(key, &rule(&parse, &allowed))
 }
 
+/// Of a database.
 fn size(text: &str) -> Result<u64, String> {
+    bytes(text, ByteSize::gib(1024))
+}
+
+/// Of a recording, which has to fit into memory to be given away.
+fn recording_size(text: &str) -> Result<u64, String> {
+    bytes(text, ByteSize::gib(1))
+}
+
+fn bytes(text: &str, most: ByteSize) -> Result<u64, String> {
     if text.ends_with(|last: char| last.is_ascii_digit()) {
         return Err(format!("\"{text}\" has no unit"));
     }
     let ByteSize(bytes) = quoted(text, "a size")?;
-    if (ByteSize::mib(1).0..=ByteSize::gib(1024).0).contains(&bytes) {
-        Ok(bytes)
-    } else {
-        Err(format!("\"{text}\" is out of range"))
-    }
+    if (ByteSize::mib(1).0..=most.0).contains(&bytes) { Ok(bytes) } else { Err(format!("\"{text}\" is out of range")) }
 }
 
 /// A host name: what is safe in a metric's label, a file and a terminal.
@@ -259,6 +286,13 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
     } else {
         Err(format!("\"{}\" is not an absolute path", text.escape_debug()))
     }
+}
+
+fn socket(text: &str) -> Result<PathBuf, String> {
+    if text.len() > MAX_SOCKET_PATH {
+        return Err(format!("\"{}\" is too long for a socket", text.escape_debug()));
+    }
+    absolute(text)
 }
 
 fn url(text: &str) -> Result<String, String> {

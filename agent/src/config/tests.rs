@@ -45,6 +45,8 @@ retention = "7d"
 max_size = "64MiB"
 [http]
 listen = "127.0.0.1:9999"
+[control]
+socket = "/run/lacuna/db1.sock"
 [otlp]
 endpoint = "http://127.0.0.1:4317"
 "#;
@@ -54,6 +56,7 @@ endpoint = "http://127.0.0.1:4317"
     assert_eq!(config.thresholds.gap, Duration::from_millis(150), "three intervals");
     assert_eq!(config.store.retention, Duration::from_secs(7 * 86_400));
     assert_eq!(config.without_effect().len(), 2);
+    assert_eq!(config.control.socket, Path::new("/run/lacuna/db1.sock"));
     assert_eq!(config.watch.interfaces, ["eth0"]);
     let settings = config.settings(vec!["gateway".into()]);
     assert_eq!(settings.peers, ["lb1"]);
@@ -66,7 +69,7 @@ endpoint = "http://127.0.0.1:4317"
 fn every_mistake_is_named_with_its_line_and_what_is_allowed() {
     check(
         "hots = \"db1\"",
-        "c:1: hots: is not a key; allowed: host, labels, heartbeat, peers, thresholds, watch, store, http, otlp, discovery",
+        "c:1: hots: is not a key; allowed: host, labels, heartbeat, peers, thresholds, watch, store, recorder, http, otlp, control, discovery",
     );
     check(
         "[heartbeat]\nintervall = \"1s\"",
@@ -93,6 +96,10 @@ fn every_mistake_is_named_with_its_line_and_what_is_allowed() {
         "c:2: store.max_size: \"512\" has no unit; allowed: a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1024GiB",
     );
     check(
+        "[recorder]\nsize = \"2GiB\"",
+        "c:2: recorder.size: \"2GiB\" is out of range; allowed: a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1GiB",
+    );
+    check(
         "[http]\nlisten = \"localhost:9480\"",
         "c:2: http.listen: \"localhost:9480\" is not an address with a port (invalid socket address syntax); allowed: an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"",
     );
@@ -106,6 +113,10 @@ fn every_mistake_is_named_with_its_line_and_what_is_allowed() {
         "labels = { role = \"\", rack = 7 }",
         "c:1: labels.rack: is of type integer; allowed: 1 to 128 printable characters\n\
          c:1: labels.role: \"\" is not a label; allowed: 1 to 128 printable characters",
+    );
+    check(
+        "[control]\nsocket = \"run/control.sock\"",
+        "c:2: control.socket: \"run/control.sock\" is not an absolute path; allowed: an absolute path of at most 100 bytes",
     );
     check(
         "[otlp]\nendpoint = \"127.0.0.1:4317\"",

@@ -25,7 +25,7 @@ use crate::link_state::Around;
 use crate::probes::ProbeEvents;
 use crate::recorder::Recorder;
 use crate::shared::Shared;
-use crate::store::Writer;
+use crate::store::{BEAT, Writer};
 
 mod counters;
 mod io;
@@ -83,7 +83,7 @@ pub struct Parts {
     pub events: Option<Box<dyn ProbeEvents>>,
     /// Where incidents are kept; absent where there is no store.
     pub writer: Option<Writer>,
-    /// Keeps the evidence, where that was asked for.
+    /// Keeps the last minutes of evidence; absent where it cannot.
     pub recorder: Option<Recorder>,
     /// What the readers see.
     pub shared: Arc<Shared>,
@@ -97,6 +97,8 @@ pub struct Driver {
     counters: KernelCounters,
     next_tick: Nanos,
     next_slow: Nanos,
+    /// When the store is next told that this loop watches.
+    next_beat: Nanos,
     drained_at: Nanos,
     ticks: u64,
 }
@@ -109,7 +111,17 @@ impl Driver {
         let publisher = Publisher::new(Arc::clone(&parts.shared), &parts.network);
         let mut counters = KernelCounters::new(parts.shared.probe_metrics.clone());
         counters.set_peers(&parts.network);
-        Self { parts, config, publisher, counters, next_tick: now, next_slow: now, drained_at: now, ticks: 0 }
+        Self {
+            parts,
+            config,
+            publisher,
+            counters,
+            next_tick: now,
+            next_slow: now,
+            next_beat: now,
+            drained_at: now,
+            ticks: 0,
+        }
     }
 
     /// Runs until told to stop; hands back the store, so that it can be finished.
@@ -147,6 +159,9 @@ impl Driver {
     /// One turn, in the order that the engine asks for.
     fn turn(&mut self, due: Nanos) {
         let now = clock::read();
+        if let Some(recorder) = &mut self.parts.recorder {
+            recorder.turn(now.boot);
+        }
         let slow = now.boot >= self.next_slow;
         self.notice_own(due, now.boot, slow);
         if slow || self.parts.engine.is_curious() {
@@ -161,11 +176,14 @@ impl Driver {
         }
         if slow {
             self.next_slow = now.boot.plus(SLOW);
+            let gap = self.config.thresholds.gap;
+            self.publisher.sights(&self.parts.engine, &self.parts.network, gap, now.boot);
             self.tell(clock_fact(&self.config.host, now));
+            self.beat(now);
         }
         self.parts.own.end_of_turn();
         self.publisher.peers(&self.parts.engine, &self.parts.network, now.boot, slow);
-        self.publisher.lateness(now.boot.since(due));
+        self.publisher.lateness(now.boot, now.boot.since(due));
     }
 
     /// What this host did in the meantime comes before what others say of it.
@@ -246,14 +264,15 @@ impl Driver {
 
     /// Evidence goes to the recording and to the engine, never to one of them alone.
     fn tell(&mut self, evidence: Evidence) {
-        self.record(|| Line::Evidence(evidence.clone()));
+        if let Some(recorder) = &mut self.parts.recorder {
+            recorder.take_evidence(&evidence);
+        }
         self.parts.engine.handle(evidence);
     }
 
     fn record(&mut self, line: impl FnOnce() -> Line) {
         if let Some(recorder) = &mut self.parts.recorder {
             recorder.take(&line());
-            self.publisher.recorder_refused(recorder.refused);
         }
     }
 
@@ -274,11 +293,25 @@ impl Driver {
         }
     }
 
+    /// Time in which this loop does not run is not quiet time.
+    fn beat(&mut self, now: Reading) {
+        if now.boot < self.next_beat {
+            return;
+        }
+        self.next_beat = now.boot.plus(BEAT);
+        if let Some(writer) = &self.parts.writer {
+            writer.watched(now);
+        }
+    }
+
     fn publish(&mut self) {
         while let Some(incident) = self.parts.engine.poll() {
             let incident: Arc<Incident> = Arc::new(incident);
             if let Some(writer) = &self.parts.writer {
                 writer.put(Arc::clone(&incident));
+            }
+            if let Some(recorder) = &self.parts.recorder {
+                recorder.keep_around(&incident, clock::boot());
             }
             self.publisher.incident(incident);
         }
@@ -326,9 +359,11 @@ impl Driver {
 
     fn end(&mut self) {
         self.say_goodbye(&[]);
+        self.next_beat = Nanos(0);
+        self.beat(clock::read());
         self.publish();
-        if let Some(recorder) = &mut self.parts.recorder {
-            recorder.flush();
+        if let Some(recorder) = self.parts.recorder.take() {
+            recorder.finish(clock::boot());
         }
     }
 }

@@ -237,7 +237,7 @@ fn accept(
     let bytes = length.saturating_add(headers(datagram.from.ip()));
     let fact = match message {
         Message::Heartbeat(beat) => Fact::Heartbeat(beat),
-        Message::Large(large) => Fact::LargeHeartbeat(LargeHeartbeat { bytes, ..large }),
+        Message::Large(large, _) => Fact::LargeHeartbeat(LargeHeartbeat { bytes, ..large }),
         Message::Probe { id, .. } => Fact::SizeProbe(SizeProbe { id, bytes }),
     };
     Ok(Evidence::at(peer, at, fact))

@@ -16,7 +16,7 @@ use crate::heartbeat::icmp;
 use crate::heartbeat::mtu::{beyond, headers};
 use crate::heartbeat::seal::Seal;
 use crate::heartbeat::udp::{Heartbeats, SEND_BATCH};
-use crate::heartbeat::wire::{self, Sender, WireError};
+use crate::heartbeat::wire::{self, Echo, Sender, WireError};
 
 /// A peer that is silent for longer is asked by echo once a second only, as one that is heard.
 const ASK_OFTEN_FOR: Duration = Duration::from_secs(10);
@@ -75,6 +75,8 @@ struct Large<'a> {
     /// the same time, or it would look for a moment as if only one of them vanished.
     due: Nanos,
     size: Size,
+    /// What was heard last of the peer.
+    echo: Echo,
     /// Its length, as IP has it.
     bytes: u16,
     what: What,
@@ -96,8 +98,10 @@ impl Large<'_> {
     fn write(&self, sender: &Sender<'_>, at: Nanos, tag: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
         let length = usize::from(self.bytes.saturating_sub(headers(self.to.1.ip())));
         match self.what {
-            What::Beat(seq) => wire::encode_large(sender, self.size, seq, at, length, tag, out),
-            What::Probe(number, probe) => wire::encode_probe(sender, (number, probe.id), at, length, tag, out),
+            What::Beat(seq) => wire::encode_large((sender, self.echo), self.size, seq, at, length, tag, out),
+            What::Probe(number, probe) => {
+                wire::encode_probe((sender, self.echo), (number, probe.id), at, length, tag, out)
+            }
         }
     }
 
@@ -222,18 +226,20 @@ impl Network {
             let (name, addr) = to;
             let (due, probe) = engine.large_due(name, now);
             let Some(mtu) = self.ways.mtu(name, *addr, now) else { continue };
-            let Some(sizes) = engine.peer(name).map(|peer| &peer.sizes) else { continue };
+            let Some(peer) = engine.peer(name) else { continue };
+            let last = peer.last.as_ref().map(|last| Echo { incarnation: last.incarnation, seq: last.seq });
+            let (sizes, echo) = (&peer.sizes, last.unwrap_or_default());
             let path_mtu = sizes.path_mtu(now).unwrap_or(mtu);
             for (size, seq) in due {
                 if sizes.is_doubtful(size) || is_turn(tick, place, size, ticks) {
                     let bytes = if size == Size::Mtu { mtu.min(path_mtu) } else { beyond(mtu) };
-                    all.push(Large { to, due: now, size, bytes, what: What::Beat(seq) });
+                    all.push(Large { to, due: now, size, echo, bytes, what: What::Beat(seq) });
                 }
             }
             if let Some(probe) = probe {
                 self.probes += 1;
                 let what = What::Probe(self.probes, probe);
-                all.push(Large { to, due: now, size: Size::Mtu, bytes: probe.bytes, what });
+                all.push(Large { to, due: now, size: Size::Mtu, echo, bytes: probe.bytes, what });
             }
         }
         all

@@ -17,7 +17,9 @@ use super::network::GATEWAY;
 use super::offset::{ClockEstimate, Exchange};
 use crate::cpus::CpuWatch;
 use crate::link::LinkWatch;
+use crate::recent::Recent;
 use crate::shared::{CpuStatus, EchoCounts, FlowCounts, LargeCounts, NetworkStatus, PeerClock, PeerStatus, Shared};
+use crate::sights::Matrix;
 
 /// Longest duration that a histogram tells apart, in microseconds: a minute.
 const LONGEST_US: u64 = 60_000_000;
@@ -67,7 +69,9 @@ impl Publisher {
         let mut statuses = self.shared.peers.write();
         let Some(status) = self.places.get(name).and_then(|place| statuses.get_mut(*place)) else { return };
         if let Some(last) = &peer.last {
-            record(&mut status.gap_us, at.since(last.at));
+            let gap = at.since(last.at);
+            record(&mut status.gap_us, gap);
+            status.recent_gaps.note(at, gap);
         }
         let clock = self.clocks.entry(name.to_owned()).or_default();
         if peer.last.as_ref().is_some_and(|last| last.boot_id != beat.boot_id) {
@@ -93,6 +97,13 @@ impl Publisher {
                 status.echoes = echoes(peer, &status.name, network);
             }
         }
+    }
+
+    /// Who hears whom; `gap` is the threshold of an incident.
+    pub(super) fn sights(&self, engine: &Engine, network: &Network, gap: Duration, now: Nanos) {
+        let peers = network.peers().iter().map(|(name, _)| name.as_str());
+        let matrix = Matrix::of(engine, &self.shared.identity.host, peers, gap, now);
+        *self.shared.sights.write() = matrix;
     }
 
     pub(super) fn cpus(&self, mut cpus: Vec<CpuStatus>, watch: &CpuWatch) {
@@ -134,30 +145,34 @@ impl Publisher {
         counters.link_refused = refused.map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
     }
 
-    pub(super) fn recorder_refused(&self, count: u64) {
-        if count > 0 {
-            self.shared.counters.write().recorder_refused = count;
-        }
-    }
-
-    /// How late the turn was.
-    pub(super) fn lateness(&self, late: Duration) {
+    /// How late the turn that began at `at` was.
+    pub(super) fn lateness(&self, at: Nanos, late: Duration) {
         let mut counters = self.shared.counters.write();
+        counters.recent_lateness.note(at, late);
         record(counters.agent_late_us.get_or_insert_with(|| histogram(LONGEST_US)), late);
     }
 
     pub(super) fn incident(&self, incident: Arc<Incident>) {
         self.log(&incident);
+        self.count(&incident);
+        self.shared.incidents.write().put(Arc::clone(&incident));
+        // Nobody may be listening.
+        let _ = self.shared.changes.send(incident);
+    }
+
+    fn count(&self, incident: &Arc<Incident>) {
+        let known = self.shared.incidents.read().open().any(|known| known.id == incident.id);
+        let mut counters = self.shared.counters.write();
+        counters.incidents_opened += u64::from(!known);
+        if !known || counters.newest_incident.as_ref().is_some_and(|newest| newest.id == incident.id) {
+            counters.newest_incident = Some(Arc::clone(incident));
+        }
         if incident.state == State::Closed {
             let class = incident.verdict.class.name();
-            let mut counters = self.shared.counters.write();
             *counters.incidents_closed.entry(class.to_owned()).or_default() += 1;
             let lengths = counters.incident_ms.entry(class.to_owned()).or_insert_with(|| histogram(LONGEST_MS));
             lengths.saturating_record(incident.duration_ms);
         }
-        self.shared.incidents.write().put(Arc::clone(&incident));
-        // Nobody may be listening.
-        let _ = self.shared.changes.send(incident);
     }
 
     /// The log says what is new: the opening, another class, the end; not every further piece of evidence.
@@ -194,12 +209,17 @@ fn status(name: String, addr: SocketAddr, role: &'static str) -> PeerStatus {
         echoes: Vec::new(),
         rtt_us: histogram(LONGEST_US),
         gap_us: histogram(LONGEST_US),
+        recent_gaps: Recent::default(),
     }
 }
 
 fn update(status: &mut PeerStatus, peer: &Peer, silent: bool, now: Nanos) {
     let heard = peer.last.as_ref().map(|last| now.since(last.at).as_secs_f64());
     let echo = peer.echo.last_reply.map(|at| now.since(at).as_secs_f64());
+    match &peer.last {
+        Some(last) if !peer.left => status.recent_gaps.note(now, now.since(last.at)),
+        _ => status.recent_gaps.clear(),
+    }
     status.left = peer.left;
     status.up = if status.role == "anchor" { peer.echo.lately(now) } else { heard.map(|_| !silent && !peer.left) };
     status.last_heard_seconds = heard;

@@ -67,8 +67,8 @@ pub struct Guard {
     present: Option<Start>,
     former: VecDeque<Start>,
     windows: [Window; KINDS],
-    /// The highest number of ours that the peer repeated.
-    echoed: u64,
+    /// The highest number of ours that the peer repeated, in packets of each kind.
+    echoed: [u64; KINDS],
 }
 
 /// The numbers of one kind.
@@ -107,21 +107,23 @@ impl Guard {
     /// # Errors
     /// Why it does not count.
     pub fn take(&mut self, claim: &Claim, now: WallNanos) -> Result<(), Refusal> {
-        let proven = claim.echo.is_some_and(|echo| echo > self.echoed);
         if self.present != Some(claim.start) {
-            self.begin(claim, proven, now)?;
+            self.begin(claim, now)?;
         }
         let window = self.windows.get_mut(claim.kind).ok_or(Refusal::Replay)?;
+        let echoed = self.echoed.get_mut(claim.kind).ok_or(Refusal::Replay)?;
+        let proven = claim.echo.is_some_and(|echo| echo > *echoed);
         match window.take(claim.seq) {
             // Its numbers went back, and it knows what we just sent: a snapshot of it was restored.
             Err(_) if proven => window.restart(claim.seq),
             other => other?,
         }
-        self.echoed = self.echoed.max(claim.echo.unwrap_or(0));
+        *echoed = (*echoed).max(claim.echo.unwrap_or(0));
         Ok(())
     }
 
-    fn begin(&mut self, claim: &Claim, proven: bool, now: WallNanos) -> Result<(), Refusal> {
+    fn begin(&mut self, claim: &Claim, now: WallNanos) -> Result<(), Refusal> {
+        let proven = claim.echo.is_some_and(|echo| self.echoed.iter().all(|echoed| echo > *echoed));
         if self.former.contains(&claim.start) {
             return Err(Refusal::Replay);
         }

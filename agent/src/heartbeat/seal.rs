@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lacuna_core::evidence::{Heartbeat, Size};
+use lacuna_core::evidence::Size;
 use lacuna_core::time::WallNanos;
 
 use super::keys::{KeyRing, TAG_LEN};
 use super::replay::{self, Claim, Guard};
-use super::wire::{self, Message, WireError};
+use super::wire::{self, Echo, Message, WireError};
 
 /// Why a packet from a peer's address does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,22 +113,23 @@ impl Seal {
     fn claim(&self, message: &Message) -> Claim {
         match message {
             Message::Heartbeat(beat) => {
-                let (start, echo) = ((beat.boot_id, beat.incarnation), self.echo(beat));
+                let echo = beat.heard.map(|heard| Echo { incarnation: heard.incarnation, seq: heard.seq });
+                let (start, echo) = ((beat.boot_id, beat.incarnation), self.echoed(echo.unwrap_or_default()));
                 Claim { start, kind: 0, seq: beat.seq, wall: Some(beat.sent_wall), echo }
             }
-            Message::Large(large) => {
-                let kind = if large.size == Size::Mtu { 1 } else { 2 };
-                Claim { start: (large.boot_id, large.incarnation), kind, seq: large.seq, wall: None, echo: None }
+            Message::Large(large, echo) => {
+                let (start, kind) = ((large.boot_id, large.incarnation), if large.size == Size::Mtu { 1 } else { 2 });
+                Claim { start, kind, seq: large.seq, wall: None, echo: self.echoed(*echo) }
             }
-            Message::Probe { seq, boot_id, incarnation, .. } => {
-                Claim { start: (*boot_id, *incarnation), kind: 3, seq: *seq, wall: None, echo: None }
+            Message::Probe { seq, boot_id, incarnation, echo, .. } => {
+                Claim { start: (*boot_id, *incarnation), kind: 3, seq: *seq, wall: None, echo: self.echoed(*echo) }
             }
         }
     }
 
-    /// The number of this agent's present start that it repeats.
-    fn echo(&self, beat: &Heartbeat) -> Option<u64> {
-        beat.heard.filter(|heard| heard.incarnation == self.incarnation).map(|heard| heard.seq)
+    /// The number, where it is of this agent's present start.
+    fn echoed(&self, echo: Echo) -> Option<u64> {
+        (echo.incarnation == self.incarnation).then_some(echo.seq)
     }
 
     /// Forgets who is no peer any more.
@@ -141,7 +142,7 @@ impl Seal {
 fn size_of(message: &Message) -> Option<Size> {
     match message {
         Message::Heartbeat(_) => Some(Size::Small),
-        Message::Large(large) => Some(large.size),
+        Message::Large(large, _) => Some(large.size),
         Message::Probe { .. } => None,
     }
 }
@@ -150,6 +151,8 @@ fn size_of(message: &Message) -> Option<Size> {
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
+    use lacuna_core::evidence::{Heard, Heartbeat};
+    use lacuna_core::time::Nanos;
 
     use super::super::keys::Keys;
     use super::*;
@@ -203,5 +206,36 @@ mod tests {
         let (a, mut b) = (Seal::new("a", 1, Arc::default()), Seal::new("b", 1, Arc::default()));
         let sent = packet(&a, "b", 1);
         assert!(b.open("a", &sent, NOW).is_ok() && b.open("a", &sent, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_peer_restored_from_a_snapshot_counts_on_in_every_size() {
+        let (a, mut b) = (Seal::new("a", 1, ring(7)), Seal::new("b", 1, ring(7)));
+        let sender = wire::Sender { name: "a", boot_id: [0; 16], incarnation: 1 };
+        let mut large = |size: Size, seq: u64, heard: u64| {
+            let mut packet = Vec::new();
+            let from = (&sender, Echo { incarnation: 1, seq: heard });
+            wire::encode_large(from, size, seq, Nanos(5), 1400, TAG_LEN, &mut packet).unwrap();
+            a.put("b", &mut packet);
+            b.open("a", &packet, NOW).map(drop)
+        };
+        let beat = |seq, heard| {
+            let heard = Some(Heard { incarnation: 1, seq: heard, ..Heard::default() });
+            let beat = Heartbeat { seq, heard, sent_wall: NOW, incarnation: 1, ..Heartbeat::default() };
+            let mut packet = Vec::new();
+            wire::encode("a", &beat, &mut packet).unwrap();
+            a.put("b", &mut packet);
+            packet
+        };
+        for size in [Size::Mtu, Size::Fragmented] {
+            assert_eq!(large(size, 5000, 700), Ok(()));
+            let again = Err(Refusal::Again { why: replay::Refusal::Replay, size: None });
+            assert_eq!(large(size, 3000, 500), again, "from before, and sent again");
+            assert_eq!(large(size, 3000, 701), Ok(()), "its numbers went back");
+            assert_eq!(large(size, 3001, 701), Ok(()));
+        }
+        for (seq, heard) in [(9000, 702), (6000, 703)] {
+            assert!(b.open("a", &beat(seq, heard), NOW).is_ok());
+        }
     }
 }

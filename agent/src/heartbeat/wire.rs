@@ -1,4 +1,4 @@
-//! The forms on the wire, version 4. All numbers are big-endian.
+//! The forms on the wire, version 6. All numbers are big-endian.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -26,8 +26,10 @@
 //! | 1 + n × 25 | flows, how packets came in: size (0 small, 1 MTU, 2 fragmented), duplicates, overtaken, variation (nanoseconds, `u64::MAX`: not known) |
 //! | 1 + n × 21 | own stalls: from, to (boot clock, nanoseconds), class, state, CPU (2 bytes, `u16::MAX`: none), flags (1 goes on, 2 deaf, 4 the clock stopped, 8 it ran on) |
 //! | 1 + n × 17 | views: hash of the name, age and time without a gap in milliseconds (`u32::MAX`: never heard), kernel (0 unknown, 1 answers, 2 silent) |
+//! | 1, 1 + 4 + 8 | 0: those are all; 1, and of the views that are not there: within how many milliseconds each was heard, the hashes of all names joined by exclusive or |
 //!
-//! The others add the id of the question (4; a size probe only) and zeros up to their length. Nothing may follow. A decoder refuses what
+//! The others add what was heard last of the receiver, its incarnation and number (8 × 2; 0: nothing yet), the id of the question
+//! (4; a size probe only) and zeros up to their length. Nothing may follow. A decoder refuses what
 //! it cannot read whole.
 
 use std::time::Duration;
@@ -35,7 +37,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, TryGetError};
 use lacuna_core::evidence::{
     FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, MAX_REASON,
-    MAX_STALLS, MAX_VIEWS, PeerView, Size, SizeProbe, StallReport, Way, named,
+    MAX_STALLS, MAX_VIEWS, OtherViews, PeerView, Size, SizeProbe, StallReport, Way, named,
 };
 use lacuna_core::incident::{AgentState, Class, ClockState};
 use lacuna_core::time::{Nanos, WallNanos, nanos};
@@ -45,7 +47,7 @@ use super::keys::TAG_LEN;
 /// First two bytes of every packet.
 const MAGIC: u16 = 0x4c43;
 /// The version that this module speaks.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 6;
 /// Longest name of a host, in bytes.
 pub const MAX_NAME: usize = 64;
 /// Longest heartbeat of the small kind: with its headers it stays below the smallest MTU that IPv6 allows (1280, RFC 8200).
@@ -125,7 +127,7 @@ pub enum Message {
     /// A heartbeat of the small kind.
     Heartbeat(Box<Heartbeat>),
     /// A large heartbeat, without a length: that is the packet's.
-    Large(LargeHeartbeat),
+    Large(LargeHeartbeat, Echo),
     /// A size probe.
     Probe {
         /// Grows by one with each probe to this host.
@@ -138,7 +140,18 @@ pub enum Message {
         incarnation: u64,
         /// When it left, on the sender's boot clock.
         sent_at: Nanos,
+        /// What its sender had heard.
+        echo: Echo,
     },
+}
+
+/// What the sender of a packet heard last of the receiver; zeros where nothing yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Echo {
+    /// The start of the receiver's agent.
+    pub incarnation: u64,
+    /// The number of the small heartbeat.
+    pub seq: u64,
 }
 
 /// Who sends, in all kinds.
@@ -192,8 +205,11 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
     put_list(out, &beat.flows, MAX_FLOWS, put_flow);
     put_list(out, &beat.stalls, MAX_STALLS, put_stall);
     // What does not fit any more is left out: the newest views are no more than the oldest.
-    let room = MAX_SMALL.saturating_sub(out.len() + 1 + TAG_LEN) / VIEW_BYTES;
-    put_list(out, &beat.views, room.min(MAX_VIEWS), put_view);
+    let room = MAX_SMALL.saturating_sub(out.len() + 1 + OTHERS_BYTES + TAG_LEN) / VIEW_BYTES;
+    let room = room.min(MAX_VIEWS);
+    put_list(out, &beat.views, room, put_view);
+    // Whoever is left out may be in trouble: then nothing is said of those that are not there.
+    put_others(out, beat.others.filter(|_| beat.views.len() <= room));
     Ok(())
 }
 
@@ -202,7 +218,7 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
 /// # Errors
 /// [`WireError::Name`] where the name does not fit, [`WireError::Short`] where that is no large heartbeat.
 pub fn encode_large(
-    sender: &Sender<'_>,
+    (sender, echo): (&Sender<'_>, Echo),
     size: Size,
     seq: u64,
     sent_at: Nanos,
@@ -216,6 +232,7 @@ pub fn encode_large(
         Size::Fragmented => LARGE_FRAGMENTED,
     };
     put_head(out, kind, sender, seq, sent_at)?;
+    put_echo(out, echo);
     pad(out, bytes, tag)
 }
 
@@ -224,7 +241,7 @@ pub fn encode_large(
 /// # Errors
 /// As [`encode_large`].
 pub fn encode_probe(
-    sender: &Sender<'_>,
+    (sender, echo): (&Sender<'_>, Echo),
     (seq, id): (u64, u32),
     sent_at: Nanos,
     bytes: usize,
@@ -232,8 +249,18 @@ pub fn encode_probe(
     out: &mut Vec<u8>,
 ) -> Result<(), WireError> {
     put_head(out, PROBE_KIND, sender, seq, sent_at)?;
+    put_echo(out, echo);
     out.put_u32(id);
     pad(out, bytes, tag)
+}
+
+fn put_echo(out: &mut Vec<u8>, echo: Echo) {
+    out.put_u64(echo.incarnation);
+    out.put_u64(echo.seq);
+}
+
+fn get_echo(from: &mut &[u8]) -> Result<Echo, WireError> {
+    Ok(Echo { incarnation: from.try_get_u64()?, seq: from.try_get_u64()? })
 }
 
 fn pad(out: &mut Vec<u8>, bytes: usize, tag: usize) -> Result<(), WireError> {
@@ -314,6 +341,17 @@ fn put_view(out: &mut Vec<u8>, view: &PeerView) {
     out.put_u8(view.kernel_answers.map_or(0, |answers| if answers { 1 } else { 2 }));
 }
 
+/// Most bytes of what is said of the views that are not there.
+const OTHERS_BYTES: usize = 13;
+
+fn put_others(out: &mut Vec<u8>, others: Option<OtherViews>) {
+    out.put_u8(u8::from(others.is_some()));
+    if let Some(others) = others {
+        out.put_u32(u32::try_from(others.heard_within.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX));
+        out.put_u64(others.all);
+    }
+}
+
 /// Reads a packet, without its tag: the sender's name and what it says.
 ///
 /// # Errors
@@ -343,11 +381,12 @@ pub fn decode(mut packet: &[u8]) -> Result<(String, Message), WireError> {
         HEARTBEAT => Message::Heartbeat(Box::new(get_beat(from, (boot_id, incarnation, seq, sent_at))?)),
         LARGE_MTU | LARGE_FRAGMENTED => {
             let size = if kind == LARGE_MTU { Size::Mtu } else { Size::Fragmented };
-            Message::Large(LargeHeartbeat { size, bytes: 0, seq, sent_at, boot_id, incarnation })
+            let large = LargeHeartbeat { size, bytes: 0, seq, sent_at, boot_id, incarnation };
+            Message::Large(large, get_echo(from)?)
         }
         PROBE_KIND => {
-            let id = from.try_get_u32()?;
-            Message::Probe { seq, id, boot_id, incarnation, sent_at }
+            let (echo, id) = (get_echo(from)?, from.try_get_u32()?);
+            Message::Probe { seq, id, boot_id, incarnation, sent_at, echo }
         }
         _ => return Err(WireError::Range),
     };
@@ -400,6 +439,7 @@ fn get_beat(from: &mut &[u8], head: ([u8; 16], u64, u64, Nanos)) -> Result<Heart
         flows: get_list(from, MAX_FLOWS, get_flow)?,
         stalls: get_list(from, MAX_STALLS, get_stall)?,
         views: get_list(from, MAX_VIEWS, get_view)?,
+        others: get_others(from)?,
     })
 }
 
@@ -532,6 +572,17 @@ fn get_view(from: &mut &[u8]) -> Result<PeerView, WireError> {
         _ => return Err(WireError::Range),
     };
     Ok(PeerView { peer, heard_age, kernel_answers, heard_for })
+}
+
+fn get_others(from: &mut &[u8]) -> Result<Option<OtherViews>, WireError> {
+    match from.try_get_u8()? {
+        0 => Ok(None),
+        1 => {
+            let heard_within = Duration::from_millis(from.try_get_u32()?.into());
+            Ok(Some(OtherViews { heard_within, all: from.try_get_u64()? }))
+        }
+        _ => Err(WireError::Range),
+    }
 }
 
 /// A class on the wire is its place in [`Class::ALL`]: new ones go to the end.

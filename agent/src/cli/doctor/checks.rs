@@ -282,7 +282,7 @@ mod tests {
         let config = Config::without_file("db1");
         let report = report(root.path(), &config, &[attached(false)]);
         assert!(!report.works);
-        let text = report.text(crate::export::table::Paint { colour: false });
+        let text = report.text(crate::export::table::Paint::PLAIN);
         for said in [
             "/proc/sys/kernel/osrelease: No such file",
             "CONFIG_DEBUG_INFO_BTF",

@@ -16,8 +16,16 @@ use crate::config::{Config, host_name};
 use crate::export::json;
 use crate::probes;
 
+const EXAMPLES: &str = "\
+Examples:
+  lacuna doctor                                        # kernel, probes, capabilities, clock
+  lacuna doctor --config /etc/lacuna/lacuna.toml       # also keys, store and peers
+
+Each line that is not ok says what to do about it.";
+
 /// Arguments of `lacuna doctor`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The configuration that the agent would run with [default: none, hence no peers].
     #[arg(long, value_name = "FILE")]

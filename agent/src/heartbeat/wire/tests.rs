@@ -58,6 +58,11 @@ fn flows() -> impl Strategy<Value = FlowReport> {
     })
 }
 
+fn others() -> impl Strategy<Value = OtherViews> {
+    (any::<u32>(), any::<u64>())
+        .prop_map(|(ms, all)| OtherViews { heard_within: Duration::from_millis(ms.into()), all })
+}
+
 fn holes() -> impl Strategy<Value = HoleReport> {
     let reasons = [HoleReason::DfDropped, HoleReason::FragmentsLost, HoleReason::FragNeededLost];
     let passes = proptest::option::of(1..=u16::MAX);
@@ -78,7 +83,7 @@ prop_compose! {
         goodbye in any::<bool>(),
         heard in proptest::option::of(heards()),
         stalls in vec(stalls(), 0..=MAX_STALLS),
-        views in vec(views(), 0..=40),
+        (views, others) in (vec(views(), 0..=40), proptest::option::of(others())),
         hypervisor in any::<Option<u64>>(),
         large in vec(larges(), 0..=2),
         flows in vec(flows(), 0..=MAX_FLOWS),
@@ -91,7 +96,7 @@ prop_compose! {
         let probe = probe.map(|(id, bytes)| SizeProbe { id, bytes });
         Heartbeat {
             seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views, hypervisor, large, flows,
-            probe, hole, drops,
+            probe, hole, drops, others,
         }
     }
 }
@@ -177,7 +182,8 @@ fn each_fault_is_named() {
     refused(WireError::Long, |packet| packet.push(0));
     refused(WireError::Long, |packet| packet.resize(MAX_SMALL - TAG_LEN + 1, 0));
     refused(WireError::Long, |packet| packet.resize(MAX_PACKET + 1, 0));
-    let stalls = packet().len() - 2;
+    refused(WireError::Range, |packet| *packet.last_mut().unwrap() = 2);
+    let stalls = packet().len() - 3;
     refused(WireError::Range, |packet| packet[stalls - 2] = u8::try_from(MAX_LARGE).unwrap() + 1);
     refused(WireError::Range, |packet| packet[stalls - 1] = u8::try_from(MAX_FLOWS).unwrap() + 1);
     refused(WireError::Range, |packet| packet[stalls] = u8::try_from(MAX_STALLS).unwrap() + 1);
@@ -216,6 +222,7 @@ fn the_seeds_of_the_fuzzer_are_packets_of_this_version() {
         hypervisor: Some(5),
         stalls: vec![stall; 3],
         views: vec![view; 3],
+        others: Some(OtherViews { heard_within: Duration::from_millis(170), all: 7 }),
         large: vec![large; 2],
         flows: vec![flow; MAX_FLOWS],
         probe: Some(SizeProbe { id: 6, bytes: 1400 }),
@@ -242,6 +249,7 @@ fn with_everything_at_its_limit_a_heartbeat_still_passes_everywhere() {
         hypervisor: Some(1),
         stalls: vec![StallReport::default(); MAX_STALLS],
         views: vec![view; MAX_VIEWS],
+        others: Some(OtherViews::default()),
         large: vec![LargeHeard { size: Size::Mtu, seq: 1, count: 1 }; 2],
         flows: vec![FlowReport { size: Size::Mtu, duplicates: 1, reordered: 1, variation: None }; MAX_FLOWS],
         probe: Some(SizeProbe::default()),
@@ -253,13 +261,15 @@ fn with_everything_at_its_limit_a_heartbeat_still_passes_everywhere() {
     assert!(packet.len() + TAG_LEN <= MAX_SMALL);
     let (_, Message::Heartbeat(read)) = decode(&packet).unwrap() else { panic!("it is a heartbeat") };
     assert!((40..MAX_VIEWS).contains(&read.views.len()), "views that do not fit are left out: {}", read.views.len());
+    assert_eq!(read.others, None, "those that did not fit are not all well");
 }
 
 #[test]
 fn large_packets_have_the_length_that_was_asked_for_and_nothing_hides_in_them() {
-    let sender = Sender { name: "db1", boot_id: [7; 16], incarnation: 3 };
+    let (sender, echo) = (Sender { name: "db1", boot_id: [7; 16], incarnation: 3 }, Echo { incarnation: 8, seq: 77 });
+    let from = (&sender, echo);
     let mut packet = Vec::new();
-    encode_large(&sender, Size::Fragmented, 9, Nanos(5), 1972, TAG_LEN, &mut packet).unwrap();
+    encode_large(from, Size::Fragmented, 9, Nanos(5), 1972, TAG_LEN, &mut packet).unwrap();
     assert_eq!(packet.len(), 1972 - TAG_LEN);
     let large = LargeHeartbeat {
         size: Size::Fragmented,
@@ -269,16 +279,12 @@ fn large_packets_have_the_length_that_was_asked_for_and_nothing_hides_in_them() 
         boot_id: [7; 16],
         incarnation: 3,
     };
-    assert_eq!(decode(&packet), Ok(("db1".to_owned(), Message::Large(large))));
+    assert_eq!(decode(&packet), Ok(("db1".to_owned(), Message::Large(large, echo))));
     packet[1000] = 1;
     assert_eq!(decode(&packet), Err(WireError::Range));
-    encode_probe(&sender, (4, 2), Nanos(5), 164, 0, &mut packet).unwrap();
-    let probe = Message::Probe { seq: 4, id: 2, boot_id: [7; 16], incarnation: 3, sent_at: Nanos(5) };
+    encode_probe(from, (4, 2), Nanos(5), 164, 0, &mut packet).unwrap();
+    let probe = Message::Probe { seq: 4, id: 2, boot_id: [7; 16], incarnation: 3, sent_at: Nanos(5), echo };
     assert_eq!(decode(&packet), Ok(("db1".to_owned(), probe)));
-    assert_eq!(
-        encode_probe(&sender, (4, 2), Nanos(5), 20, 0, &mut packet),
-        Err(WireError::Short),
-        "too short to be one"
-    );
-    assert_eq!(encode_large(&sender, Size::Small, 9, Nanos(5), 1972, 0, &mut packet), Err(WireError::Range));
+    assert_eq!(encode_probe(from, (4, 2), Nanos(5), 20, 0, &mut packet), Err(WireError::Short), "too short to be one");
+    assert_eq!(encode_large(from, Size::Small, 9, Nanos(5), 1972, 0, &mut packet), Err(WireError::Range));
 }
