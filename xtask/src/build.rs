@@ -83,15 +83,25 @@ pub(crate) fn agent(statically: bool) -> Result<PathBuf> {
 /// # Errors
 /// Where they cannot be built.
 pub(crate) fn stand_ins() -> Result<PathBuf> {
+    example("mesh_peers")
+}
+
+/// Builds what makes a store with many incidents (`agent/examples/many_incidents.rs`); the path of the program.
+///
+/// # Errors
+/// Where it cannot be built.
+pub(crate) fn many_incidents() -> Result<PathBuf> {
+    example("many_incidents")
+}
+
+fn example(name: &str) -> Result<PathBuf> {
     let target_dir = root().join("target");
     let mut cargo = cargo();
     // With the same probes as the agent, or each would undo the build of the other.
     cargo.current_dir(root()).env("LACUNA_PROBES", probes()?);
-    cargo
-        .args(["build", "--release", "--package", "lacuna", "--example", "mesh_peers", "--target-dir"])
-        .arg(&target_dir);
+    cargo.args(["build", "--release", "--package", "lacuna", "--example", name, "--target-dir"]).arg(&target_dir);
     process::run(&mut cargo)?;
-    binary(target_dir.join("release").join("examples"), "mesh_peers")
+    binary(target_dir.join("release").join("examples"), name)
 }
 
 /// Builds the first process of the lab's guests, statically; the path of the binary.

@@ -2,12 +2,14 @@
 
 mod bench;
 mod build;
+mod dashboards;
 mod demo;
 mod fuzz;
 mod hooks;
 mod lab;
 mod lint;
 mod packages;
+mod page;
 mod prepare;
 mod process;
 mod readme;
@@ -38,6 +40,10 @@ enum Command {
     Demo(demo::Args),
     /// Runs the tests of the probes on every kernel of the lab, and compares the README's table of hooks.
     Hooks(hooks::Args),
+    /// Makes the dashboards of their description, or checks them, the rules and the alerts.
+    Dashboards(dashboards::Args),
+    /// Looks at the web page of real agents in headless Chromium: live, without scripts, on a phone, as a file.
+    Page(page::Args),
     /// Measures Lacuna beside other programs.
     Bench(bench::Args),
     /// Format and clippy, warnings denied.
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
         Command::Lab(args) => lab::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Hooks(args) => hooks::run(&args),
+        Command::Dashboards(args) => dashboards::run(&args),
+        Command::Page(args) => page::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lint => lint::run(),
         Command::Fuzz(args) => fuzz::run(&args),

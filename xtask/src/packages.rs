@@ -1,5 +1,8 @@
 //! What the build and the tests need from Debian, and how it is installed.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,7 +24,16 @@ pub(crate) enum Need {
     Bench,
     /// To run others beside Lacuna in the lab.
     Compare,
+    /// To run dashboards' queries and alerts, and to check them.
+    Watch,
+    /// To look at the page as a browser shows it.
+    Browser,
 }
+
+/// Decides whether packages may start their services (Debian's invoke-rc.d and systemd's helper ask it).
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Says that they may not.
+const NO_SERVICES: &str = "#!/bin/sh\n# Of `cargo xtask`, while it installs packages.\nexit 101\n";
 
 /// The version of the linker that is known to build the probes, with the LLVM of [`PROBE_PACKAGES`].
 const BPF_LINKER: &str = "0.13.0";
@@ -51,7 +63,14 @@ impl Need {
             ],
             Self::Bench => &["bird2", "iproute2", "nftables"],
             Self::Compare => &["bird2", "corosync", "keepalived"],
+            Self::Watch => &["prometheus", "prometheus-alertmanager"],
+            Self::Browser => &["chromium", "fonts-dejavu-core"],
         }
+    }
+
+    /// Programs that may come in several ways, and the package where they are not there.
+    fn programs(self) -> &'static [(&'static str, &'static str)] {
+        if self == Self::Watch { &[("npm", "npm")] } else { &[] }
     }
 }
 
@@ -62,6 +81,8 @@ impl Need {
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     let builds = needs.contains(&Need::Build);
     let mut wanted: Vec<&str> = needs.iter().flat_map(|need| need.packages()).copied().collect();
+    let programs = needs.iter().flat_map(|need| need.programs()).filter(|(program, _)| in_path(program).is_none());
+    wanted.extend(programs.map(|(_, package)| *package));
     // Where rustup can build the probes by itself, its linker brings its own LLVM.
     let debian = builds && !crate::build::nightly_has_source();
     if debian {
@@ -116,15 +137,46 @@ fn install(missing: &[&str]) -> Result<()> {
         apt
     };
     process::run(apt().arg("update"))?;
+    let _none_starts = NoServices::set()?;
     process::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(missing))
         .with_context(|| format!("could not install {names}"))
 }
 
+/// As long as it lives, packages that are installed start no services: the lab starts its own, in its own namespaces.
+struct NoServices {
+    /// Where there was no policy before.
+    ours: bool,
+}
+
+impl NoServices {
+    fn set() -> Result<Self> {
+        let there = std::fs::read_to_string(POLICY);
+        // One of ours may be left of a run that was killed.
+        let ours = !there.as_deref().is_ok_and(|text| text != NO_SERVICES);
+        if there.is_err() {
+            let mut file = File::options().write(true).create_new(true).mode(0o755).open(POLICY).context(POLICY)?;
+            file.write_all(NO_SERVICES.as_bytes()).context(POLICY)?;
+        }
+        Ok(Self { ours })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours && std::fs::remove_file(POLICY).is_err() {
+            eprintln!("warning: cannot remove {POLICY}, which keeps packages from starting their services");
+        }
+    }
+}
+
 /// `bpf-linker`, in the search path or where cargo installs.
 pub(crate) fn linker() -> Option<PathBuf> {
+    in_path("bpf-linker").or_else(|| cargo_bin().map(|folder| folder.join("bpf-linker")).filter(|path| path.is_file()))
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(cargo_bin());
-    folders.map(|folder| folder.join("bpf-linker")).find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
 
 fn cargo_bin() -> Option<PathBuf> {

@@ -12,9 +12,19 @@ pub(crate) fn to_build() -> Result<()> {
     packages::ensure(&[Need::Build])
 }
 
-/// Installs what the build, the lab and the measurements lack.
+/// Installs what the build, the lab, the measurements and the dashboards' proof lack.
 pub(crate) fn to_test() -> Result<()> {
-    packages::ensure(&[Need::Build, Need::Lab, Need::Bench])
+    packages::ensure(&[Need::Build, Need::Lab, Need::Bench, Need::Watch])
+}
+
+/// Installs what the proof of dashboards and alerts lacks.
+pub(crate) fn to_watch() -> Result<()> {
+    packages::ensure(&[Need::Build, Need::Lab, Need::Watch])
+}
+
+/// Installs what it takes to look at the page.
+pub(crate) fn to_browse() -> Result<()> {
+    packages::ensure(&[Need::Build, Need::Lab, Need::Browser])
 }
 
 /// Installs what the comparison with others lacks, beyond the lab.

@@ -55,6 +55,7 @@ fn tell(agent: &Path, config: &Path) {
     println!("configuration  {}", config.display());
     println!("web page       http://127.0.0.1:9480/");
     println!("metrics        http://127.0.0.1:9480/metrics");
+    println!("live view      {} watch", agent.display());
     println!("status         {} status", agent.display());
     println!("what it watches, the agent itself says now; Ctrl-C ends it");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{fuzz, lab, lint, prepare, sh, sim};
+use crate::{dashboards, fuzz, lab, lint, page, prepare, sh, sim};
 
 /// Scenarios at once: they mostly wait.
 const JOBS: u32 = 4;
@@ -38,12 +38,26 @@ enum Step {
     Sim,
     /// Every scenario of the namespace lab.
     Lab,
+    /// Dashboards, rules and alerts, with Prometheus and Alertmanager beside agents.
+    Dashboards,
+    /// The web page in a browser.
+    Page,
     /// Each fuzz target for a short time, last since it needs another build, with a sanitizer.
     Fuzz,
 }
 
 /// What runs where nothing else is asked for, in order.
-const STEPS: [Step; 7] = [Step::Format, Step::Build, Step::Clippy, Step::Unit, Step::Sim, Step::Lab, Step::Fuzz];
+const STEPS: [Step; 9] = [
+    Step::Format,
+    Step::Build,
+    Step::Clippy,
+    Step::Unit,
+    Step::Sim,
+    Step::Lab,
+    Step::Dashboards,
+    Step::Page,
+    Step::Fuzz,
+];
 
 /// How many of something passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +69,7 @@ struct Tally {
 /// Runs the steps; an error where anything failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     prepare::to_test()?;
+    prepare::to_browse()?;
     let mut done = Vec::new();
     let only = args.only.map(|only| vec![only]);
     for step in only.unwrap_or_else(|| STEPS.to_vec()) {
@@ -84,6 +99,8 @@ fn perform(step: Step) -> Result<Tally> {
         Step::Unit => cargo_test(),
         Step::Sim => sim::run(&sim::Args::checked(SIMULATED)).map(|()| one),
         Step::Lab => scenarios(),
+        Step::Dashboards => dashboards_and_alerts(),
+        Step::Page => page::run(&page::Args::with(prepare::agent()?)).map(|()| one),
         Step::Fuzz => fuzz_targets(),
     }
 }
@@ -123,6 +140,17 @@ fn scenarios() -> Result<Tally> {
     Ok(Tally { passed, failed: outcomes.len() - passed })
 }
 
+/// What lies in `dashboards/`, and what becomes of it in the lab; the one does not hide the other.
+fn dashboards_and_alerts() -> Result<Tally> {
+    let checked = dashboards::check();
+    if let Err(error) = &checked {
+        eprintln!("error: {error:#}");
+    }
+    let lab::dashboards::Outcome { passed, failed, .. } = lab::dashboards::outcome(&prepare::agent()?)?;
+    let (right, wrong) = (usize::from(checked.is_ok()), usize::from(checked.is_err()));
+    Ok(Tally { passed: passed.len() + right, failed: failed.len() + wrong })
+}
+
 fn fuzz_targets() -> Result<Tally> {
     let (passed, failed) = fuzz::outcomes(&fuzz::Args::all(FUZZ_SECONDS))?;
     Ok(Tally { passed, failed })
@@ -137,7 +165,7 @@ fn summary(done: &[(Step, Tally, Duration)]) -> Result<()> {
     println!();
     let mut all = Tally::default();
     for (step, tally, took) in done {
-        println!("{:<8} {}", format!("{step:?}").to_lowercase(), row(*tally, *took));
+        println!("{:<10} {}", format!("{step:?}").to_lowercase(), row(*tally, *took));
         all.passed += tally.passed;
         all.failed += tally.failed;
     }

@@ -201,6 +201,11 @@ fn path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.toml"))
 }
 
+/// Where the store of that host's agent is, unless it is in a guest.
+pub(crate) fn store(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.store"))
+}
+
 /// Where the log of that host's agent is.
 pub(crate) fn log(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
@@ -227,12 +232,18 @@ fn trust(network: &Network, host: &Host, folder: &Path) -> Result<String> {
 
 fn usual(network: &Network, host: &Host, trust: &str, folder: &Path) -> String {
     let Host { name, addr, .. } = host;
-    let store = if host.is_guest() { GUEST_STORE.into() } else { folder.join(format!("{name}.store")) };
+    let store = if host.is_guest() { GUEST_STORE.into() } else { store(folder, name) };
+    // A guest has a /run of its own.
+    let control = match host.is_guest() {
+        true => String::new(),
+        false => format!("control = {{ socket = {:?} }}\n", folder.join(format!("{name}.sock"))),
+    };
     let mut text = format!(
         "host = {name:?}\n\
          heartbeat = {{ listen = \"{addr}:9479\", interval = \"100ms\", {trust} }}\n\
          store = {{ path = {store:?} }}\n\
-         http = {{ listen = {:?} }}\n",
+         http = {{ listen = {:?}, recordings = true }}\n\
+         {control}",
         listen(host)
     );
     for peer in network.hosts.iter().filter(|peer| peer.name != *name) {

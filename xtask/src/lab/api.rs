@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Where every agent in a namespace answers, inside of it.
 pub(crate) const LOCAL: &str = "http://127.0.0.1:9480";
 
+/// Longest answer that is no text.
+const MAX_BYTES: u64 = 256 << 20;
+
 /// A connection to an agent, from the namespace that the thread is in; it is kept between requests.
 pub(crate) struct Client {
     http: ureq::Agent,
@@ -105,6 +108,14 @@ impl Client {
         let status = answer.status().as_u16();
         ensure!(status == 200, "{path} answered {status}");
         Ok(answer.body_mut().read_to_string()?)
+    }
+
+    /// The bytes at that path.
+    pub(crate) fn bytes(&self, path: &str) -> Result<Vec<u8>> {
+        let mut answer = self.http.get(format!("{}{path}", self.url)).call()?;
+        let status = answer.status().as_u16();
+        ensure!(status == 200, "{path} answered {status}");
+        Ok(answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec()?)
     }
 
     /// The document at that path.

@@ -333,13 +333,19 @@ fn blames_another(scenario: &Scenario, seen: &BTreeMap<String, Seen>) -> bool {
     versions.any(|version| !allowed.contains(&version.class))
 }
 
-/// For how long this machine did not run a virtual CPU of the guest that an incident is about, where that accounts for it.
+/// For how long this machine did not run a virtual CPU of a guest that an incident is about, where that accounts for it: of
+/// a silence that nobody can name either end may be the cause.
 fn not_run(host: &str, history: &History, truth: &Truth) -> Result<Option<String>> {
     let (from, to) = (truth.wall(host, &history.last.started_at)?, history.last.duration_ms.saturating_mul(1_000_000));
-    let about = history.last.verdict.subject.get("host").map(plain).unwrap_or_default();
-    let waited = truth.waits.get(&about).and_then(|waits| waits.longest(from, from.saturating_add(to)));
-    let accounts = waited.filter(|waited| *waited >= seconds(0, to) * STOLEN);
-    Ok(accounts.map(|waited| format!("a virtual CPU of {about} waited {waited:.2} s for this machine")))
+    let subject = &history.last.verdict.subject;
+    let ends = if history.last.verdict.class == Class::Unknown { &["host", "peer"][..] } else { &["host"] };
+    for about in ends.iter().filter_map(|end| subject.get(*end)).map(plain) {
+        let waited = truth.waits.get(&about).and_then(|waits| waits.longest(from, from.saturating_add(to)));
+        if let Some(waited) = waited.filter(|waited| *waited >= seconds(0, to) * STOLEN) {
+            return Ok(Some(format!("a virtual CPU of {about} waited {waited:.2} s for this machine")));
+        }
+    }
+    Ok(None)
 }
 
 /// The machine's own figure that accounts for the incident, where it does.

@@ -5,6 +5,8 @@ pub(crate) mod agent;
 pub(crate) mod api;
 pub(crate) mod clock;
 mod compare;
+mod daemon;
+pub(crate) mod dashboards;
 pub(crate) mod fault;
 mod figures;
 mod flood;
@@ -20,6 +22,7 @@ mod machine;
 pub(crate) mod netns;
 pub(crate) mod network;
 mod play;
+mod replayed;
 mod report;
 pub(crate) mod router;
 mod scenario;
@@ -85,6 +88,9 @@ pub(crate) struct Args {
     /// Keeps logs, configurations and documents of the runs that passed, too.
     #[arg(long)]
     keep_logs: bool,
+    /// Replays what each agent recorded that often, in different surroundings: every time it must print the same bytes.
+    #[arg(long, default_value_t = replayed::REPLAYS, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    replays: u32,
     /// The agent to run, instead of building the one of this workspace.
     #[arg(long)]
     agent: Option<PathBuf>,
@@ -95,6 +101,8 @@ pub(crate) struct Args {
 enum Instead {
     /// What keepalived, bird2's BFD, corosync and Lacuna conclude from the same faults, in one table.
     Compare(compare::Args),
+    /// Whether Prometheus and Alertmanager make of three agents what dashboards and alerts promise.
+    Dashboards(dashboards::Args),
 }
 
 impl Args {
@@ -119,6 +127,7 @@ impl Args {
             load: false,
             json: false,
             keep_logs: false,
+            replays: replayed::REPLAYS,
             agent: None,
         }
     }
@@ -126,8 +135,10 @@ impl Args {
 
 /// Runs the scenarios; an error where one failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(Instead::Compare(args)) = &args.instead {
-        return compare::run(args);
+    match &args.instead {
+        Some(Instead::Compare(args)) => return compare::run(args),
+        Some(Instead::Dashboards(args)) => return dashboards::run(args),
+        None => {}
     }
     if args.list {
         for scenario in scenario::all()?.into_iter().chain(scenario::with_guests()?) {
@@ -155,7 +166,7 @@ pub(crate) fn outcomes(args: &Args) -> Result<Vec<Outcome>> {
     let guests = scenarios.iter().any(Scenario::has_guests);
     let agent = agent_or_build(args.agent.as_deref(), guests)?;
     let images = if guests { images(&agent, args.kernel)? } else { Vec::new() };
-    let setting = Setting { agent, loaded: args.load, stop: stop.clone() };
+    let setting = Setting { agent, loaded: args.load, replays: args.replays, stop: stop.clone() };
     let hog = args.load.then(|| load::Hog::start(&stop)).transpose()?;
     let outcomes = run_all(&queue(scenarios, args.repeat, &images), args, &setting)?;
     drop(hog);
@@ -324,12 +335,15 @@ fn run_one(turn: &Turn, args: &Args, setting: &Setting) -> Result<Outcome> {
     })
 }
 
-/// Why a run says nothing of the agent: a guest died of the emulator, or it failed and this machine stalled a guest, which
-/// is another fault than those that it was to be judged by.
+/// Why a run says nothing of the agent: a guest died of the emulator or never ran one, or it failed and this machine stalled a
+/// guest, which is another fault than those that it was to be judged by.
 fn says_nothing(scenario: &Scenario, judged: &Result<Judgement>, folder: &Path) -> Result<Option<String>> {
     if scenario.has_guests() && guest::emulator_erred(folder)? {
         return Ok(Some(EMULATOR_ERRED.into()));
     }
-    let failed = judged.as_ref().ok().filter(|judged| !judged.passed());
-    Ok(failed.and_then(|judged| judged.disturbed.clone()))
+    Ok(match judged {
+        Err(error) => error.downcast_ref::<guest::NotUp>().map(ToString::to_string),
+        Ok(judged) if judged.passed() => None,
+        Ok(judged) => judged.disturbed.clone(),
+    })
 }

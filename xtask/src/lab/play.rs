@@ -24,6 +24,7 @@ use super::keys::{self, Rekey};
 use super::load;
 use super::machine::{self, Readings};
 use super::network::Network;
+use super::replayed::{self, Recorded};
 use super::scenario::{Scenario, SeesPathMtu};
 use super::step::{Action, Starve, Step, ToAgent};
 use super::traffic;
@@ -49,6 +50,8 @@ pub(crate) struct Setting {
     pub(crate) agent: PathBuf,
     /// Whether a build keeps the CPUs busy.
     pub(crate) loaded: bool,
+    /// How often each recording is replayed.
+    pub(crate) replays: u32,
     /// Raised by Ctrl-C.
     pub(crate) stop: Stop,
 }
@@ -426,13 +429,46 @@ impl<'a> Play<'a> {
             seen.insert(name, watch.end()?);
         }
         self.guest_faults.heal();
+        let mut recorded = self.record_guests(&mut judgement)?;
         for (name, agent) in std::mem::take(&mut self.agents) {
             self.finish_agent(&name, agent)?;
         }
         judgement.wrong.append(&mut self.faults);
+        self.record_others(&mut recorded)?;
+        for (name, recorded) in &recorded {
+            replayed::judge(&self.setting.agent, name, recorded, self.setting.replays, &mut judgement)?;
+        }
         judge_logs(&self.scenario.logs, self.folder, &mut judgement)?;
         super::report::keep_documents(self.folder, &seen, &self.truth)?;
         Ok(judgement)
+    }
+
+    /// What agents in guests have recorded goes with them; it is asked for while they run.
+    fn record_guests(&self, judgement: &mut Judgement) -> Result<BTreeMap<String, Recorded>> {
+        let running = self.guests.keys().filter(|name| self.agents.contains_key(*name));
+        let mut all = BTreeMap::new();
+        for name in running {
+            let (namespace, url) = agent::asked(&self.network, self.network.host(name)?);
+            let file = self.recording(name);
+            match Recorded::of_agent(namespace, &url, &file) {
+                Ok(recorded) => drop(all.insert(name.clone(), recorded)),
+                Err(error) => judgement.wrong.push(format!("{name}: no recording: {error:#}")),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Those of the others are in their stores, once they have ended.
+    fn record_others(&self, all: &mut BTreeMap<String, Recorded>) -> Result<()> {
+        for host in self.scenario.hosts.iter().filter(|host| !host.guest) {
+            let (name, store) = (&host.name, agent::store(self.folder, &host.name));
+            all.insert(name.clone(), Recorded::of_store(&self.setting.agent, &store, self.recording(name))?);
+        }
+        Ok(())
+    }
+
+    fn recording(&self, host: &str) -> PathBuf {
+        self.folder.join(format!("{host}.lacuna"))
     }
 
     fn note_gateway(&self, judgement: &mut Judgement) -> Result<()> {

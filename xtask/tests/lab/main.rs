@@ -61,19 +61,31 @@ lasts = "60s"
 hosts = [{ name = "a" }, { name = "b" }]
 "#;
 
+/// What the stand-in has in its store, and what a replay of it says where it is as it should be.
+const NOTHING: &str = r#"{"incidents":[]}"#;
+/// What a replay says that says more than the agent did.
+const SOMETHING: &str = r#"{"incidents":[{"id":"1","verdict":{"class":"host-down"}}]}"#;
+
 /// A folder with scenarios and an agent; it is removed with this value.
 struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str, scenarios: &[(&str, &str)]) -> Self {
+        Self::with_replay(name, scenarios, NOTHING)
+    }
+
+    fn with_replay(name: &str, scenarios: &[(&str, &str)], replay: &str) -> Self {
         let path = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         for (name, text) in scenarios {
             std::fs::write(path.join(format!("{name}.toml")), text).unwrap();
         }
         let test = std::env::current_exe().unwrap();
-        let script =
-            format!("#!/bin/sh\nNAIVE_CONFIG=$3 exec {} --ignored --exact --nocapture naive::agent\n", test.display());
+        let script = format!(
+            "#!/bin/sh\ncase $1 in\nrecord) ;;\nincidents) echo '{NOTHING}' ;;\nreplay) echo '{replay}' ;;\n\
+             *) NAIVE_CONFIG=$3 exec {} --ignored --exact --nocapture naive::agent ;;\nesac\n",
+            test.display()
+        );
         let agent = path.join("agent");
         std::fs::write(&agent, script).unwrap();
         std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -155,13 +167,17 @@ fn a_drop_at_every_hook_is_seen_from_both_ends_and_side_by_side() {
     assert!(output.status.success(), "{document:#}");
     let runs = document["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 3);
-    assert!(runs.iter().all(|run| run["reached"].as_array().unwrap().len() == 2), "{document:#}");
+    let reached = |run: &Value, what: &str| {
+        let all = run["reached"].as_array().unwrap();
+        all.iter().filter(|reached| reached.as_str().unwrap().contains(what)).count()
+    };
+    assert!(runs.iter().all(|run| reached(run, "path-drop") == 2 && reached(run, "replayed") == 3), "{document:#}");
     assert_eq!(namespaces_of(runner), 0);
 }
 
 #[test]
 fn a_wrong_blame_fails_the_run_and_its_files_are_kept() {
-    let place = Place::new("blame", &[("stop", STOP)]);
+    let place = Place::with_replay("blame", &[("stop", STOP)], SOMETHING);
     let lab = place.lab(&["--json", "./stop.toml"]).stdout(Stdio::piped()).spawn();
     let (runner, output) = finished(lab.unwrap());
     assert_eq!(output.status.code(), Some(1));
@@ -170,6 +186,7 @@ fn a_wrong_blame_fails_the_run_and_its_files_are_kept() {
     let problems = run["problems"].to_string();
     assert!(problems.contains("a: no agent-stall (host=b)"), "{problems}");
     assert!(problems.contains("a: path-drop (direction="), "{problems}");
+    assert!(problems.contains("b: the replay of its recording: \\\"host-down\\\" was not said"), "{problems}");
     let kept = Path::new(run["kept"].as_str().unwrap());
     for file in ["a.log", "a.toml", "a.incidents.json", "truth.json"] {
         assert!(kept.join(file).exists(), "{file}");

@@ -3,23 +3,19 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::said::{Hosts, Said};
 use super::{bird, corosync, keepalived};
+use crate::lab::daemon::Daemon;
 use crate::lab::network::Network;
 use crate::lab::scenario::Scenario;
 use crate::stop::Stop;
 
 /// How long it may take until all sessions are up and all hosts are members.
 const SETTLE: Duration = Duration::from_secs(60);
-/// How long one may take to end.
-const END: Duration = Duration::from_secs(5);
 /// How the lines begin that the lab adds to the logs.
 const MARK: &str = "=== lab: ";
 /// The mark after which a log has nothing more of a scenario.
@@ -142,36 +138,6 @@ impl Drop for Beside {
     /// All are told first, and waited for then.
     fn drop(&mut self) {
         self.daemons.iter().for_each(Daemon::tell_to_end);
-    }
-}
-
-/// A program that runs on; it is ended with this value.
-struct Daemon(Child);
-
-impl Daemon {
-    fn start(mut command: Command, log: &Path) -> Result<Self> {
-        // Appended to, since the lab adds lines of its own.
-        let file = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
-        let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
-        Ok(Self(child.with_context(|| format!("cannot start the program that logs to {}", log.display()))?))
-    }
-
-    fn tell_to_end(&self) {
-        let Ok(pid) = i32::try_from(self.0.id()).map(Pid::from_raw) else { return };
-        // Not waited for yet, so the number is still its own. What is stopped cannot end.
-        for signal in [Signal::SIGTERM, Signal::SIGCONT] {
-            let _ = kill(pid, signal);
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let ended = Stop::default().wait_for(END, || matches!(self.0.try_wait(), Ok(Some(_))));
-        if !matches!(ended, Ok(true)) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
     }
 }
 

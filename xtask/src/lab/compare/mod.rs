@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     prepare::to_compare()?;
     super::clean_up()?;
     let agent = super::agent_or_build(args.agent.as_deref(), false)?;
-    let setting = Setting { agent, loaded: false, stop };
+    let setting = Setting { agent, loaded: false, replays: super::replayed::REPLAYS, stop };
     let (mut faults, mut cells) = (Vec::new(), Vec::new());
     for scenario in &scenarios {
         eprintln!("{}: {}", scenario.name, scenario.about);

@@ -252,6 +252,12 @@ fn a_guest_that_the_machine_held_is_a_disturbance_unless_another_was_blamed() {
     let truth = Truth { waits: [("b".into(), held)].into(), ..truth() };
     let judgement = judged(DROP, &truth, &[("a", vec![])]);
     assert_eq!(judgement.disturbed.as_deref(), Some("this machine did not run b for 0.20 s, beside the steps"));
+    let nameless = |host: &str, peer: &str| {
+        let verdict = verdict("unknown", json!({ "host": host, "peer": peer }), json!({}));
+        vec![incident(json!({ "verdict": verdict, "duration_ms": 300 }))]
+    };
+    assert!(judged("", &truth, &[("a", nameless("a", "b"))]).passed(), "it did not run, so it sent nothing");
+    assert!(!judged("", &truth, &[("a", nameless("a", "c"))]).passed());
     let lockup = incident(json!({ "verdict": verdict("cpu-lockup", json!({ "host": "b", "cpu": 0 }), json!({})) }));
     let judgement = judged(DROP, &truth, &[("b", vec![lockup])]);
     assert!(!judgement.passed() && judgement.disturbed.is_none(), "{judgement:?}");

@@ -1,0 +1,333 @@
+//! `cargo xtask lab dashboards`: Prometheus and Alertmanager with the files of `dashboards/prometheus` beside three agents, two
+//! of which lose each other's packets. Every query of every panel must have data, nobody may name a series that no agent exports,
+//! and whoever is paged must be paged once.
+
+mod docs;
+mod prometheus;
+mod queries;
+mod webhook;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+
+use self::prometheus::{Prometheus, Servers};
+use self::queries::Ran;
+use self::webhook::{Notification, Webhook};
+use super::agent::{self, Agent};
+use super::api::Client;
+use super::fault::{self, DropRule};
+use super::folder::Folder;
+use super::network::Network;
+use crate::dashboards::description::Description;
+use crate::stop::Stop;
+use crate::{prepare, sh};
+
+/// The hosts; `a` and `b` lose each other, and the agent of `c` is stopped for a while.
+const HOSTS: [&str; 3] = ["a", "b", "c"];
+/// Whom the page must be about.
+const SUBJECT: &str = "a - b";
+/// How long the agents may take until all of them hear each other.
+const READY: Duration = Duration::from_secs(60);
+/// How long all is well at first: rates need some scrapes.
+const QUIET: Duration = Duration::from_secs(15);
+/// How long the agent of `c` is stopped: every scrape interval sees it, and with what follows it stays below the 15 s of a page.
+const STOPPED: Duration = Duration::from_secs(5);
+/// How long it may take until the alert fires: 15 s by its rule, and three evaluations and scrapes.
+const FIRES: Duration = Duration::from_secs(45);
+/// And until it is told: Alertmanager waits for 10 s.
+const TOLD: Duration = Duration::from_secs(30);
+/// And until its end is told: 30 s by the rule, and 30 s between two words about one group.
+const RESOLVED: Duration = Duration::from_secs(100);
+/// How often it is looked whether something came.
+const LOOK: Duration = Duration::from_millis(250);
+/// A request to an agent that takes longer fails.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Arguments of `cargo xtask lab dashboards`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Args {
+    /// Writes the answers into docs/dashboards.md, where all is as it must be.
+    #[arg(long)]
+    write: bool,
+    /// The agent to run, instead of building the one of this workspace.
+    #[arg(long)]
+    agent: Option<PathBuf>,
+}
+
+/// What came of it.
+pub(crate) struct Outcome {
+    /// What was as it must be, a line each.
+    pub(crate) passed: Vec<String>,
+    /// What was not.
+    pub(crate) failed: Vec<String>,
+    /// The queries that had data.
+    ran: Vec<Ran>,
+}
+
+/// Runs it; an error where something is not as it must be.
+pub(super) fn run(args: &Args) -> Result<()> {
+    prepare::to_watch()?;
+    let agent = super::agent_or_build(args.agent.as_deref(), false)?;
+    let outcome = outcome(&agent)?;
+    ensure!(
+        outcome.failed.is_empty(),
+        "{} of {} failed",
+        outcome.failed.len(),
+        outcome.failed.len() + outcome.passed.len()
+    );
+    if args.write { docs::write(&outcome.ran) } else { Ok(()) }
+}
+
+/// Runs it with that agent, and tells what came of it.
+///
+/// # Errors
+/// It could not be run at all.
+pub(crate) fn outcome(agent: &Path) -> Result<Outcome> {
+    let stop = Stop::on_signals()?;
+    super::clean_up()?;
+    let folder = Folder::create("dashboards")?;
+    let network = Network::create(&HOSTS)?;
+    let lab = || Lab { agent, network: &network, folder: folder.path(), stop: &stop, agents: Vec::new() };
+    let played = network.switch.enter(|| lab().play());
+    stop.check()?;
+    let good = played.as_ref().is_ok_and(|outcome| outcome.failed.is_empty());
+    if !good {
+        eprintln!("logs are kept in {}", folder.keep().display());
+    }
+    let outcome = played?;
+    for line in &outcome.passed {
+        println!("ok      {line}");
+    }
+    for line in &outcome.failed {
+        println!("FAILED  {line}");
+    }
+    Ok(outcome)
+}
+
+/// The lab while it runs.
+struct Lab<'a> {
+    agent: &'a Path,
+    network: &'a Network,
+    folder: &'a Path,
+    stop: &'a Stop,
+    /// In the order of [`HOSTS`].
+    agents: Vec<Agent>,
+}
+
+impl Lab<'_> {
+    /// On a thread in the namespace of the switch, which reaches every host.
+    fn play(&mut self) -> Result<Outcome> {
+        let webhook = Webhook::start(self.stop)?;
+        let mut servers = Servers::start(&self.network.switch, &self.network.hosts, self.folder)?;
+        self.start_agents()?;
+        servers.wait_until_ready(self.stop)?;
+        self.wait_until_ready()?;
+        let (prometheus, began) = (Prometheus::new(), Instant::now());
+        self.pause(QUIET)?;
+        self.mark()?;
+        self.stop_an_agent()?;
+        cut().apply(self.network)?;
+        let fires = || prometheus.alerts().is_ok_and(|alerts| alerts.iter().any(is_the_alert));
+        ensure!(self.wait_for(FIRES, fires)?, "no alert about {SUBJECT} fires after {FIRES:?}");
+        ensure!(self.wait_for(TOLD, || !webhook.got("/page").is_empty())?, "nobody was paged within {TOLD:?}");
+        let mut outcome = self.ask(&prometheus, began.elapsed().as_secs_f64())?;
+        fault::heal(self.network)?;
+        let resolved = || webhook.got("/page").iter().any(|page| page.status == "resolved");
+        let told = self.wait_for(RESOLVED, resolved)?;
+        let over = !prometheus.alerts()?.iter().any(is_the_alert);
+        outcome.add("the alert is over once the path is healed", over && told, "it still fires, or nobody was told");
+        let pages = webhook.got("/page");
+        outcome.judge("one page for one stall with two witnesses", judge(&pages));
+        let alive = !webhook.got("/alive").is_empty();
+        outcome.add("the watchdog reaches its receiver", alive, "it does not");
+        self.end(&mut outcome)?;
+        Ok(outcome)
+    }
+
+    fn start_agents(&mut self) -> Result<()> {
+        for host in &self.network.hosts {
+            let mut extra = format!("[http]\nlisten = \"{}:9480\"\n", host.addr);
+            if host.name == "c" {
+                // Below a file, so that there is an agent with a part that does less than it should.
+                extra += &format!("[control]\nsocket = {:?}\n", self.folder.join("peers.json/control.sock"));
+            }
+            agent::configure(self.network, host, &toml::from_str(&extra)?, self.folder)?;
+            self.agents.push(Agent::start(self.agent, host, self.folder)?);
+        }
+        Ok(())
+    }
+
+    fn clients(&self) -> Vec<Client> {
+        let hosts = self.network.hosts.iter();
+        hosts.map(|host| Client::new(&format!("http://{}:9480", host.addr), TIMEOUT)).collect()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let clients = self.clients();
+        let hears_all = |client: &Client| {
+            let peers = client.peers().unwrap_or_default();
+            peers.iter().filter(|peer| peer.role == "peer" && peer.up == Some(true)).count() == HOSTS.len() - 1
+        };
+        let agents = &mut self.agents;
+        let done = || !agents.iter_mut().all(Agent::alive) || clients.iter().all(hears_all);
+        if self.stop.wait_for(READY, done)? && self.agents.iter_mut().all(Agent::alive) {
+            return Ok(());
+        }
+        let tails: Result<Vec<_>> = self.agents.iter().map(Agent::tail).collect();
+        anyhow::bail!("the agents do not hear each other: {}", tails?.join("; "))
+    }
+
+    fn pause(&self, length: Duration) -> Result<()> {
+        self.stop.sleep_until(Instant::now() + length)
+    }
+
+    /// Asks now and then; false where the patience ended first.
+    fn wait_for(&self, patience: Duration, mut done: impl FnMut() -> bool) -> Result<bool> {
+        let end = Instant::now() + patience;
+        while !done() {
+            if Instant::now() > end {
+                return Ok(false);
+            }
+            self.pause(LOOK)?;
+        }
+        Ok(true)
+    }
+
+    /// As its users do.
+    fn mark(&self) -> Result<()> {
+        let socket = self.folder.join("a.sock").display().to_string();
+        let agent = self.agent.display().to_string();
+        sh::output(&mut sh::command(&[&agent, "mark", "--socket", &socket, "before the fault"]), "").map(|_| ())
+    }
+
+    /// Its peers miss the agent of `c`, and cannot say yet why; afterwards it says so itself.
+    fn stop_an_agent(&mut self) -> Result<()> {
+        let c = self.agents.last_mut().context("no agents")?;
+        c.signal(Signal::SIGSTOP)?;
+        let waited = self.stop.sleep_until(Instant::now() + STOPPED);
+        c.signal(Signal::SIGCONT)?;
+        waited?;
+        let clients = self.clients();
+        let closed = |client: &Client| {
+            let incidents = client.incidents().unwrap_or_default();
+            incidents.iter().any(|incident| incident["state"] == "closed")
+        };
+        let over = self.wait_for(READY, || clients.iter().all(closed))?;
+        ensure!(over, "the stall of the agent of c is not over after {READY:?}");
+        Ok(())
+    }
+
+    /// Runs every query while the fault lasts.
+    fn ask(&self, prometheus: &Prometheus, seconds: f64) -> Result<Outcome> {
+        let mut outcome = Outcome { passed: Vec::new(), failed: Vec::new(), ran: Vec::new() };
+        for ran in queries::run(prometheus, &Description::read()?, seconds)? {
+            match &ran.series {
+                Ok(series) => outcome.passed.push(format!("{}: {} series", ran.place, series.len())),
+                Err(why) => outcome.failed.push(format!("{}: {why}: {}", ran.place, ran.expr)),
+            }
+            outcome.ran.push(ran);
+        }
+        let broken = queries::broken_rules(prometheus)?;
+        outcome.add("every rule is evaluated, of series that are there", broken.is_empty(), &broken.join("; "));
+        let mut known = Vec::new();
+        for client in self.clients() {
+            known.extend(client.incidents()?.iter().filter_map(|one| one["trace_id"].as_str().map(str::to_owned)));
+        }
+        let traces = prometheus.traces("lacuna_incidents_opened_total", seconds)?;
+        let lead = traces.iter().any(|trace| known.contains(trace));
+        outcome.add("exemplars lead to the traces of incidents", lead, &format!("{traces:?} beside {known:?}"));
+        Ok(outcome)
+    }
+
+    fn end(&mut self, outcome: &mut Outcome) -> Result<()> {
+        for (agent, name) in self.agents.drain(..).zip(HOSTS) {
+            let problems = agent.finish()?;
+            outcome.add(&format!("the agent of {name} ended well"), problems.is_empty(), &problems.join("; "));
+        }
+        Ok(())
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, what: &str, good: bool, problem: &str) {
+        self.judge(what, if good { Ok(()) } else { Err(problem.to_owned()) });
+    }
+
+    fn judge(&mut self, what: &str, judged: Result<(), String>) {
+        match judged {
+            Ok(()) => self.passed.push(what.to_owned()),
+            Err(problem) => self.failed.push(format!("{what}: {problem}")),
+        }
+    }
+}
+
+/// Between the two, in the kernel of each: its own name for the reason is counted.
+fn cut() -> DropRule {
+    DropRule {
+        from: "a".into(),
+        to: "b".into(),
+        both_ways: true,
+        only: None,
+        percent: None,
+        pieces: fault::Pieces::All,
+        hook: fault::Hook::Input,
+    }
+}
+
+fn is_the_alert(alert: &prometheus::Alert) -> bool {
+    let is = |label: &str, value: &str| alert.labels.get(label).is_some_and(|found| found == value);
+    alert.state == "firing" && is("alertname", "LacunaStall") && is("subject", SUBJECT)
+}
+
+/// Whether there was one word that it fires and one that it is over, each about that subject alone.
+fn judge(pages: &[Notification]) -> Result<(), String> {
+    let count = |status: &str| pages.iter().filter(|page| page.status == status).count();
+    let about = |page: &Notification| {
+        let subjects: Vec<_> = page.alerts.iter().filter_map(|alert| alert.labels.get("subject")).collect();
+        subjects == [SUBJECT] && page.alerts.iter().all(|alert| alert.status == page.status)
+    };
+    // In the end it may be over for one of them before the other.
+    let mut opened = pages.iter().filter(|page| page.status == "firing").flat_map(|page| &page.alerts);
+    let named = opened.all(|alert| {
+        let text = alert.annotations.get("description").map(String::as_str).unwrap_or_default();
+        text.contains("(says a)") && text.contains("(says b)")
+    });
+    if (count("firing"), count("resolved")) == (1, 1) && pages.iter().all(about) && named {
+        return Ok(());
+    }
+    let lines = pages.iter().map(|page| format!("{} {:?}", page.status, page.alerts));
+    Err(format!("the pages were: {}", lines.collect::<Vec<_>>().join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(status: &str, subjects: &[&str]) -> Notification {
+        let alerts = subjects.iter().map(|subject| webhook::Alert {
+            status: status.into(),
+            labels: [("subject".to_owned(), (*subject).to_owned())].into(),
+            annotations: [("description".to_owned(), "path-drop (says a) path-drop (says b) ".to_owned())].into(),
+        });
+        Notification { path: "/page".into(), status: status.into(), alerts: alerts.collect() }
+    }
+
+    #[test]
+    fn one_page_and_one_end_of_it_are_what_there_may_be() {
+        let (fires, over) = (page("firing", &[SUBJECT]), page("resolved", &[SUBJECT]));
+        assert_eq!(judge(&[fires.clone(), over.clone()]), Ok(()));
+        for wrong in [
+            vec![],
+            vec![fires.clone()],
+            vec![fires.clone(), fires.clone(), over.clone()],
+            vec![page("firing", &["b"]), over.clone()],
+            vec![page("firing", &[SUBJECT, "c"]), over.clone()],
+            vec![fires, over.clone(), over],
+        ] {
+            assert!(judge(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
