@@ -19,8 +19,8 @@ use crate::store::{DEFAULT_LIMIT, Found, MAX_LIMIT, Query, StoreError, StoreRead
 /// A refusal with its reason, as JSON.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    code: StatusCode,
-    error: String,
+    pub(super) code: StatusCode,
+    pub(super) error: String,
 }
 
 impl Refusal {

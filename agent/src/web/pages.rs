@@ -35,8 +35,23 @@ fn page(text: String) -> Response {
     (headers(), Html(text)).into_response()
 }
 
+/// A refusal that a person reads, with the way back.
+pub(super) struct RefusedPage(Refusal);
+
+impl From<Refusal> for RefusedPage {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
+    }
+}
+
+impl IntoResponse for RefusedPage {
+    fn into_response(self) -> Response {
+        (self.0.code, page(html::refused(&self.0.error))).into_response()
+    }
+}
+
 /// `/?class=&before=`
-pub(super) async fn overview(State(app): State<App>, parameters: Parameters) -> Result<Response, Refusal> {
+pub(super) async fn overview(State(app): State<App>, parameters: Parameters) -> Result<Response, RefusedPage> {
     let extract::Query(parameters) = parameters.map_err(|error| wrong(error.body_text()))?;
     let (class, before) = asked(&parameters).map_err(wrong)?;
     let earlier = before.is_some();
@@ -51,7 +66,7 @@ pub(super) async fn overview(State(app): State<App>, parameters: Parameters) -> 
 }
 
 /// `/incidents/{id}`
-pub(super) async fn incident(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Refusal> {
+pub(super) async fn incident(State(app): State<App>, Path(id): Path<String>) -> Result<Response, RefusedPage> {
     let incident = api::by_id(&app, &id).await?;
     let ended = incident.ended_at.as_deref().and_then(|ended| humantime::parse_rfc3339_weak(ended).ok());
     let marks = marks(&app, ended.unwrap_or_else(clock::wall)).await;

@@ -294,10 +294,21 @@ fn a_page_is_asked_for_by_class_and_place_only() {
         ("before=yesterday", "before: not a place in a list"),
         ("limit=3", "\"limit\" is not a parameter; allowed: class, before"),
     ] {
-        let (status, body) = served.json(&format!("/?{query}"));
+        let (status, answer) = served.ask("GET", &format!("/?{query}"));
         assert_eq!(status, 400, "{query}");
-        assert!(body["error"].as_str().unwrap().starts_with(said), "{query}: {body}");
+        let said = said.replace('"', "&quot;");
+        assert!(answer.contains(&format!("<p>{said}")), "{query}: {answer}");
     }
+}
+
+#[test]
+fn who_asks_for_a_page_is_refused_with_a_page() {
+    let (_dir, reader) = full(1);
+    let served = Served::start(samples::busy(), Some(reader));
+    let (status, answer) = served.ask("GET", "/incidents/%3Cnobody%3E");
+    assert_eq!(status, 404);
+    assert!(answer.contains("content-type: text/html") && answer.contains("content-security-policy: "), "{answer}");
+    assert!(answer.contains("no incident has this id") && answer.contains("href=\"/\""), "{answer}");
 }
 
 #[test]

@@ -103,6 +103,8 @@ enum Instead {
     Compare(compare::Args),
     /// Whether Prometheus and Alertmanager make of three agents what dashboards and alerts promise.
     Dashboards(dashboards::Args),
+    /// What one stall is to whoever is on call: a page, a verdict, and what the web page shows of it.
+    OnCall(dashboards::on_call::Args),
 }
 
 impl Args {
@@ -138,6 +140,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.instead {
         Some(Instead::Compare(args)) => return compare::run(args),
         Some(Instead::Dashboards(args)) => return dashboards::run(args),
+        Some(Instead::OnCall(args)) => return dashboards::on_call::run(args),
         None => {}
     }
     if args.list {

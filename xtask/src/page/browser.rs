@@ -48,17 +48,17 @@ const FLAGS: [&str; 13] = [
 
 /// How a page is looked at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
+pub(crate) struct Look {
     /// Width and height of the window, in pixels.
-    pub(super) size: (u32, u32),
+    pub(crate) size: (u32, u32),
     /// In the colours of the night.
-    pub(super) dark: bool,
+    pub(crate) dark: bool,
     /// Whether its scripts run.
-    pub(super) scripts: bool,
+    pub(crate) scripts: bool,
 }
 
 /// A browser with one page; it ends with this value.
-pub(super) struct Browser {
+pub(crate) struct Browser {
     child: Child,
     to: ChildStdin,
     from: Receiver<Value>,
@@ -70,7 +70,7 @@ pub(super) struct Browser {
 
 impl Browser {
     /// Starts it in that namespace; its files are in `folder`.
-    pub(super) fn start(namespace: &Namespace, folder: &Path, stop: &Stop) -> Result<Self> {
+    pub(crate) fn start(namespace: &Namespace, folder: &Path, stop: &Stop) -> Result<Self> {
         let log = File::create(folder.join("chromium.log"))?;
         let profile = format!("--user-data-dir={}", folder.join("chromium").display());
         let mut command = namespace.service("sh");
@@ -99,7 +99,7 @@ impl Browser {
     }
 
     /// Loads a page.
-    pub(super) fn visit(&mut self, url: &str, look: Look) -> Result<()> {
+    pub(crate) fn visit(&mut self, url: &str, look: Look) -> Result<()> {
         let ((width, height), scheme) = (look.size, if look.dark { "dark" } else { "light" });
         let narrow = width < 600;
         let scale = if narrow { 2 } else { 1 };
@@ -115,7 +115,7 @@ impl Browser {
     }
 
     /// What an expression of JavaScript gives on the page, also where the page's own scripts do not run.
-    pub(super) fn evaluate(&mut self, expression: &str) -> Result<Value> {
+    pub(crate) fn evaluate(&mut self, expression: &str) -> Result<Value> {
         let mut answer = self.call(
             "Runtime.evaluate",
             json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }),
@@ -125,7 +125,7 @@ impl Browser {
     }
 
     /// Whether an expression is true, or becomes so in time.
-    pub(super) fn becomes(&mut self, expression: &str, patience: Duration) -> Result<bool> {
+    pub(crate) fn becomes(&mut self, expression: &str, patience: Duration) -> Result<bool> {
         let end = Instant::now() + patience;
         loop {
             if self.evaluate(expression)? == true {
@@ -139,7 +139,7 @@ impl Browser {
     }
 
     /// A key goes down and up again: one that writes itself, `Tab` or `Enter`.
-    pub(super) fn press(&mut self, key: &str) -> Result<()> {
+    pub(crate) fn press(&mut self, key: &str) -> Result<()> {
         let (code, text) = match key {
             "Tab" => (9, ""),
             "Enter" => (13, "\r"),
@@ -157,7 +157,7 @@ impl Browser {
     }
 
     /// A picture of the page from its top on, as PNG.
-    pub(super) fn picture(&mut self, file: &Path) -> Result<()> {
+    pub(crate) fn picture(&mut self, file: &Path) -> Result<()> {
         let metrics = self.call("Page.getLayoutMetrics", json!({}))?;
         let size = |side: &str| metrics["cssContentSize"][side].as_f64().context("no size");
         let (width, height) = (size("width")?, size("height")?.min(MOST_HEIGHT));
@@ -170,7 +170,7 @@ impl Browser {
 
     /// What went wrong on the page since it was visited: errors of its scripts, what its policy refused, and what it asked of
     /// anybody but those whose addresses begin so.
-    pub(super) fn problems(&mut self, allowed: &[&str]) -> Result<Vec<String>> {
+    pub(crate) fn problems(&mut self, allowed: &[&str]) -> Result<Vec<String>> {
         // Whatever happened before has been told once this is answered.
         self.evaluate("1")?;
         Ok(self.events.iter().filter_map(|event| problem(event, allowed)).collect())

@@ -2,7 +2,7 @@
 //! between two of them is cut, and the page of one is looked at meanwhile: live, by keyboard, in the dark, on a phone, without
 //! scripts, and as files. `--write` keeps the pictures in `docs/page/`.
 
-mod browser;
+pub(crate) mod browser;
 mod checks;
 
 use std::path::{Path, PathBuf};

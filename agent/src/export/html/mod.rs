@@ -7,10 +7,12 @@ mod incident;
 mod matrix;
 mod overview;
 mod parts;
+mod refused;
 mod report;
 mod timeline;
 
 pub use frame::{Place, policy};
 pub use incident::{Beside, incident, only_earlier};
 pub use overview::{Overview, overview};
+pub use refused::refused;
 pub use report::report;

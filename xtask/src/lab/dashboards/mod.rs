@@ -3,6 +3,8 @@
 //! and whoever is paged must be paged once.
 
 mod docs;
+pub(super) mod on_call;
+mod paged;
 mod prometheus;
 mod queries;
 mod webhook;
@@ -13,9 +15,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
+use self::paged::Paged;
 use self::prometheus::{Prometheus, Servers};
 use self::queries::Ran;
-use self::webhook::{Notification, Webhook};
+use self::webhook::Webhook;
 use super::agent::{self, Agent};
 use super::api::Client;
 use super::fault::{self, DropRule};
@@ -27,8 +30,8 @@ use crate::{prepare, sh};
 
 /// The hosts; `a` and `b` lose each other, and the agent of `c` is stopped for a while.
 const HOSTS: [&str; 3] = ["a", "b", "c"];
-/// Whom the page must be about.
-const SUBJECT: &str = "a - b";
+/// The page that must come: the path between two hosts, and both say so.
+const PAGE: Paged = Paged { subject: "a - b", says: &["a", "b"] };
 /// How long the agents may take until all of them hear each other.
 const READY: Duration = Duration::from_secs(60);
 /// How long all is well at first: rates need some scrapes.
@@ -58,6 +61,7 @@ pub(crate) struct Args {
 }
 
 /// What came of it.
+#[derive(Default)]
 pub(crate) struct Outcome {
     /// What was as it must be, a line each.
     pub(crate) passed: Vec<String>,
@@ -72,12 +76,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     prepare::to_watch()?;
     let agent = super::agent_or_build(args.agent.as_deref(), false)?;
     let outcome = outcome(&agent)?;
-    ensure!(
-        outcome.failed.is_empty(),
-        "{} of {} failed",
-        outcome.failed.len(),
-        outcome.failed.len() + outcome.passed.len()
-    );
+    outcome.check()?;
     if args.write { docs::write(&outcome.ran) } else { Ok(()) }
 }
 
@@ -98,12 +97,7 @@ pub(crate) fn outcome(agent: &Path) -> Result<Outcome> {
         eprintln!("logs are kept in {}", folder.keep().display());
     }
     let outcome = played?;
-    for line in &outcome.passed {
-        println!("ok      {line}");
-    }
-    for line in &outcome.failed {
-        println!("FAILED  {line}");
-    }
+    outcome.tell();
     Ok(outcome)
 }
 
@@ -124,23 +118,23 @@ impl Lab<'_> {
         let mut servers = Servers::start(&self.network.switch, &self.network.hosts, self.folder)?;
         self.start_agents()?;
         servers.wait_until_ready(self.stop)?;
-        self.wait_until_ready()?;
+        let clients = self.clients();
+        wait_until_ready(&mut self.agents, &clients, READY, self.stop)?;
         let (prometheus, began) = (Prometheus::new(), Instant::now());
         self.pause(QUIET)?;
         self.mark()?;
         self.stop_an_agent()?;
         cut().apply(self.network)?;
-        let fires = || prometheus.alerts().is_ok_and(|alerts| alerts.iter().any(is_the_alert));
-        ensure!(self.wait_for(FIRES, fires)?, "no alert about {SUBJECT} fires after {FIRES:?}");
+        let fires = || prometheus.alerts().is_ok_and(|alerts| alerts.iter().any(|alert| PAGE.fires(alert)));
+        ensure!(self.wait_for(FIRES, fires)?, "no alert about {} fires after {FIRES:?}", PAGE.subject);
         ensure!(self.wait_for(TOLD, || !webhook.got("/page").is_empty())?, "nobody was paged within {TOLD:?}");
         let mut outcome = self.ask(&prometheus, began.elapsed().as_secs_f64())?;
         fault::heal(self.network)?;
         let resolved = || webhook.got("/page").iter().any(|page| page.status == "resolved");
         let told = self.wait_for(RESOLVED, resolved)?;
-        let over = !prometheus.alerts()?.iter().any(is_the_alert);
+        let over = !prometheus.alerts()?.iter().any(|alert| PAGE.fires(alert));
         outcome.add("the alert is over once the path is healed", over && told, "it still fires, or nobody was told");
-        let pages = webhook.got("/page");
-        outcome.judge("one page for one stall with two witnesses", judge(&pages));
+        outcome.judge("one page for one stall with two witnesses", PAGE.is_all_of(&webhook.got("/page")));
         let alive = !webhook.got("/alive").is_empty();
         outcome.add("the watchdog reaches its receiver", alive, "it does not");
         self.end(&mut outcome)?;
@@ -161,39 +155,15 @@ impl Lab<'_> {
     }
 
     fn clients(&self) -> Vec<Client> {
-        let hosts = self.network.hosts.iter();
-        hosts.map(|host| Client::new(&format!("http://{}:9480", host.addr), TIMEOUT)).collect()
-    }
-
-    fn wait_until_ready(&mut self) -> Result<()> {
-        let clients = self.clients();
-        let hears_all = |client: &Client| {
-            let peers = client.peers().unwrap_or_default();
-            peers.iter().filter(|peer| peer.role == "peer" && peer.up == Some(true)).count() == HOSTS.len() - 1
-        };
-        let agents = &mut self.agents;
-        let done = || !agents.iter_mut().all(Agent::alive) || clients.iter().all(hears_all);
-        if self.stop.wait_for(READY, done)? && self.agents.iter_mut().all(Agent::alive) {
-            return Ok(());
-        }
-        let tails: Result<Vec<_>> = self.agents.iter().map(Agent::tail).collect();
-        anyhow::bail!("the agents do not hear each other: {}", tails?.join("; "))
+        clients(self.network)
     }
 
     fn pause(&self, length: Duration) -> Result<()> {
         self.stop.sleep_until(Instant::now() + length)
     }
 
-    /// Asks now and then; false where the patience ended first.
-    fn wait_for(&self, patience: Duration, mut done: impl FnMut() -> bool) -> Result<bool> {
-        let end = Instant::now() + patience;
-        while !done() {
-            if Instant::now() > end {
-                return Ok(false);
-            }
-            self.pause(LOOK)?;
-        }
-        Ok(true)
+    fn wait_for(&self, patience: Duration, done: impl FnMut() -> bool) -> Result<bool> {
+        wait_for(self.stop, patience, done)
     }
 
     /// As its users do.
@@ -222,7 +192,7 @@ impl Lab<'_> {
 
     /// Runs every query while the fault lasts.
     fn ask(&self, prometheus: &Prometheus, seconds: f64) -> Result<Outcome> {
-        let mut outcome = Outcome { passed: Vec::new(), failed: Vec::new(), ran: Vec::new() };
+        let mut outcome = Outcome::default();
         for ran in queries::run(prometheus, &Description::read()?, seconds)? {
             match &ran.series {
                 Ok(series) => outcome.passed.push(format!("{}: {} series", ran.place, series.len())),
@@ -252,6 +222,21 @@ impl Lab<'_> {
 }
 
 impl Outcome {
+    fn tell(&self) {
+        for line in &self.passed {
+            println!("ok      {line}");
+        }
+        for line in &self.failed {
+            println!("FAILED  {line}");
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let (passed, failed) = (self.passed.len(), self.failed.len());
+        ensure!(failed == 0, "{failed} of {} failed", failed + passed);
+        Ok(())
+    }
+
     fn add(&mut self, what: &str, good: bool, problem: &str) {
         self.judge(what, if good { Ok(()) } else { Err(problem.to_owned()) });
     }
@@ -264,6 +249,38 @@ impl Outcome {
     }
 }
 
+/// Those of all agents, in the order of the hosts.
+fn clients(network: &Network) -> Vec<Client> {
+    let hosts = network.hosts.iter();
+    hosts.map(|host| Client::new(&format!("http://{}:9480", host.addr), TIMEOUT)).collect()
+}
+
+/// Waits until every agent hears all others.
+fn wait_until_ready(agents: &mut [Agent], clients: &[Client], patience: Duration, stop: &Stop) -> Result<()> {
+    let hears_all = |client: &Client| {
+        let peers = client.peers().unwrap_or_default();
+        peers.iter().filter(|peer| peer.role == "peer" && peer.up == Some(true)).count() == clients.len() - 1
+    };
+    let done = || !agents.iter_mut().all(Agent::alive) || clients.iter().all(hears_all);
+    if wait_for(stop, patience, done)? && agents.iter_mut().all(Agent::alive) {
+        return Ok(());
+    }
+    let tails: Result<Vec<_>> = agents.iter().map(Agent::tail).collect();
+    anyhow::bail!("the agents do not hear each other: {}", tails?.join("; "))
+}
+
+/// Asks now and then; false where the patience ended first.
+fn wait_for(stop: &Stop, patience: Duration, mut done: impl FnMut() -> bool) -> Result<bool> {
+    let end = Instant::now() + patience;
+    while !done() {
+        if Instant::now() > end {
+            return Ok(false);
+        }
+        stop.sleep_until(Instant::now() + LOOK)?;
+    }
+    Ok(true)
+}
+
 /// Between the two, in the kernel of each: its own name for the reason is counted.
 fn cut() -> DropRule {
     DropRule {
@@ -274,60 +291,5 @@ fn cut() -> DropRule {
         percent: None,
         pieces: fault::Pieces::All,
         hook: fault::Hook::Input,
-    }
-}
-
-fn is_the_alert(alert: &prometheus::Alert) -> bool {
-    let is = |label: &str, value: &str| alert.labels.get(label).is_some_and(|found| found == value);
-    alert.state == "firing" && is("alertname", "LacunaStall") && is("subject", SUBJECT)
-}
-
-/// Whether there was one word that it fires and one that it is over, each about that subject alone.
-fn judge(pages: &[Notification]) -> Result<(), String> {
-    let count = |status: &str| pages.iter().filter(|page| page.status == status).count();
-    let about = |page: &Notification| {
-        let subjects: Vec<_> = page.alerts.iter().filter_map(|alert| alert.labels.get("subject")).collect();
-        subjects == [SUBJECT] && page.alerts.iter().all(|alert| alert.status == page.status)
-    };
-    // In the end it may be over for one of them before the other.
-    let mut opened = pages.iter().filter(|page| page.status == "firing").flat_map(|page| &page.alerts);
-    let named = opened.all(|alert| {
-        let text = alert.annotations.get("description").map(String::as_str).unwrap_or_default();
-        text.contains("(says a)") && text.contains("(says b)")
-    });
-    if (count("firing"), count("resolved")) == (1, 1) && pages.iter().all(about) && named {
-        return Ok(());
-    }
-    let lines = pages.iter().map(|page| format!("{} {:?}", page.status, page.alerts));
-    Err(format!("the pages were: {}", lines.collect::<Vec<_>>().join("; ")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page(status: &str, subjects: &[&str]) -> Notification {
-        let alerts = subjects.iter().map(|subject| webhook::Alert {
-            status: status.into(),
-            labels: [("subject".to_owned(), (*subject).to_owned())].into(),
-            annotations: [("description".to_owned(), "path-drop (says a) path-drop (says b) ".to_owned())].into(),
-        });
-        Notification { path: "/page".into(), status: status.into(), alerts: alerts.collect() }
-    }
-
-    #[test]
-    fn one_page_and_one_end_of_it_are_what_there_may_be() {
-        let (fires, over) = (page("firing", &[SUBJECT]), page("resolved", &[SUBJECT]));
-        assert_eq!(judge(&[fires.clone(), over.clone()]), Ok(()));
-        for wrong in [
-            vec![],
-            vec![fires.clone()],
-            vec![fires.clone(), fires.clone(), over.clone()],
-            vec![page("firing", &["b"]), over.clone()],
-            vec![page("firing", &[SUBJECT, "c"]), over.clone()],
-            vec![fires, over.clone(), over],
-        ] {
-            assert!(judge(&wrong).is_err(), "{wrong:?}");
-        }
     }
 }

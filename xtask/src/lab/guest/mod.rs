@@ -10,7 +10,7 @@ mod image;
 pub(crate) mod kernel;
 mod module;
 mod qmp;
-mod step;
+pub(crate) mod step;
 pub(crate) mod threads;
 mod vm;
 
