@@ -26,7 +26,9 @@ impl Account {
     /// boot is none of its business; what began before it is as old as that.
     fn of(peer: &Peer, report: StallReport) -> Option<Self> {
         let to = peer.on_own_clock(report.to)?;
-        Some(Self { report, from: peer.on_own_clock(report.from).unwrap_or_default(), to })
+        let moved = peer.ends.of(&report).map_or(Duration::ZERO, |end| to.since(end));
+        let from = peer.on_own_clock(report.from).unwrap_or_default().minus(moved);
+        Some(Self { report, from, to: to.minus(moved) })
     }
 
     /// Everything that `peer` last told.
@@ -60,5 +62,28 @@ impl Account {
     /// The same where both may be off by `slack`.
     pub(crate) fn touches_within(&self, from: Nanos, to: Nanos, slack: Duration) -> bool {
         self.from <= to.plus(slack) && self.to.plus(slack) >= from
+    }
+}
+
+/// When stalls of a peer that are over ended on this host's clock, at the latest. Each heartbeat tells it again: packets may be
+/// late and never early, and what the peer's clock stood still since then would make the end later than it was.
+#[derive(Clone, Debug, Default)]
+pub struct Ends(Vec<(StallReport, Nanos)>);
+
+impl Ends {
+    /// What the newest heartbeat tells, which puts a moment of the peer's clock `place`s on this host's.
+    pub(crate) fn note(&mut self, stalls: &[StallReport], place: impl Fn(Nanos) -> Option<Nanos>) {
+        let over = stalls.iter().filter(|report| !report.open);
+        let placed = over.filter_map(|report| {
+            let end = place(report.to)?;
+            Some((*report, self.of(report).map_or(end, |known| known.min(end))))
+        });
+        self.0 = placed.collect();
+    }
+
+    /// Absent while it goes on.
+    fn of(&self, report: &StallReport) -> Option<Nanos> {
+        let is_it = |known: &StallReport| (known.from, known.to, known.cpu) == (report.from, report.to, report.cpu);
+        self.0.iter().find(|(known, _)| is_it(known)).map(|(_, end)| *end)
     }
 }

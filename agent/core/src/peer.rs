@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::account::Ends;
 use crate::clock_track::ClockTrack;
 use crate::evidence::{
     FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, Size, SizeProbe,
@@ -225,6 +226,8 @@ pub struct Peer {
     pub echo: EchoTrack,
     /// Its own recent stalls, as it last told them.
     pub stalls: Vec<StallReport>,
+    /// When those of them ended that are over.
+    pub(crate) ends: Ends,
     /// What it last saw of the others.
     pub views: Views,
     /// Its label `hypervisor`, by its hash.
@@ -305,6 +308,7 @@ impl Peer {
             self.first_heard = None;
             self.numbers = Received::default();
             self.clock = ClockTrack::default();
+            self.ends = Ends::default();
             self.flows.iter_mut().for_each(FlowTrack::begin_anew);
             self.large = [None; 2];
             self.probe = None;
@@ -339,6 +343,7 @@ impl Peer {
         self.clock.on_heartbeat(beat.sent_at, at);
         let (seq, sent_at) = (beat.seq, beat.sent_at);
         self.last = Some(LastHeard { at, seq, sent_at, boot_id: beat.boot_id, incarnation: beat.incarnation });
+        self.ends.note(&beat.stalls, |moment| on_own_clock(moment, sent_at, at));
         arrival
     }
 
@@ -508,7 +513,7 @@ impl Peer {
     #[must_use]
     pub fn on_own_clock(&self, at: Nanos) -> Option<Nanos> {
         let last = self.last.as_ref()?;
-        last.at.0.checked_sub(nanos(last.sent_at.since(at))).map(Nanos)
+        on_own_clock(at, last.sent_at, last.at)
     }
 
     /// How many heartbeats with a number above `seq` left for the peer after `from` and before `to`. Numbers do not
@@ -604,6 +609,11 @@ fn between(before: &Heard, now: &Heard) -> (u64, u64) {
 fn late(before: &Heard, now: &Heard) -> u64 {
     let (numbers, heard) = between(before, now);
     heard.saturating_sub(numbers)
+}
+
+/// A moment of the peer's boot clock on this host's, where a packet left at `sent` and came in at `at`.
+fn on_own_clock(moment: Nanos, sent: Nanos, at: Nanos) -> Option<Nanos> {
+    at.0.checked_sub(nanos(sent.since(moment))).map(Nanos)
 }
 
 /// What was missing and what was heard between two reports. What came in late makes up for what was missing.

@@ -423,8 +423,7 @@ impl Engine {
     /// Other hosts of the peer's hypervisor that stood still together with it, by their own accounts.
     fn neighbours_in(&self, name: &str, gap: &Gap) -> Vec<String> {
         let hypervisor = self.peers.get(name).and_then(|peer| peer.hypervisor);
-        let until = gap.back.unwrap_or(self.now);
-        hypervisor.map(|label| self.neighbours(label, name, gap.since, until)).unwrap_or_default()
+        hypervisor.map(|label| self.neighbours(label, name, gap.since, gap.back)).unwrap_or_default()
     }
 
     /// The part of an interval in which this host itself stood still, or a CPU of it that made it deaf.

@@ -219,7 +219,7 @@ impl Engine {
     fn follow(&mut self, mut known: TrackedOwn, now: Nanos) -> Option<TrackedOwn> {
         let (from, to) = (known.stall.from, known.until);
         known.stall.neighbours =
-            self.hypervisor().map(|label| self.neighbours(label, "", from, to)).unwrap_or_default();
+            self.hypervisor().map(|label| self.neighbours(label, "", from, Some(to))).unwrap_or_default();
         // What came soon after may not be judged yet: an agent that is throttled is late with that, too.
         let goes_on = self.pending.iter().any(|stall| stall.from <= to.plus(SETTLE));
         let nameless = known.stall.cpus.iter().any(|cpu| cpu.awaits_names(now));
@@ -321,10 +321,11 @@ impl Engine {
     }
 
     /// Peers of that hypervisor, other than `except`, that tell of a pause of their own which began or ended together with this
-    /// one; or of a stall that they cannot name, where it did both. Two that are moved one after the other are two.
-    pub(super) fn neighbours(&self, hypervisor: u64, except: &str, from: Nanos, to: Nanos) -> Vec<String> {
+    /// one, whose end is absent while it lasts; or of a stall that they cannot name, where it did both. Two that are moved one
+    /// after the other are two.
+    pub(super) fn neighbours(&self, hypervisor: u64, except: &str, from: Nanos, to: Option<Nanos>) -> Vec<String> {
         let begin = |account: &Account| account.from.is_near(from, TOGETHER);
-        let end = |account: &Account| account.to.is_near(to, TOGETHER);
+        let end = |account: &Account| to.is_some_and(|to| account.to.is_near(to, TOGETHER));
         let together = |account: Account| match account.report.class {
             Class::VmPause | Class::HypervisorStall => begin(&account) || end(&account),
             Class::Unknown => account.report.cpu.is_none() && begin(&account) && end(&account),

@@ -25,8 +25,9 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         Case::Gap(gap) if !gap.neighbours.is_empty() => {
             let alone = match vm_pause::judge(context, case) {
                 Opinion::Holds(finding) => Opinion::Holds(finding),
-                // The peer knows of its neighbours already, or cannot name alone what both of them tell of.
-                _ if gap.told().is_some_and(|told| told.class == Class::Unknown) => {
+                // The peer knows of its neighbours already, or cannot name alone what both of them tell of. A single CPU that
+                // it cannot tell of is not the whole of it.
+                _ if gap.told().is_some_and(|told| told.class == Class::Unknown && told.cpu.is_none()) => {
                     by_account(context, gap, Class::Unknown, "stood still")
                 }
                 _ => by_account(context, gap, Class::HypervisorStall, "as a whole stood still"),

@@ -387,3 +387,41 @@ fn a_stall_of_another_cpu_does_not_excuse_the_network() {
     assert!(fleet.host("b").classes().contains("path-drop") && fleet.host("b").classes().contains("timer-lockup"));
     assert!(fleet.host("a").classes().contains("path-drop"));
 }
+
+#[test]
+fn a_cpu_that_stands_still_beside_a_machine_that_pauses_is_no_stall_of_their_hypervisor() {
+    let mut fleet = Fleet::with_hypervisor(4, &["b", "c"], "kvm3");
+    let stall = Stall::begin(&mut fleet, 0, CpuStall { deaf: true, ..nothing() });
+    // It would take the interrupts of the network card.
+    fleet.cut.extend(["a", "c", "d"].map(|other| (other, "b")));
+    stall.go_on(&mut fleet, 1.0);
+    fleet.pause("c");
+    stall.go_on(&mut fleet, 1.4);
+    fleet.resume_where_the_clock_stopped("c");
+    stall.go_on(&mut fleet, 2.0);
+    fleet.heal();
+    stall.end(&mut fleet, landed(Place::Kernel, None));
+    fleet.run(8.0);
+    for name in ["a", "d"] {
+        let history = fleet.host(name).history();
+        assert!(!fleet.host(name).classes().contains("hypervisor-stall"), "{name}: {history}");
+        assert!(fleet.host(name).classes().contains("vm-pause"), "{name}: {history}");
+    }
+}
+
+#[test]
+fn what_a_machine_told_before_its_clock_stood_still_is_no_account_of_that() {
+    let mut fleet = Fleet::new(3);
+    let stall = Stall::begin(&mut fleet, 1, nothing());
+    stall.go_on(&mut fleet, 7.0);
+    stall.end(&mut fleet, landed(Place::Kernel, Some(true)));
+    fleet.run(3.0);
+    fleet.pause("b");
+    fleet.run(4.0);
+    fleet.resume_where_the_clock_stopped("b");
+    fleet.run(8.0);
+    for name in ["a", "b", "c"] {
+        let classes: Vec<Class> = fleet.host(name).incidents().iter().map(|one| one.verdict.class).collect();
+        assert_eq!(classes, [Class::CpuLockup, Class::VmPause], "{name}: {}", fleet.host(name).history());
+    }
+}
