@@ -8,7 +8,7 @@ use super::{Engine, SETTLE, Tracked};
 use crate::account::Account;
 use crate::document::{Draft, Identity, incident};
 use crate::evidence::{Heard, Heartbeat};
-use crate::gap::{Gap, Scope, Slept, Witness, quiet};
+use crate::gap::{Gap, NO_ROOM, Scope, Slept, Witness, quiet};
 use crate::incident::{Class, Direction, Incident, State};
 use crate::loss::follows_within;
 use crate::peer::{Arrival, Baseline, Kernel, Peer};
@@ -241,9 +241,12 @@ impl Engine {
         let witnesses = self.witnesses(name, &open.gap);
         let neighbours = self.neighbours_in(name, &open.gap);
         let slept = self.own_overlap(open.gap.since, open.gap.back.unwrap_or(now));
+        let near = |to: Nanos| to.is_near(open.gap.since, self.settings.interval);
+        let woke = self.own_stalls.iter().any(|(from, to)| near(*to) && to.since(*from) >= NO_ROOM);
         let scope = self.scope(name, &open.gap, now);
         if let (Some(open), Some(peer)) = (self.gaps.get_mut(name), self.peers.get(name)) {
             open.gap.own_stall = open.gap.own_stall.max(slept);
+            open.gap.woke_before |= woke;
             open.gap.neighbours = neighbours;
             open.gap.set_scope(scope);
             open.gap.refresh(peer, witnesses, now);

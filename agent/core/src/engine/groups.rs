@@ -25,8 +25,12 @@ impl Engine {
         let waited = self.now.since(back) >= self.settings.interval * TELLS_WITHIN;
         // One that stood still and lost nothing is with those that it hears.
         let lost_as_well = |gap: &Gap| gap.direction().is_some() && !gap.is_loss_only(self.settings.interval);
-        let says_nothing =
-            |open: &Tracked| lost_as_well(&open.gap) || open.gap.counted_anew() || waited && open.gap.silent;
+        // Nor does one that slept through most of it know whom it would have heard.
+        let slept = |other: &Gap| other.unsent * 2 > back.since(gap.since);
+        let says_nothing = |open: &Tracked| {
+            let own = &open.gap;
+            lost_as_well(own) || own.counted_anew() || slept(own) || waited && own.silent
+        };
         let stood_still = |name: &String| self.gaps.get(name).is_some_and(says_nothing);
         let peers: Vec<(&String, &Peer)> = self
             .peers

@@ -26,6 +26,10 @@ pub(crate) use spans::{quiet, times};
 /// that switches learn its place anew, which QEMU does five times in 1.3 s (`net/announce.c`).
 pub(crate) const FOUND_ANEW: Duration = Duration::from_secs(2);
 
+/// Whoever stands still for so long may not find what came meanwhile: a card has room for some hundred packets, 256 with virtio
+/// in QEMU, and there are other packets than heartbeats.
+pub(crate) const NO_ROOM: Duration = Duration::from_secs(1);
+
 /// Hosts that lost a peer together hear it again within this time.
 const HEARD_FOR_LONG: Duration = Duration::from_millis(500);
 
@@ -142,6 +146,8 @@ pub struct Gap {
     pub own_stall: Duration,
     /// The clock of this host stood still meanwhile: what others say of that time does not fit to it.
     pub own_clock_stood: bool,
+    /// This host, or a CPU of it that made it deaf, went on just before, after [`NO_ROOM`] or longer.
+    pub woke_before: bool,
     /// What the incident cites.
     pub citations: Citations,
     /// The peer's counts before the gap.
@@ -203,6 +209,7 @@ impl Gap {
             suspicious: false,
             own_stall: Duration::ZERO,
             own_clock_stood: false,
+            woke_before: false,
             citations: Citations::default(),
             before,
             lost_before: None,

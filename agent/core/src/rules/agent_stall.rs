@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::path_drop::refused;
 use super::{Case, Context, Opinion, account, holds_with, host, percent, sent_all_along, time, told_otherwise};
 use crate::cpu::CpuCase;
-use crate::gap::Gap;
+use crate::gap::{Gap, NO_ROOM};
 use crate::incident::{AgentState, Class, Detail};
 use crate::own::OwnStall;
 use crate::peer::Kernel;
@@ -44,6 +44,9 @@ fn after(context: &Context<'_>, gap: &Gap) -> Opinion {
         ));
     }
     if gap.new_incarnation {
+        if may_have_said_goodbye(gap) {
+            return Opinion::CannotTell(unheard_goodbye(peer));
+        }
         if gap.kernel == Kernel::Silent && !gap.port_unreachable {
             return Opinion::CannotTell(format!("the agent of {peer} was started anew, and its kernel was silent too"));
         }
@@ -67,6 +70,15 @@ fn after(context: &Context<'_>, gap: &Gap) -> Opinion {
     Opinion::CannotTell(format!("{peer} sent nothing for {} and does not say why", time(gap.unsent)))
 }
 
+/// Whether this host may not have heard the last words of the peer: what came while it stood still found no room.
+fn may_have_said_goodbye(gap: &Gap) -> bool {
+    gap.woke_before || gap.own_stall >= NO_ROOM
+}
+
+fn unheard_goodbye(peer: &str) -> String {
+    format!("{peer} may have said goodbye while this host could not hear it")
+}
+
 fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     let peer = &gap.peer;
     if !gap.silent {
@@ -74,6 +86,9 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     }
     if gap.is_refused(context.settings.interval, context.now) {
         return Opinion::CannotTell(refused(gap));
+    }
+    if gap.port_unreachable && may_have_said_goodbye(gap) {
+        return Opinion::CannotTell(unheard_goodbye(peer));
     }
     if gap.port_unreachable && gap.kernel == Kernel::Silent {
         let summary = format!(
@@ -83,7 +98,7 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     }
     if gap.port_unreachable {
         let summary = format!("the agent of {peer} is not running: its kernel says that nobody listens on the port");
-        return stalled(0.9, gap, summary, Some(AgentState::NotRunning));
+        return stalled(0.95, gap, summary, Some(AgentState::NotRunning));
     }
     let others: Vec<_> = gap.witnesses.iter().filter(|witness| !witness.hears).map(|w| w.name.as_str()).collect();
     match gap.kernel {
@@ -156,7 +171,7 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     match (stall.timers_late(), stall.share(stall.agent.waited_ns)) {
         (Some(_), Some(_)) => {
             let how = "did not run though no CPU was late and it did not wait for one: stopped, frozen or blocked";
-            of_me(0.7, how, AgentState::Stopped)
+            of_me(0.75, how, AgentState::Stopped)
         }
         _ => Opinion::CannotTell("late timers or the wait for a CPU were not measured".into()),
     }

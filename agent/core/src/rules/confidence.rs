@@ -10,7 +10,7 @@ use crate::incident::Class;
 const DOUBT: f64 = 0.2;
 /// A path that is cut looks for a while like one that is late, or like a machine that was moved: what is said of one that is
 /// open is that much less sure.
-const OPEN_PATH: f64 = 0.95;
+const OPEN_PATH: f64 = 0.9;
 /// What is left of it for each kind of evidence that was not there.
 const WITHOUT: f64 = 0.98;
 /// No verdict is surer than that: what no simulation has, the world may.
@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(without(&[Source::Landing, Source::Events]), 0.95);
         let whole = Completeness::default();
         assert_eq!(confidence(Class::Restart, 0.99, true, &whole), SUREST);
-        assert_eq!(confidence(Class::PathDrop, 0.95, false, &whole), 0.9, "it may become another one");
+        assert_eq!(confidence(Class::PathDrop, 0.95, false, &whole), 0.86, "it may become another one");
         assert_eq!(confidence(Class::PathDrop, 0.95, true, &whole), 0.99);
         assert_eq!(confidence(Class::Unknown, 0.0, true, &whole), 0.0);
     }

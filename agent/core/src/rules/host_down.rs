@@ -33,7 +33,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
         }
         _ if length < DOWN_AFTER => Opinion::CannotTell(format!("{} is silent for {} only", gap.peer, time(length))),
         _ => {
-            let confidence = (0.65 + 0.1 * silent_to.len() as f64).min(0.85);
+            let confidence = (0.75 + 0.1 * silent_to.len() as f64).min(0.9);
             let who = silent_to.join(", ");
             let summary = format!(
                 "{} is gone for {}: neither {} nor {who} hears it, and its kernel does not answer",

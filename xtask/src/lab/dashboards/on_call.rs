@@ -176,7 +176,11 @@ impl<'a> Stage<'a> {
             outcome.add(&format!("the page of {} has its lanes", host.name), good, &format!("{lanes:?}"));
             browser.picture(&self.folder.join(picture(&host.name)))?;
             let problems = browser.problems(&[&home])?;
-            outcome.add(&format!("the browser is content with {}", host.name), problems.is_empty(), &problems.join("; "));
+            outcome.add(
+                &format!("the browser is content with {}", host.name),
+                problems.is_empty(),
+                &problems.join("; "),
+            );
         }
         Ok(())
     }

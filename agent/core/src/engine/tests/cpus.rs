@@ -425,3 +425,19 @@ fn what_a_machine_told_before_its_clock_stood_still_is_no_account_of_that() {
         assert_eq!(classes, [Class::CpuLockup, Class::VmPause], "{name}: {}", fleet.host(name).history());
     }
 }
+
+#[test]
+fn a_goodbye_that_was_said_while_nothing_could_be_heard_may_have_been_said() {
+    let mut fleet = Fleet::new(3);
+    let stall = Stall::begin(&mut fleet, 0, CpuStall { deaf: true, ..nothing() });
+    fleet.cut.extend(["a", "c"].map(|other| (other, "b")));
+    stall.go_on(&mut fleet, 1.0);
+    fleet.goodbye("a");
+    stall.go_on(&mut fleet, 0.8);
+    fleet.heal();
+    stall.end(&mut fleet, landed(Place::User, None));
+    fleet.run(0.7);
+    fleet.start_anew("a", false);
+    fleet.run(5.0);
+    assert!(!fleet.host("b").classes().contains("agent-stall"), "{}", fleet.host("b").history());
+}

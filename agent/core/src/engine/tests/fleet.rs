@@ -29,7 +29,7 @@ pub(super) struct Host {
     /// How far its boot clock is behind the fleet's.
     behind: Duration,
     /// What waits in the socket buffer of a stopped agent.
-    queue: Vec<Evidence>,
+    pub(super) queue: Vec<Evidence>,
     boot_id: [u8; 16],
     incarnation: u64,
     /// What the host reads about its own lateness.

@@ -7,6 +7,7 @@ mod faults;
 mod fleet;
 mod flows;
 mod hostile;
+mod isolated;
 mod last_seen;
 mod machine;
 mod network;
@@ -142,6 +143,19 @@ fn a_killed_agent_is_not_running_and_its_host_is_not_down() {
     let incident = fleet.host("a").incident();
     assert_eq!((incident.verdict.class, incident.state), (Class::AgentStall, State::Closed));
     assert_length(&incident, 20_000);
+}
+
+#[test]
+fn whoever_was_booted_anew_while_this_host_stood_still_did_not_do_so_now() {
+    let mut fleet = Fleet::new(4);
+    fleet.run(2.0);
+    fleet.pause("a");
+    fleet.run(1.0);
+    fleet.start_anew("b", true);
+    fleet.run(60.0);
+    fleet.resume_where_the_clock_stopped("a");
+    fleet.run(5.0);
+    assert!(!fleet.host("a").classes().contains("restart"), "{}", fleet.host("a").history());
 }
 
 #[test]

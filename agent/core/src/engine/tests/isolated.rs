@@ -1,0 +1,260 @@
+//! Stories of hosts that are cut off from all others, and of networks that fall apart.
+
+use std::collections::BTreeSet;
+
+use super::assert_length;
+use super::fleet::Fleet;
+use crate::incident::{Class, Direction, Incident, State};
+
+#[test]
+fn a_host_that_loses_all_others_is_isolated_for_everybody() {
+    let mut fleet = Fleet::new(4);
+    fleet.isolate("a", &["b", "c", "d"]);
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        let classes = fleet.host(name).classes();
+        assert!(classes.is_subset(&BTreeSet::from(["host-isolated", "unknown"])), "{name}: {classes:?}");
+        assert_length(&incident, 5000);
+    }
+}
+
+#[test]
+fn where_hosts_watch_their_neighbours_only_one_that_lost_all_of_them_is_isolated() {
+    let mut fleet = Fleet::in_a_ring();
+    for other in ["a", "b", "d", "e"] {
+        fleet.cut_both("c", other);
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["b", "c", "d"] {
+        for incident in fleet.host(name).incidents() {
+            let history = fleet.host(name).history();
+            assert_eq!(
+                (incident.verdict.class, incident.state),
+                (Class::HostIsolated, State::Closed),
+                "{name}: {history}"
+            );
+            assert_eq!(incident.verdict.subject.host.as_deref(), Some("c"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn where_hosts_watch_their_neighbours_only_one_that_is_isolated_is_so_beside_another_that_stands_still() {
+    let mut fleet = Fleet::in_a_ring();
+    for other in ["a", "b", "d", "e"] {
+        fleet.cut_both("c", other);
+    }
+    fleet.pause("d");
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(0.5);
+    fleet.resume("d");
+    fleet.run(5.0);
+    let incident = fleet.host("b").incident();
+    assert_eq!(incident.verdict.class, Class::HostIsolated, "{}", fleet.host("b").history());
+}
+
+#[test]
+fn of_two_hosts_that_are_cut_off_at_once_each_is_isolated() {
+    let mut fleet = Fleet::new(5);
+    for (alone, other) in [("a", "b"), ("a", "c"), ("a", "d"), ("a", "e"), ("b", "c"), ("b", "d"), ("b", "e")] {
+        fleet.cut_both(alone, other);
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for (name, isolated) in
+        [("a", BTreeSet::from(["a"])), ("b", BTreeSet::from(["b"])), ("c", BTreeSet::from(["a", "b"]))]
+    {
+        let incidents = fleet.host(name).incidents();
+        let history = fleet.host(name).history();
+        assert!(incidents.iter().all(|incident| incident.verdict.class == Class::HostIsolated), "{name}: {history}");
+        let said: BTreeSet<&str> =
+            incidents.iter().filter_map(|incident| incident.verdict.subject.host.as_deref()).collect();
+        assert_eq!(said, isolated, "{name}: {history}");
+    }
+}
+
+#[test]
+fn a_host_that_is_isolated_is_so_beside_one_that_stands_still_for_a_while() {
+    let mut fleet = Fleet::new(4);
+    fleet.isolate("a", &["b", "c", "d"]);
+    fleet.run(2.0);
+    fleet.pause("d");
+    fleet.run(2.0);
+    fleet.host("d").late.cpus_watched = 0;
+    fleet.resume("d");
+    fleet.run(2.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let isolated: Vec<Incident> =
+            fleet.host(name).incidents().into_iter().filter(|one| one.verdict.class == Class::HostIsolated).collect();
+        let history = fleet.host(name).history();
+        assert!(!isolated.is_empty(), "{name}: {history}");
+        assert!(isolated.iter().all(|one| one.verdict.subject.host.as_deref() == Some("a")), "{name}: {history}");
+        assert!(!fleet.host(name).classes().contains("path-drop"), "{name}: {history}");
+    }
+}
+
+#[test]
+fn a_path_that_is_cut_while_a_third_host_is_isolated_is_a_path_all_the_same() {
+    let mut fleet = Fleet::new(5);
+    fleet.isolate("a", &["b", "c", "d", "e"]);
+    fleet.cut_both("c", "d");
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["c", "d"] {
+        let classes: BTreeSet<Class> = fleet.host(name).incidents().iter().map(|one| one.verdict.class).collect();
+        assert_eq!(classes, BTreeSet::from([Class::HostIsolated, Class::PathDrop]), "{}", fleet.host(name).history());
+    }
+}
+
+#[test]
+fn with_a_gateway_a_host_knows_that_it_is_isolated_while_it_lasts() {
+    let mut fleet = Fleet::new(3);
+    fleet.with_gateway("a");
+    fleet.run(3.0);
+    fleet.isolate("a", &["b", "c"]);
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::Unknown, "its gateway answers: the others may be gone");
+    fleet.heal();
+    fleet.run(3.0);
+    fleet.gateway_answers = false;
+    fleet.isolate("a", &["b", "c"]);
+    fleet.run(3.0);
+    let last = fleet.host("a").incidents().pop().expect("an incident");
+    assert_eq!((last.verdict.class, last.state), (Class::HostIsolated, State::Open));
+}
+
+#[test]
+fn a_host_that_nobody_hears_is_isolated_one_way() {
+    let mut fleet = Fleet::new(4);
+    for other in ["b", "c", "d"] {
+        fleet.cut.insert(("a", other));
+    }
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::HostIsolated);
+    fleet.heal();
+    fleet.run(5.0);
+    for (name, direction) in [("a", Direction::ToPeer), ("b", Direction::FromPeer), ("c", Direction::FromPeer)] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        assert_eq!(incident.verdict.detail.direction, Some(direction), "{name}");
+        assert!(!fleet.host(name).classes().contains("path-drop"), "{name}");
+    }
+}
+
+#[test]
+fn a_host_that_hears_nobody_is_isolated_one_way() {
+    let mut fleet = Fleet::new(4);
+    for other in ["b", "c", "d"] {
+        fleet.cut.insert((other, "a"));
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        assert!(!fleet.host(name).classes().contains("path-drop"), "{name}");
+    }
+}
+
+#[test]
+fn hosts_that_fall_apart_are_a_partition_with_its_groups() {
+    let groups: [(&[&str], &[&str]); 2] = [(&["a", "b"], &["c", "d", "e"]), (&["a", "c"], &["b", "d"])];
+    for (one, other) in groups {
+        let mut fleet = Fleet::new(one.len() + other.len());
+        for near in one {
+            for far in other {
+                fleet.cut_both(near, far);
+            }
+        }
+        fleet.run(5.0);
+        fleet.heal();
+        fleet.run(5.0);
+        for name in one.iter().chain(other) {
+            let incident = fleet.host(name).incident();
+            assert_eq!((incident.verdict.class, incident.state), (Class::Partition, State::Closed), "{name}");
+            let (mine, theirs) = if one.contains(name) { (one, other) } else { (other, one) };
+            assert_eq!(incident.verdict.detail.groups, [mine.to_vec(), theirs.to_vec()], "{name}");
+            let classes = fleet.host(name).classes();
+            assert!(classes.is_subset(&BTreeSet::from(["partition", "unknown"])), "{name}: {classes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_host_that_is_a_moment_late_as_a_partition_heals_did_not_stand_still() {
+    let mut fleet = Fleet::new(4);
+    for near in ["a", "b"] {
+        ["c", "d"].into_iter().for_each(|far| fleet.cut_both(near, far));
+    }
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.stop("d");
+    fleet.run(0.2);
+    fleet.resume("d");
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let classes: BTreeSet<Class> = fleet.host(name).incidents().iter().map(|one| one.verdict.class).collect();
+        let moment = BTreeSet::from([Class::Partition, Class::Unknown]);
+        let history = fleet.host(name).history();
+        assert!(classes.contains(&Class::Partition) && classes.is_subset(&moment), "{name}: {history}");
+    }
+}
+
+#[test]
+fn a_switch_that_dies_leaves_every_host_alone() {
+    let mut fleet = Fleet::new(3);
+    fleet.cut_both("a", "b");
+    fleet.cut_both("b", "c");
+    fleet.cut_both("a", "c");
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::Partition, State::Closed), "{name}");
+        assert_eq!(incident.verdict.detail.groups.len(), 3, "{name}");
+    }
+}
+
+#[test]
+fn a_host_is_isolated_beside_one_that_stood_still_before_and_longer() {
+    for later in [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7] {
+        let mut fleet = Fleet::new(5);
+        fleet.run(2.0);
+        fleet.pause("e");
+        fleet.run(3.5);
+        fleet.isolate("a", &["b", "c", "d", "e"]);
+        fleet.run(3.0);
+        fleet.heal();
+        fleet.run(later);
+        let host = fleet.host("e");
+        host.late.cpus_watched = 0;
+        // Its card has no room for more, so that its first word is of what came before.
+        host.queue.truncate(40);
+        fleet.resume("e");
+        fleet.run(5.0);
+        for name in ["a", "b"] {
+            let classes = fleet.host(name).classes();
+            let history = fleet.host(name).history();
+            assert!(
+                classes.contains("host-isolated") && !classes.contains("path-drop"),
+                "{name}, {later} s later: {history}"
+            );
+        }
+    }
+}
