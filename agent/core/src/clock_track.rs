@@ -17,11 +17,18 @@ const BURST: Duration = Duration::from_millis(300);
 /// By how much clocks may drift apart: 500 parts in a million, the most that NTP slews (RFC 5905, 10).
 const DRIFT: f64 = 0.0005;
 
+/// For how long packets may have been late that are on time again.
+const LATE_FOR: Duration = Duration::from_secs(60);
+/// Differences of a calm path are that close to each other, in nanoseconds.
+const JITTER: i128 = 50_000_000;
+
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub struct ClockTrack {
     /// The least difference before the window, in nanoseconds, and when it last counted.
     floor: Option<(Nanos, i128)>,
+    /// What that was before it was settled on a greater one, and when that was.
+    before: Option<(Nanos, i128)>,
     /// (received, difference) of the newest heartbeats.
     recent: VecDeque<(Nanos, i128)>,
 }
@@ -43,10 +50,20 @@ impl ClockTrack {
         self.floor = Some((at, least));
     }
 
-    /// By how much this host's clock fell behind the peer's of late; zero where it did not.
+    /// By how much this host's clock fell behind the peer's of late; zero where it did not. Where packets were late for so long
+    /// that this was settled on, they may just be on time again.
     #[must_use]
     pub fn behind(&self) -> Duration {
-        self.shift().map_or(Duration::ZERO, |shift| duration(-shift))
+        if self.is_on_time_again() {
+            Duration::ZERO
+        } else {
+            self.shift().map_or(Duration::ZERO, |shift| duration(-shift))
+        }
+    }
+
+    fn is_on_time_again(&self) -> bool {
+        let both = self.before.zip(self.least());
+        both.is_some_and(|((settled, before), (at, least))| at.since(settled) < LATE_FOR && least + JITTER >= before)
     }
 
     /// By how much the peer's clock fell behind this host's; zero where it did not. Packets that are all late look the
@@ -67,7 +84,10 @@ impl ClockTrack {
 
     /// What is so now is what later differences are compared with.
     pub fn settle(&mut self) {
-        self.floor = self.least().or(self.floor);
+        let Some(now) = self.least() else { return };
+        let raised = self.floor.filter(|(_, floor)| *floor + JITTER < now.1);
+        self.before = raised.map(|(_, floor)| (now.0, floor));
+        self.floor = Some(now);
     }
 }
 
@@ -127,6 +147,22 @@ mod tests {
         feed(&mut track, 11 * SECOND, 10, 200_000, 5 * SECOND);
         let behind = track.peer_behind().unwrap();
         assert!(behind.abs_diff(Duration::from_secs(5)) < Duration::from_millis(50));
+    }
+
+    #[test]
+    fn packets_that_are_on_time_again_after_that_was_settled_on_are_no_step_of_a_clock() {
+        let mut track = ClockTrack::default();
+        feed(&mut track, SECOND, 100, 200_000, 0);
+        feed(&mut track, 11 * SECOND, 100, 2 * SECOND, 0);
+        track.settle();
+        feed(&mut track, 21 * SECOND, 50, 200_000, 0);
+        assert_eq!(track.behind(), Duration::ZERO);
+        track.settle();
+        feed(&mut track, 26 * SECOND, 50, 200_000, 0);
+        for number in 0..50 {
+            track.on_heartbeat(Nanos(31 * SECOND + number * SECOND / 10), Nanos(31 * SECOND + number));
+        }
+        assert!(track.behind() > Duration::from_secs(4), "but this one is");
     }
 
     #[test]

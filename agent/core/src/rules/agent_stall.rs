@@ -72,7 +72,7 @@ fn after(context: &Context<'_>, gap: &Gap) -> Opinion {
 
 /// Whether this host may not have heard the last words of the peer: what came while it stood still found no room.
 fn may_have_said_goodbye(gap: &Gap) -> bool {
-    gap.woke_before || gap.own_stall >= NO_ROOM
+    gap.woke_before || gap.own_clock_stood || gap.own_stall >= NO_ROOM
 }
 
 fn unheard_goodbye(peer: &str) -> String {
