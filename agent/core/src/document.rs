@@ -7,6 +7,7 @@ use crate::incident::{Cited, HostFacts, Incident, State};
 use crate::rules::Judgement;
 use crate::rules::confidence::confidence;
 use crate::time::{Nanos, WallNanos, nanos, rfc3339};
+use crate::trace::TraceId;
 
 /// Most pieces of evidence that one incident cites.
 pub const MAX_CITED: usize = 64;
@@ -139,7 +140,7 @@ impl Wall {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     id: String,
-    trace_id: String,
+    trace: TraceId,
     started: Nanos,
     /// The wall clock as it was then: all times of one incident are by it, or a step would bend it.
     wall: Wall,
@@ -148,22 +149,33 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of what happens to `subject` from `started` on.
+    /// The identity of what happens to `subject` of that fleet from `started` on.
     #[must_use]
-    pub fn new(subject: &str, started: Nanos, detected: Nanos, wall: Wall) -> Self {
+    pub fn new(fleet: u64, subject: &str, started: Nanos, detected: Nanos, wall: Wall) -> Self {
         let started_ms = wall.at(started).0 / 1_000_000;
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"lacuna incident 1\0").update(subject.as_bytes()).update(&started_ms.to_be_bytes());
+        if fleet != 0 {
+            hasher.update(&fleet.to_be_bytes());
+        }
         let hash = hasher.finalize();
         let bytes = hash.as_bytes();
+        let mut tail = [0; 16];
+        tail.copy_from_slice(&bytes[16..]);
         Self {
             id: ulid(started_ms, bytes),
-            trace_id: crate::gap::hex(&bytes[16..32]),
+            trace: TraceId::of(started_ms, u128::from_be_bytes(tail)),
             started,
             wall,
             started_at: wall.text(started),
             detected_at: wall.text(detected),
         }
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn started(&self) -> Nanos {
+        self.started
     }
 }
 
@@ -207,7 +219,8 @@ pub fn incident(draft: Draft<'_>, judgement: Judgement, observer: &str, host: &H
     let length = draft.ended.unwrap_or(draft.now).since(identity.started);
     Incident {
         id: identity.id.clone(),
-        trace_id: identity.trace_id.clone(),
+        trace_id: identity.trace,
+        links: Vec::new(),
         observer: observer.to_owned(),
         state: if draft.closed { State::Closed } else { State::Open },
         provisional: !draft.closed && judgement.provisional,

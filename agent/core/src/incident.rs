@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::completeness::Completeness;
 use crate::evidence::{Fact, HoleReason};
 use crate::loss::LossRate;
+use crate::trace::TraceId;
 
 /// Every verdict class of the contract. The text form is the kebab-case name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -298,13 +299,50 @@ pub struct HostFacts {
     pub agent_version: String,
 }
 
+/// How an incident belongs with another trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relation {
+    /// It was its own until other hosts told of the same incident.
+    Was,
+    /// It began while that one lasted, and concerns a host of it.
+    Follows,
+    /// That one began while it lasted, and concerns a host of it.
+    FollowedBy,
+}
+
+impl Relation {
+    /// The public name, such as `followed-by`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Was => "was",
+            Self::Follows => "follows",
+            Self::FollowedBy => "followed-by",
+        }
+    }
+}
+
+/// Another trace that an incident belongs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Which.
+    pub trace_id: TraceId,
+    /// How.
+    pub relation: Relation,
+}
+
 /// One stall with its verdict: the document of `/api/v1/incidents/{id}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// Derived from subject, start and fleet, never random: a replay gives the same. Sorts by start.
     pub id: String,
-    /// 16 bytes in hexadecimal, derived alike.
-    pub trace_id: String,
+    /// 16 bytes in hexadecimal, derived alike; all hosts that witness the same incident have the same, once they have told
+    /// each other.
+    pub trace_id: TraceId,
+    /// Other traces that it belongs with.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub links: Vec<Link>,
     /// The host that wrote this document.
     pub observer: String,
     /// Open or closed.

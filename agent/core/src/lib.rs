@@ -26,6 +26,8 @@ pub mod recurrence;
 pub mod rules;
 pub mod settings;
 pub mod sizes;
+pub mod stories;
 pub mod time;
+pub mod trace;
 pub mod views;
 pub mod vip;

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// This host's name, as its peers have it in their configuration.
     pub host: String,
+    /// Tells the incidents of this fleet from those of others in one place; 0: they are told by names and times alone.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub fleet: u64,
     /// Free labels of this host; `hypervisor` groups the guests of one machine.
     pub labels: BTreeMap<String, String>,
     /// How often a heartbeat leaves for every peer. Default 100 ms.
@@ -30,10 +33,15 @@ pub struct Settings {
     pub vips: Vec<IpAddr>,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             host: "localhost".into(),
+            fleet: 0,
             labels: BTreeMap::new(),
             interval: Duration::from_millis(100),
             gap: Duration::from_millis(300),

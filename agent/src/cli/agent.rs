@@ -96,7 +96,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     let pulse = Arc::new(Pulse::default());
     let cpus = CpuWatch::start(files.clone(), probes.metrics.clone(), Arc::clone(&pulse), commands.clone());
     let parts = Parts {
-        engine: Engine::new(config.settings(network.anchors()), me),
+        engine: Engine::new(network.settings(&config), me),
         own: OwnWatch::new(files.clone(), continued, timers).with_log(open_log(&files, &shared)),
         own_network: OwnNetwork::new(files.clone(), open_links(&config, &shared)),
         io: IoWatch::new(files.clone()),
@@ -180,7 +180,7 @@ fn identity(config: &Config, me: &Me) -> Identity {
 /// Without a disk to write to all is judged as ever, and cannot be judged again later.
 fn recorder(config: &Config, network: &Network, me: &Me, shared: &Arc<Shared>) -> Option<Recorder> {
     let folder = config.store.path.join(recorder::FOLDER);
-    let settings = config.settings(network.anchors());
+    let settings = network.settings(config);
     let started = Ring::open(&folder, config.recorder.size, me.incarnation)
         .and_then(|ring| Recorder::start(ring, settings, me.clone(), Arc::clone(shared), clock::boot()));
     started

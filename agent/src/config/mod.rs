@@ -242,11 +242,12 @@ impl Config {
         !self.peers.is_empty() || !self.discovery.is_empty()
     }
 
-    /// What the engine judges by; `anchors` are names that only answer echo requests.
+    /// What the engine judges by; `anchors` are names that only answer echo requests. Which fleet it is follows from the keys.
     #[must_use]
     pub fn settings(&self, anchors: Vec<String>) -> Settings {
         Settings {
             host: self.host.clone(),
+            fleet: 0,
             labels: self.labels.clone(),
             interval: self.heartbeat.interval,
             gap: self.thresholds.gap,

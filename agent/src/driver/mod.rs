@@ -341,7 +341,7 @@ impl Driver {
         self.parts.network.set_peers(config);
         self.parts.link.set(config, self.parts.network.neighbour());
         self.parts.own_network.want(&config.watch.interfaces);
-        let settings = config.settings(self.parts.network.anchors());
+        let settings = self.parts.network.settings(config);
         self.record(|| Line::Configure(settings.clone()));
         self.parts.engine.configure(settings);
         self.publisher.set_peers(&self.parts.network);

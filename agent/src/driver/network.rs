@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lacuna_core::engine::Me;
 use lacuna_core::evidence::{Evidence, Fact, LargeHeartbeat, Size, SizeProbe};
+use lacuna_core::settings::Settings;
 use lacuna_core::time::{Nanos, WallNanos};
 
 use crate::clock::{self, Reading};
@@ -134,6 +135,12 @@ impl Network {
     #[must_use]
     pub fn neighbour(&self) -> Option<(&'static str, Ipv4Addr)> {
         self.gateway().map(|address| (GATEWAY, address))
+    }
+
+    /// What the engine judges by, with what follows from the keys and the network.
+    #[must_use]
+    pub fn settings(&self, config: &Config) -> Settings {
+        Settings { fleet: self.seal.fleet(), ..config.settings(self.anchors()) }
     }
 
     /// The names that only answer echo requests.

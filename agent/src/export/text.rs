@@ -100,7 +100,10 @@ fn facts(incident: &Incident) -> Table {
         fact("Clock source", host.clock_source.clone());
     }
     fact("Agent", host.agent_version.clone());
-    fact("Trace", incident.trace_id.clone());
+    fact("Trace", incident.trace_id.to_string());
+    for link in &incident.links {
+        fact(words::link(link.relation), link.trace_id.to_string());
+    }
     table
 }
 

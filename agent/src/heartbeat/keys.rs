@@ -154,6 +154,14 @@ impl Keys {
         1 + self.further.len()
     }
 
+    /// Tells this cluster from others, and nothing of its keys. It changes with the first of them.
+    #[must_use]
+    pub fn fleet(&self) -> u64 {
+        // Nobody has no name: this is the tag of no packet.
+        let tag = tag(&self.signs, "", b"lacuna fleet 1");
+        tag.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// How many there are and what they do, in words.
     #[must_use]
     pub fn said(&self) -> String {

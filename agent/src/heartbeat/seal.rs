@@ -65,6 +65,12 @@ impl Seal {
         Self { host: host.to_owned(), incarnation, keys, guards: HashMap::new() }
     }
 
+    /// Tells the fleet of these keys from others; 0 without keys.
+    #[must_use]
+    pub fn fleet(&self) -> u64 {
+        self.keys.get().map_or(0, |keys| keys.fleet())
+    }
+
     /// How many bytes the tag of a packet takes.
     #[must_use]
     pub fn tag_bytes(&self) -> usize {

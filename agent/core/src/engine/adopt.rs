@@ -1,13 +1,17 @@
 //! Incidents that were open when an earlier run of this agent ended: every one of them closes in the end.
 
+use std::time::Duration;
+
 use super::Engine;
 use crate::incident::{Incident, State};
+use crate::stories::Plot;
 use crate::time::Nanos;
 
 impl Engine {
     /// Takes over an open incident of an earlier run. One about a peer that is still configured stays open until
     /// the peer is heard; any other closes now, since nobody watched how it ended.
-    pub fn adopt(&mut self, incident: Incident, now: Nanos) {
+    pub fn adopt(&mut self, mut incident: Incident, now: Nanos) {
+        self.place_adopted(&mut incident, None, now);
         let subject = &incident.verdict.subject;
         let peer = subject.peer.as_ref().or(subject.host.as_ref()).filter(|name| self.peers.contains_key(*name));
         match peer.cloned() {
@@ -36,7 +40,16 @@ impl Engine {
         incident
             .missing
             .push("this host's agent was restarted while it was open; its end is when it was next looked at".into());
+        self.place_adopted(&mut incident, Some(now), now);
         self.out.push_back(incident);
+    }
+
+    /// What this run sees of it shall be in the same trace.
+    fn place_adopted(&mut self, incident: &mut Incident, until: Option<Nanos>, now: Nanos) {
+        let age = milliseconds_between(&incident.started_at, &self.wall.text(now)).map(Duration::from_millis);
+        let plot = Plot::of(incident, now.minus(age.unwrap_or_default()), until);
+        let said = incident.clone();
+        self.stories.place(incident, Some(&said), plot, now);
     }
 }
 

@@ -23,7 +23,7 @@ impl Beats<'_> {
     /// The one to `peer` that leaves at `sent_at`, the moment or not long after it; absent for a host that is not a peer.
     #[must_use]
     pub fn to(&self, peer: &str, sent_at: Nanos) -> Option<Heartbeat> {
-        let Engine { peers, hashes, wall, me, overflow, .. } = self.engine;
+        let Engine { peers, hashes, wall, me, overflow, stories, .. } = self.engine;
         let to = peers.get(peer).filter(|_| self.engine.is_peer(peer))?;
         let (large, probe) = to.large_for();
         let itself = hashes.get(peer).copied();
@@ -48,6 +48,7 @@ impl Beats<'_> {
             probe,
             hole: self.engine.hole_to(peer),
             drops: to.drops_for(),
+            stories: stories.to_tell(seq, sent_at),
         })
     }
 }

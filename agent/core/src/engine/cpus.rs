@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::gaps::say_if_new;
 use super::own::SENTINELS_TELL;
 use super::{Engine, SETTLE};
 use crate::cpu::CpuCase;
@@ -124,8 +123,10 @@ impl Engine {
 
     fn open_cpu(&mut self, cpu: u32, now: Nanos) {
         let subject = format!("{}\0cpu{cpu}", self.settings.host);
+        let Some(from) = self.cpus.get(&cpu).map(|tracked| tracked.case.from) else { return };
+        let identity = self.identity(&subject, from, now);
         if let Some(tracked) = self.cpus.get_mut(&cpu) {
-            tracked.identity = Some(Identity::new(&subject, tracked.case.from, now, self.wall));
+            tracked.identity = Some(identity);
             self.say_cpu(cpu, now, false);
         }
     }
@@ -143,7 +144,8 @@ impl Engine {
             let (occurrences, dropped) = (case.occurrences, case.citations.parts().1);
             let draft = Draft { identity, ended: case.to, closed, now, occurrences, evidence, dropped };
             let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
-            say_if_new(&mut tracked.said, document, &mut self.out);
+            let times = (case.from, case.to);
+            self.say_of_story(&mut tracked.said, document, times);
         }
         if !closed {
             self.cpus.insert(cpu, tracked);

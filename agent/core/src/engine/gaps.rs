@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::own::TOGETHER;
 use super::{Engine, SETTLE, Tracked};
 use crate::account::Account;
-use crate::document::{Draft, Identity, incident};
+use crate::document::{Draft, incident};
 use crate::evidence::{Heard, Heartbeat};
 use crate::gap::{Gap, NO_ROOM, Scope, Slept, Witness, quiet};
 use crate::incident::{Class, Direction, Incident, State};
@@ -52,6 +52,7 @@ impl Engine {
             peer.heard_since = Some(at);
         }
         if !arrival.duplicate {
+            self.stories.hear(name, &beat.stories, at);
             self.release_adopted(name, at);
             if arrival.new_boot.is_some() {
                 self.told.remove(name);
@@ -181,7 +182,7 @@ impl Engine {
         kind(&mut gap);
         gap.own_stall = self.own_overlap(since, now);
         self.recent_of(name, since).for_each(|evidence| gap.citations.add(evidence.clone()));
-        let identity = Identity::new(name, gap.started, now, self.wall);
+        let identity = self.identity(name, gap.started, now);
         self.gaps.insert(name.to_owned(), Tracked { gap, identity, said: None, joined: false });
     }
 
@@ -365,7 +366,8 @@ impl Engine {
     pub(super) fn say_of(&mut self, open: &mut Tracked, now: Nanos, closed: bool) {
         let Some(document) = self.document(open, now, closed) else { return };
         if !self.is_told_of_another(open, &document) {
-            say_if_new(&mut open.said, document, &mut self.out);
+            let times = (open.identity.started(), open.gap.back);
+            self.say_of_story(&mut open.said, document, times);
         }
     }
 
@@ -475,6 +477,8 @@ fn changed(said: &Incident, now: &Incident) -> bool {
         || said.verdict.detail.without_running_figures() != now.verdict.detail.without_running_figures()
         || (said.verdict.confidence - now.verdict.confidence).abs() > 0.01
         || said.occurrences != now.occurrences
+        || said.trace_id != now.trace_id
+        || said.links != now.links
         || kinds(said) != kinds(now)
         || classes(said) != classes(now)
 }

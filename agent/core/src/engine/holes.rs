@@ -1,6 +1,5 @@
 //! Black holes between this host and its peers: opening, measuring, closing.
 
-use super::gaps::say_if_new;
 use super::{Engine, SETTLE};
 use crate::document::{Draft, Identity};
 use crate::evidence::HoleReport;
@@ -35,7 +34,7 @@ impl Engine {
             let mut hole = Hole::new(name, since, &peer.sizes);
             // What TCP sent again before three large heartbeats were missing belongs to it.
             self.recent_of(name, since).for_each(|evidence| hole.citations.add(evidence.clone()));
-            let identity = Identity::new(&format!("{name} sizes"), since, at, self.wall);
+            let identity = self.identity(&format!("{name} sizes"), since, at);
             self.holes.insert(name.to_owned(), TrackedHole { hole, identity, said: None });
         }
         let Some(TrackedHole { hole, .. }) = self.holes.get_mut(name) else { return };
@@ -75,9 +74,11 @@ impl Engine {
         let dropped = hole.citations.parts().1;
         let draft =
             Draft { identity: &tracked.identity, ended: hole.back, closed, now, occurrences: 1, evidence, dropped };
-        let document = self.write(Case::Hole(hole), draft);
+        let (document, times) = (self.write(Case::Hole(hole), draft), (hole.since, hole.back));
+        let Some(mut said) = self.holes.get_mut(name).map(|tracked| tracked.said.take()) else { return };
+        self.say_of_story(&mut said, document, times);
         if let Some(tracked) = self.holes.get_mut(name) {
-            say_if_new(&mut tracked.said, document, &mut self.out);
+            tracked.said = said;
         }
     }
 

@@ -1,7 +1,6 @@
 //! Steady losses between this host and its peers: opening, measuring, closing.
 
 use super::Engine;
-use super::gaps::say_if_new;
 use crate::document::{Citations, Draft, Identity};
 use crate::evidence::{Evidence, Fact};
 use crate::incident::Incident;
@@ -92,7 +91,7 @@ impl Engine {
         let taken = if gap { self.gaps.remove(name) } else { None };
         let (identity, said) = taken
             .map(|open| (open.identity, open.said))
-            .unwrap_or_else(|| (Identity::new(&format!("{name} loss"), since, now, self.wall), None));
+            .unwrap_or_else(|| (self.identity(&format!("{name} loss"), since, now), None));
         let loss =
             Loss { peer: name.to_owned(), since, back: None, from_peer, to_peer, citations: Citations::default() };
         let (from, to) = (LossMeasure::default(), LossMeasure::default());
@@ -118,9 +117,11 @@ impl Engine {
         evidence.extend_from_slice(cited);
         let draft =
             Draft { identity: &tracked.identity, ended: loss.back, closed, now, occurrences: 1, evidence, dropped };
-        let document = self.write(Case::Loss(loss), draft);
+        let (document, times) = (self.write(Case::Loss(loss), draft), (loss.since, loss.back));
+        let Some(mut said) = self.losses.get_mut(name).map(|tracked| tracked.said.take()) else { return };
+        self.say_of_story(&mut said, document, times);
         if let Some(tracked) = self.losses.get_mut(name) {
-            say_if_new(&mut tracked.said, document, &mut self.out);
+            tracked.said = said;
         }
     }
 }

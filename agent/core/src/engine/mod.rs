@@ -27,6 +27,7 @@ use crate::own::OwnStall;
 use crate::peer::Peer;
 use crate::rules::{Case, judge};
 use crate::settings::Settings;
+use crate::stories::Stories;
 use crate::time::Nanos;
 use cpus::TrackedCpu;
 use holes::TrackedHole;
@@ -42,6 +43,7 @@ mod groups;
 mod holes;
 mod losses;
 mod own;
+mod stories;
 #[cfg(test)]
 mod tests;
 mod unnamed;
@@ -114,6 +116,7 @@ pub struct Engine {
     /// When the clock of this host stood still last, and for how long.
     clock_stood: Option<(Nanos, Duration)>,
     reports: VecDeque<StallReport>,
+    stories: Stories,
     load: LoadTrack,
     load_identity: Option<Identity>,
     io: IoTrack,
@@ -154,6 +157,7 @@ impl Engine {
             clock_step: None,
             clock_stood: None,
             reports: VecDeque::new(),
+            stories: Stories::default(),
             load: LoadTrack::default(),
             load_identity: None,
             io: IoTrack::default(),
@@ -212,6 +216,7 @@ impl Engine {
         }
         self.peers.retain(|name, _| known.contains(name));
         self.told.retain(|name, _| known.contains(name));
+        self.stories.retain(|name| known.contains(name));
     }
 
     /// Takes a piece of evidence. What is about a host that is not in the settings is ignored.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::gaps::say_if_new;
 use super::{Engine, MAX_OWN, SETTLE};
 use crate::account::Account;
 use crate::cpu::CpuCase;
@@ -189,7 +188,7 @@ impl Engine {
             let mut oldest = self.own.remove(0);
             self.say_own(&mut oldest, true);
         }
-        let identity = Identity::new(&self.settings.host, stall.from, self.now, self.wall);
+        let identity = self.identity(&self.settings.host, stall.from, self.now);
         self.own.push(TrackedOwn { until: stall.to, stall, identity, said: None });
     }
 
@@ -233,16 +232,14 @@ impl Engine {
         let judgement = judge(&self.context(), Case::Own(stall));
         self.report_own(stall, known.until, &judgement);
         let evidence = stall.evidence(&self.settings.host);
-        let ended = match &stall.behind {
-            // By this host's own clock no time passed.
-            Some(behind) => known.until.plus(behind.length),
-            None => known.until,
-        };
+        // By this host's own clock no time passed while that stood still: on the peers' it began that much earlier.
+        let behind = stall.behind.as_ref().map(|behind| behind.length).unwrap_or_default();
+        let (ended, times) = (known.until.plus(behind), (stall.since.minus(behind), Some(known.until)));
         let (occurrences, now) = (stall.occurrences, self.now);
         let draft =
             Draft { identity: &known.identity, ended: Some(ended), closed, now, occurrences, evidence, dropped: 0 };
         let document = incident(draft, judgement, &self.settings.host, &self.me.facts);
-        say_if_new(&mut known.said, document, &mut self.out);
+        self.say_of_story(&mut known.said, document, times);
     }
 
     fn report_own(&mut self, stall: &OwnStall, to: Nanos, judgement: &Judgement) {
@@ -377,14 +374,14 @@ impl Engine {
     /// A state that lasts is said when it is found and when it is over; the identity is handed back while it goes on.
     fn say_lasting(&mut self, known: Option<Identity>, of: Lasting, case: Case<'_>, now: Nanos) -> Option<Identity> {
         let is_new = known.is_none();
-        let identity = known.unwrap_or_else(|| Identity::new(&self.settings.host, of.since, now, self.wall));
+        let identity = known.unwrap_or_else(|| self.identity(&self.settings.host, of.since, now));
         if is_new || of.over {
             let evidence = vec![Evidence::during(&self.settings.host, of.since, of.last, of.fact)];
             let ended = of.over.then_some(of.last);
             let draft =
                 Draft { identity: &identity, ended, closed: of.over, now, occurrences: 1, evidence, dropped: 0 };
             let document = self.write(case, draft);
-            self.out.push_back(document);
+            self.say_of_story(&mut None, document, (of.since, ended));
         }
         (!of.over).then_some(identity)
     }

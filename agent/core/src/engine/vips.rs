@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Engine;
-use super::gaps::say_if_new;
 use crate::document::{Draft, Identity};
 use crate::evidence::VipClaim;
 use crate::incident::Incident;
@@ -77,13 +76,13 @@ impl Engine {
         let Some(case) = case else { return };
         let Some(mut tracked) = self.vips.remove(&case.vip) else { return };
         let now = self.now;
-        let fresh = || Identity::new(&case.vip.to_string(), case.since, now, self.wall);
+        let fresh = || self.identity(&case.vip.to_string(), case.since, now);
         let identity = tracked.identity.take().unwrap_or_else(fresh);
         let evidence = case.evidence(&self.settings.host);
         let ended = case.over.then_some(case.last);
         let draft = Draft { identity: &identity, ended, closed: case.over, now, occurrences: 1, evidence, dropped: 0 };
         let document = self.write(Case::Vip(case), draft);
-        say_if_new(&mut tracked.said, document, &mut self.out);
+        self.say_of_story(&mut tracked.said, document, (case.since, ended));
         if case.over {
             tracked.said = None;
         } else {

@@ -14,11 +14,13 @@ mod cpu;
 mod link;
 mod network;
 mod size;
+mod story;
 pub use size::{FlowReport, HoleReason, HoleReport, LargeHeard, LargeHeartbeat, Size, SizeProbe};
 
 pub use cpu::{CpuStall, Handler, Landed, Place, Poke, Running};
 pub use link::{ClaimKind, LinkAddress, NoLinkAddress, VipClaim};
 pub use network::{FragmentLoss, InterfaceTrouble, KernelDrops, MAX_REASON, Way, named};
+pub use story::{MAX_STORIES, Scope, Story, StoryKind};
 
 /// One observation: what was seen, of which host, in which interval of this host's boot clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -456,6 +458,9 @@ pub struct Heartbeat {
     /// [`name_hash`] of the sender's label `hypervisor`; absent where it has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hypervisor: Option<u64>,
+    /// Incidents of the sender, at most [`MAX_STORIES`]: they take turns.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stories: Vec<Story>,
 }
 
 /// Most stall reports that a heartbeat carries.

@@ -1,4 +1,4 @@
-//! The container of compact lines, version 2: checksummed blocks, so that a file that was torn is read up to there.
+//! The container of compact lines, since version 2: checksummed blocks, so that a file that was torn is read up to there.
 //!
 //! It begins with [`MAGIC`]. A block is, all numbers big-endian:
 //!
@@ -16,7 +16,7 @@ use super::compact::{Reader, Writer};
 use super::{Damage, Line, Piece};
 use crate::evidence::Evidence;
 
-/// The first bytes of a file; the last one is the version.
+/// The first bytes of a file; the last one is the version of the container.
 pub const MAGIC: [u8; 8] = *b"LACUNAR2";
 /// Bytes of a block before its lines.
 const HEAD: usize = 21;

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Line;
 use crate::evidence::{
-    Evidence, Fact, FlowReport, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Size,
+    Evidence, Fact, FlowReport, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Scope, Size, Story,
+    StoryKind,
 };
 use crate::time::{Nanos, WallNanos};
+use crate::trace::TraceId;
 
 /// Most hosts whose evidence has the compact form; that of others is told in full.
 const MAX_HOSTS: usize = 4096;
@@ -65,6 +67,26 @@ enum Frame {
         seq_step: i64,
         sent_step: i64,
     },
+    /// Since version 3: a heartbeat that tells of incidents.
+    Telling {
+        host: u32,
+        from_step: i64,
+        to_step: i64,
+        beat: Beat,
+        stories: Vec<Tale>,
+    },
+}
+
+/// A [`Story`], field by field: the name of its trace as a number, and what it leaves out as JSON.
+type Tale = (u128, Duration, Option<Duration>, bool, StoryKind, Scope, u64, Option<u64>);
+
+fn tale(story: &Story) -> Tale {
+    let Story { trace, age, over, settled, kind, scope, host, peer } = *story;
+    (trace.number(), age, over, settled, kind, scope, host, peer)
+}
+
+fn story((trace, age, over, settled, kind, scope, host, peer): Tale) -> Option<Story> {
+    Some(Story { trace: TraceId::new(trace)?, age, over, settled, kind, scope, host, peer })
 }
 
 /// A [`PeerView`], field by field: what it leaves out as JSON has to be there.
@@ -202,7 +224,12 @@ impl Writer {
                 let before = known.beat.as_deref_mut().filter(|before| is_alike(before, now))?;
                 let beat = steps(before, now);
                 adopt(before, now);
-                Some(Frame::Beat { host, from_step: state.step_to(from), to_step: state.step_to(to), beat })
+                let (from_step, to_step) = (state.step_to(from), state.step_to(to));
+                let stories: Vec<Tale> = now.stories.iter().map(tale).collect();
+                Some(match stories.is_empty() {
+                    true => Frame::Beat { host, from_step, to_step, beat },
+                    false => Frame::Telling { host, from_step, to_step, beat, stories },
+                })
             }
             Fact::EchoSent if from == to => Some(Frame::EchoSent { host, at_step: state.step_to(to) }),
             Fact::EchoReply => {
@@ -300,7 +327,7 @@ fn restore(before: &mut Heartbeat, beat: Beat) -> Heartbeat {
     let view = |(peer, heard_age, kernel_answers, heard_for)| PeerView { peer, heard_age, kernel_answers, heard_for };
     let flow = |(size, duplicates, reordered, variation)| FlowReport { size, duplicates, reordered, variation };
     // What is told anew each time is not kept.
-    (before.views, before.flows) = (Vec::new(), Vec::new());
+    (before.views, before.flows, before.stories) = (Vec::new(), Vec::new(), Vec::new());
     let mut restored = before.clone();
     restored.views = beat.views.into_iter().map(view).collect();
     restored.flows = beat.flows.into_iter().map(flow).collect();
@@ -347,6 +374,7 @@ impl Reader {
                 (*host, at, at)
             }
             Frame::Beat { host, from_step, to_step, .. }
+            | Frame::Telling { host, from_step, to_step, .. }
             | Frame::EchoReply { host, from_step, to_step }
             | Frame::Large { host, from_step, to_step, .. } => {
                 (*host, state.step_by(*from_step), state.step_by(*to_step))
@@ -362,6 +390,11 @@ impl Reader {
             }
             Frame::Beat { beat, .. } => {
                 Fact::Heartbeat(Box::new(restore(known.beat.as_deref_mut().ok_or_else(unknown)?, beat)))
+            }
+            Frame::Telling { beat, stories, .. } => {
+                let stories: Option<Vec<Story>> = stories.into_iter().map(story).collect();
+                let beat = restore(known.beat.as_deref_mut().ok_or_else(unknown)?, beat);
+                Fact::Heartbeat(Box::new(Heartbeat { stories: stories.ok_or_else(unknown)?, ..beat }))
             }
             Frame::LargeSent { size, bytes, seq_step, .. } => {
                 let seq = sum(known.large_sent[size.place()], seq_step);

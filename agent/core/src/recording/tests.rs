@@ -4,8 +4,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::evidence::{Fact, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Size};
+use crate::evidence::{
+    Fact, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Scope, Size, Story, StoryKind,
+};
 use crate::time::WallNanos;
+use crate::trace::TraceId;
 
 fn begin(incarnation: u64) -> Line {
     let me = Me { boot_id: [7; 16], incarnation, ..Me::default() };
@@ -70,7 +73,21 @@ fn beat(sender: ([u8; 16], u64), [a, b, c, d]: [u64; 4], choice: u8, size: Size)
         views: vec![view; usize::from(choice % 3)],
         others: (!choice.is_multiple_of(5)).then_some(OtherViews { heard_within: Duration::from_nanos(b), all: c }),
         large: vec![LargeHeard { size, seq: b, count: c }; usize::from(choice % 3)],
+        stories: vec![story(a, d, choice); usize::from(choice % 2)],
         ..Heartbeat::default()
+    }
+}
+
+fn story(tail: u64, host: u64, choice: u8) -> Story {
+    Story {
+        trace: TraceId::of(1, tail.into()),
+        age: Duration::from_nanos(host),
+        over: (choice > 99).then_some(Duration::from_nanos(tail)),
+        settled: choice > 199,
+        kind: if choice > 150 { StoryKind::Loss } else { StoryKind::Stall },
+        scope: Scope::Path,
+        host,
+        peer: Some(tail),
     }
 }
 

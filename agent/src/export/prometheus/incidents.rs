@@ -75,12 +75,12 @@ fn subject(subject: &Subject) -> String {
 
 /// The trace of the newest one stands beside the figure as an exemplar: as a label it would make a series of each incident.
 fn opened(out: &mut Families<'_>, counters: &Counters) -> fmt::Result {
-    let newest = counters.newest_incident.as_ref();
+    let newest = counters.newest_incident.as_ref().map(|incident| incident.trace_id.to_string());
     out.counted(
         "lacuna_incidents_opened",
         "Incidents that were opened, whatever their class became; the exemplar is the trace of the newest one",
         counters.incidents_opened,
-        newest.map(|incident| labels([("trace_id", &incident.trace_id)])),
+        newest.map(|trace| labels([("trace_id", &trace)])),
     )
 }
 

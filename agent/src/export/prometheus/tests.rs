@@ -37,7 +37,7 @@ fn what_cannot_be_measured_is_absent() {
 #[test]
 fn the_trace_of_the_newest_incident_is_an_exemplar_and_no_label() {
     let shared = samples::busy();
-    let trace = samples::host_down().trace_id;
+    let trace = samples::host_down().trace_id.to_string();
     let line = format!("lacuna_incidents_opened_total 2 # {{trace_id=\"{trace}\"}} 1.0\n");
     let text = metrics(&shared);
     assert!(text.contains(&line), "{text}");

@@ -8,11 +8,12 @@ use super::fleet::Fleet;
 use crate::engine::{Engine, Me};
 use crate::evidence::{
     AgentLate, Evidence, Fact, FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard,
-    LargeHeartbeat, OtherViews, PeerView, Size, SizeProbe, StallReport, name_hash,
+    LargeHeartbeat, OtherViews, PeerView, Scope, Size, SizeProbe, StallReport, Story, StoryKind, name_hash,
 };
 use crate::incident::{Class, State};
 use crate::settings::Settings;
 use crate::time::{Nanos, WallNanos};
+use crate::trace::TraceId;
 
 /// Numbers as a forger likes them.
 fn number() -> impl Strategy<Value = u64> {
@@ -52,33 +53,54 @@ fn beat() -> impl Strategy<Value = Heartbeat> {
     let drops = proptest::option::of(drops);
     let (larges, flows) = (proptest::collection::vec(large, 0..3), proptest::collection::vec(flow, 0..4));
     let sizes = (larges, proptest::option::of(probe), proptest::option::of(hole), flows, drops);
-    let lists = (proptest::collection::vec(stall, 0..3), proptest::collection::vec(view, 0..3), sizes);
+    let lists = (proptest::collection::vec(stall, 0..3), proptest::collection::vec(view, 0..3), sizes, stories());
     ((number(), number(), number(), 0..3_u8, number(), any::<bool>(), number()), heard, lists).prop_map(
-        |((seq, sent_at, wall, boot, incarnation, goodbye, overflow), heard, (stalls, views, sizes))| Heartbeat {
-            seq,
-            sent_at: Nanos(sent_at),
-            sent_wall: WallNanos(wall),
-            boot_id: [boot; 16],
-            incarnation,
-            goodbye,
-            overflow,
-            heard: heard.map(|(incarnation, seq, count, age)| Heard {
-                incarnation,
+        |((seq, sent_at, wall, boot, incarnation, goodbye, overflow), heard, (stalls, views, sizes, stories))| {
+            Heartbeat {
                 seq,
-                count,
-                age: Duration::from_nanos(age),
-            }),
-            stalls,
-            views,
-            others: (seq % 2 == 0).then_some(OtherViews { heard_within: Duration::from_nanos(seq), all: seq }),
-            hypervisor: None,
-            large: sizes.0,
-            flows: sizes.3,
-            probe: sizes.1,
-            hole: sizes.2,
-            drops: sizes.4,
+                sent_at: Nanos(sent_at),
+                sent_wall: WallNanos(wall),
+                boot_id: [boot; 16],
+                incarnation,
+                goodbye,
+                overflow,
+                heard: heard.map(|(incarnation, seq, count, age)| Heard {
+                    incarnation,
+                    seq,
+                    count,
+                    age: Duration::from_nanos(age),
+                }),
+                stalls,
+                views,
+                others: (seq % 2 == 0).then_some(OtherViews { heard_within: Duration::from_nanos(seq), all: seq }),
+                hypervisor: None,
+                large: sizes.0,
+                flows: sizes.3,
+                probe: sizes.1,
+                hole: sizes.2,
+                drops: sizes.4,
+                stories,
+            }
         },
     )
+}
+
+/// About anybody, under names that are worse and better than any.
+fn stories() -> impl Strategy<Value = Vec<Story>> {
+    let scope = prop_oneof![Just(Scope::Host), Just(Scope::Path), Just(Scope::PathOrHost), Just(Scope::All)];
+    let kind = prop_oneof![Just(StoryKind::Stall), Just(StoryKind::Loss), Just(StoryKind::Hole)];
+    let story = (1..4_u128, any::<bool>(), number(), number(), any::<[bool; 3]>(), kind, scope);
+    let story = story.prop_map(|(trace, low, age, over, [goes_on, settled, of_b], kind, scope)| Story {
+        trace: TraceId::of(if low { 0 } else { u64::MAX }, trace),
+        age: Duration::from_nanos(age),
+        over: (!goes_on).then_some(Duration::from_nanos(over)),
+        settled,
+        kind,
+        scope,
+        host: name_hash(if of_b { "b" } else { "a" }),
+        peer: (scope != Scope::Host).then_some(name_hash("c")),
+    });
+    proptest::collection::vec(story, 0..3)
 }
 
 #[derive(Clone, Debug)]

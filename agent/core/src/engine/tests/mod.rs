@@ -13,6 +13,7 @@ mod machine;
 mod network;
 mod paths;
 mod stall;
+mod traces;
 mod unnamed;
 mod vips;
 

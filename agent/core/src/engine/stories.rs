@@ -1,0 +1,34 @@
+//! Which trace an incident of this host belongs to.
+
+use super::Engine;
+use super::gaps::say_if_new;
+use crate::document::Identity;
+use crate::incident::Incident;
+use crate::stories::{Plot, Stories};
+use crate::time::Nanos;
+
+impl Engine {
+    /// The identity of what happens to `subject` from `started` on, and is noticed at `detected`.
+    pub(super) fn identity(&self, subject: &str, started: Nanos, detected: Nanos) -> Identity {
+        Identity::new(self.settings.fleet, subject, started, detected, self.wall)
+    }
+
+    /// Finds the trace of a document of what lasted from then until then, and puts it out if it says anything else than the one
+    /// before.
+    pub(super) fn say_of_story(
+        &mut self,
+        said: &mut Option<Incident>,
+        mut document: Incident,
+        (from, until): (Nanos, Option<Nanos>),
+    ) {
+        let plot = Plot::of(&document, from, until);
+        self.stories.place(&mut document, said.as_ref(), plot, self.now);
+        say_if_new(said, document, &mut self.out);
+    }
+
+    /// What is known of stories.
+    #[must_use]
+    pub fn stories(&self) -> &Stories {
+        &self.stories
+    }
+}

@@ -1,0 +1,136 @@
+//! As much of an incident as it takes to see that another is the same.
+
+use std::time::Duration;
+
+use crate::evidence::{Scope, Story, StoryKind, name_hash};
+use crate::incident::{Class, Incident};
+use crate::time::Nanos;
+use crate::trace::TraceId;
+
+/// Begins that lie no further apart are one: of what lasts as long as a few heartbeats, seen by hosts that exchange them.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// A stall that comes back is one incident for one host, and may be several for another: up to this long after its begin.
+const COMES_BACK: Duration = Duration::from_secs(60);
+
+/// Whom an incident concerns, and when it was, on this host's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plot {
+    /// What befell them.
+    pub kind: StoryKind,
+    /// How far it reaches.
+    scope: Scope,
+    /// Whom it concerns, by [`name_hash`].
+    hosts: Vec<u64>,
+    /// All who are named, and who says so.
+    cast: Vec<u64>,
+    /// When it began.
+    pub from: Nanos,
+    /// When it ended; absent while it goes on.
+    until: Option<Nanos>,
+}
+
+impl Plot {
+    /// Of an incident of this host.
+    #[must_use]
+    pub fn of(document: &Incident, from: Nanos, until: Option<Nanos>) -> Self {
+        let (class, subject) = (document.verdict.class, &document.verdict.subject);
+        let scope = match (&subject.peer, class) {
+            _ if subject.vip.is_some() => Scope::Host,
+            (_, Class::Partition) => Scope::All,
+            (Some(_), Class::Unknown) => Scope::PathOrHost,
+            (Some(_), _) => Scope::Path,
+            _ => Scope::Host,
+        };
+        let hash = |name: &String| name_hash(name);
+        let named = subject.host.iter().chain(&subject.peer).chain(&subject.hosts).map(hash);
+        let hosts: Vec<u64> = match &subject.vip {
+            Some(vip) => vec![name_hash(vip)],
+            None => named.clone().collect(),
+        };
+        let cast = named.chain([name_hash(&document.observer)]).collect();
+        Self { kind: kind(document), scope, hosts: in_order(hosts), cast: in_order(cast), from, until }
+    }
+
+    /// As a peer tells of it, in a heartbeat that came in at `at`.
+    #[must_use]
+    pub fn told(story: &Story, at: Nanos) -> Self {
+        let hosts = in_order([story.host].into_iter().chain(story.peer).collect());
+        let (from, until) = (at.minus(story.age), story.over.map(|over| at.minus(over)));
+        Self { kind: story.kind, scope: story.scope, cast: hosts.clone(), hosts, from, until }
+    }
+
+    /// As peers are told of it, at `now`.
+    #[must_use]
+    pub fn tell(&self, trace: TraceId, settled: bool, now: Nanos) -> Story {
+        Story {
+            trace,
+            age: now.since(self.from),
+            over: self.until.map(|until| now.since(until)),
+            settled,
+            kind: self.kind,
+            scope: self.scope,
+            host: self.hosts.first().copied().unwrap_or_default(),
+            peer: self.hosts.get(1).copied(),
+        }
+    }
+
+    /// Whether nothing that decides differs. When one and the same thing began is told a little differently each time.
+    #[must_use]
+    pub fn tells_the_same(&self, other: &Self) -> bool {
+        (self.kind, self.scope, &self.hosts) == (other.kind, other.scope, &other.hosts)
+            && self.until.is_some() == other.until.is_some()
+            && self.from.is_near(other.from, TOGETHER / 10)
+    }
+
+    /// Whether both are of one thing that happened.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let together = self.from.is_near(other.from, TOGETHER);
+        if !self.overlaps(other) || self.kind != other.kind && !together {
+            return false;
+        }
+        let soon = self.kind != StoryKind::Stall || self.from.is_near(other.from, COMES_BACK);
+        match (self.scope, other.scope) {
+            (Scope::Host, Scope::Host) => self.meets(other) && soon,
+            (Scope::All, Scope::All | Scope::PathOrHost) | (Scope::PathOrHost, Scope::All) => together,
+            (Scope::PathOrHost, Scope::PathOrHost | Scope::Host) | (Scope::Host, Scope::PathOrHost) => {
+                self.meets(other) && together || self.hosts == other.hosts && soon
+            }
+            (Scope::Path | Scope::PathOrHost, Scope::Path | Scope::PathOrHost) => self.hosts == other.hosts && soon,
+            (Scope::Host | Scope::Path | Scope::All, Scope::Host | Scope::Path | Scope::All) => false,
+        }
+    }
+
+    /// Whether it began while the other one lasted, after it, and somebody of the one is named by the other.
+    #[must_use]
+    pub fn follows(&self, other: &Self) -> bool {
+        let later = self.from > other.from && other.until.is_none_or(|until| self.from <= until.plus(TOGETHER));
+        later && other.hosts.iter().any(|host| self.cast.contains(host))
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        let begins = |one: &Self, two: &Self| one.until.is_none_or(|until| two.from <= until.plus(TOGETHER));
+        begins(self, other) && begins(other, self)
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        self.hosts.iter().any(|host| other.hosts.contains(host))
+    }
+}
+
+fn kind(document: &Incident) -> StoryKind {
+    match document.verdict.class {
+        _ if document.verdict.subject.vip.is_some() => StoryKind::Address,
+        Class::PacketLoss => StoryKind::Loss,
+        Class::MtuBlackhole => StoryKind::Hole,
+        Class::CpuSaturation => StoryKind::Load,
+        Class::IoStall => StoryKind::Storage,
+        _ => StoryKind::Stall,
+    }
+}
+
+fn in_order(mut hosts: Vec<u64>) -> Vec<u64> {
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
