@@ -1,4 +1,4 @@
-//! The forms on the wire, version 6. All numbers are big-endian.
+//! The forms on the wire, version 7. All numbers are big-endian.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -25,6 +25,7 @@
 //! | 1 + n × 17 | large ones that were heard: size (1 MTU, 2 fragmented), number, count |
 //! | 1 + n × 25 | flows, how packets came in: size (0 small, 1 MTU, 2 fragmented), duplicates, overtaken, variation (nanoseconds, `u64::MAX`: not known) |
 //! | 1 + n × 21 | own stalls: from, to (boot clock, nanoseconds), class, state, CPU (2 bytes, `u16::MAX`: none), flags (1 goes on, 2 deaf, 4 the clock stopped, 8 it ran on) |
+//! | 1 + n × (33 or 41) | incidents of the sender that it tells of, see `story` |
 //! | 1 + n × 17 | views: hash of the name, age and time without a gap in milliseconds (`u32::MAX`: never heard), kernel (0 unknown, 1 answers, 2 silent) |
 //! | 1, 1 + 4 + 8 | 0: those are all; 1, and of the views that are not there: within how many milliseconds each was heard, the hashes of all names joined by exclusive or |
 //!
@@ -37,17 +38,19 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, TryGetError};
 use lacuna_core::evidence::{
     FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, MAX_REASON,
-    MAX_STALLS, MAX_VIEWS, OtherViews, PeerView, Size, SizeProbe, StallReport, Way, named,
+    MAX_STALLS, MAX_STORIES, MAX_VIEWS, OtherViews, PeerView, Size, SizeProbe, StallReport, Way, named,
 };
 use lacuna_core::incident::{AgentState, Class, ClockState};
 use lacuna_core::time::{Nanos, WallNanos, nanos};
 
 use super::keys::TAG_LEN;
 
+mod story;
+
 /// First two bytes of every packet.
 const MAGIC: u16 = 0x4c43;
 /// The version that this module speaks.
-pub const VERSION: u8 = 6;
+pub const VERSION: u8 = 7;
 /// Longest name of a host, in bytes.
 pub const MAX_NAME: usize = 64;
 /// Longest heartbeat of the small kind: with its headers it stays below the smallest MTU that IPv6 allows (1280, RFC 8200).
@@ -204,6 +207,7 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
     put_list(out, &beat.large, MAX_LARGE, put_large);
     put_list(out, &beat.flows, MAX_FLOWS, put_flow);
     put_list(out, &beat.stalls, MAX_STALLS, put_stall);
+    put_list(out, &beat.stories, MAX_STORIES, story::put);
     // What does not fit any more is left out: the newest views are no more than the oldest.
     let room = MAX_SMALL.saturating_sub(out.len() + 1 + OTHERS_BYTES + TAG_LEN) / VIEW_BYTES;
     let room = room.min(MAX_VIEWS);
@@ -438,6 +442,7 @@ fn get_beat(from: &mut &[u8], head: ([u8; 16], u64, u64, Nanos)) -> Result<Heart
         large: get_list(from, MAX_LARGE, get_large)?,
         flows: get_list(from, MAX_FLOWS, get_flow)?,
         stalls: get_list(from, MAX_STALLS, get_stall)?,
+        stories: get_list(from, MAX_STORIES, story::get)?,
         views: get_list(from, MAX_VIEWS, get_view)?,
         others: get_others(from)?,
     })

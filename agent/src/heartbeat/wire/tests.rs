@@ -1,6 +1,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use lacuna_core::evidence::{Scope, Story, StoryKind};
+use lacuna_core::trace::TraceId;
+
 use super::*;
 
 fn heards() -> impl Strategy<Value = Heard> {
@@ -76,6 +79,21 @@ fn drops() -> impl Strategy<Value = KernelDrops> {
     })
 }
 
+fn stories() -> impl Strategy<Value = Story> {
+    let kinds =
+        [StoryKind::Stall, StoryKind::Loss, StoryKind::Hole, StoryKind::Load, StoryKind::Storage, StoryKind::Address];
+    let scopes = [Scope::Host, Scope::Path, Scope::PathOrHost, Scope::All];
+    let (kind, scope) = (proptest::sample::select(kinds.to_vec()), proptest::sample::select(scopes.to_vec()));
+    let times = (0..u32::MAX - 1, any::<Option<u32>>());
+    (1..=u128::MAX, times, any::<bool>(), kind, scope, any::<u64>(), any::<Option<u64>>()).prop_map(
+        |(trace, (age, over), settled, kind, scope, host, peer)| {
+            let ms = |ms: u32| Duration::from_millis(ms.into());
+            let (trace, over) = (TraceId::new(trace).unwrap(), over.map(|over| ms(over.min(age))));
+            Story { trace, age: ms(age), over, settled, kind, scope, host, peer }
+        },
+    )
+}
+
 prop_compose! {
     fn beats()(
         numbers in any::<[u64; 5]>(),
@@ -83,7 +101,7 @@ prop_compose! {
         goodbye in any::<bool>(),
         heard in proptest::option::of(heards()),
         stalls in vec(stalls(), 0..=MAX_STALLS),
-        (views, others) in (vec(views(), 0..=40), proptest::option::of(others())),
+        (views, others, stories) in (vec(views(), 0..=32), proptest::option::of(others()), vec(stories(), 0..=MAX_STORIES)),
         hypervisor in any::<Option<u64>>(),
         large in vec(larges(), 0..=2),
         flows in vec(flows(), 0..=MAX_FLOWS),
@@ -96,7 +114,7 @@ prop_compose! {
         let probe = probe.map(|(id, bytes)| SizeProbe { id, bytes });
         Heartbeat {
             seq, sent_at, sent_wall, boot_id, incarnation, goodbye, heard, overflow, stalls, views, hypervisor, large, flows,
-            probe, hole, drops, others,
+            probe, hole, drops, others, stories,
         }
     }
 }
@@ -183,7 +201,8 @@ fn each_fault_is_named() {
     refused(WireError::Long, |packet| packet.resize(MAX_SMALL - TAG_LEN + 1, 0));
     refused(WireError::Long, |packet| packet.resize(MAX_PACKET + 1, 0));
     refused(WireError::Range, |packet| *packet.last_mut().unwrap() = 2);
-    let stalls = packet().len() - 3;
+    let stalls = packet().len() - 4;
+    refused(WireError::Range, |packet| packet[stalls + 1] = u8::try_from(MAX_STORIES).unwrap() + 1);
     refused(WireError::Range, |packet| packet[stalls - 2] = u8::try_from(MAX_LARGE).unwrap() + 1);
     refused(WireError::Range, |packet| packet[stalls - 1] = u8::try_from(MAX_FLOWS).unwrap() + 1);
     refused(WireError::Range, |packet| packet[stalls] = u8::try_from(MAX_STALLS).unwrap() + 1);
@@ -204,6 +223,26 @@ fn lists_beyond_their_limit_keep_the_newest() {
     encode("db1", &beat, &mut packet).unwrap();
     let (_, Message::Heartbeat(read)) = decode(&packet).unwrap() else { panic!("it is a heartbeat") };
     assert_eq!(read.stalls, beat.stalls[20 - MAX_STALLS..]);
+}
+
+fn story() -> Story {
+    let (age, over) = (Duration::from_secs(9), Some(Duration::from_secs(2)));
+    let trace = TraceId::of(1_800_000_000_000, 7);
+    Story { trace, age, over, settled: true, kind: StoryKind::Hole, scope: Scope::Path, host: 5, peer: Some(6) }
+}
+
+#[test]
+fn a_story_without_a_name_or_with_its_end_before_its_begin_is_refused() {
+    let beat = Heartbeat { stories: vec![story()], ..Heartbeat::default() };
+    let mut packet = Vec::new();
+    encode("db1", &beat, &mut packet).unwrap();
+    let begin = packet.len() - 2 - 41;
+    for (from, bytes) in [(0, &[0; 16][..]), (16, &[0; 4]), (24, &[0xff]), (24, &[0x07])] {
+        let mut packet = packet.clone();
+        packet[begin + from..begin + from + bytes.len()].copy_from_slice(bytes);
+        assert_eq!(decode(&packet), Err(WireError::Range), "byte {from}");
+    }
+    assert!(decode(&packet).is_ok());
 }
 
 /// Packets that the fuzzer begins with; `LACUNA_BLESS=1` writes them anew after a change of the format.
@@ -227,6 +266,7 @@ fn the_seeds_of_the_fuzzer_are_packets_of_this_version() {
         flows: vec![flow; MAX_FLOWS],
         probe: Some(SizeProbe { id: 6, bytes: 1400 }),
         hole: Some(HoleReport { reason: HoleReason::DfDropped, passes: Some(1400) }),
+        stories: vec![story(); MAX_STORIES],
         ..Heartbeat::default()
     };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds/wire");
@@ -254,13 +294,14 @@ fn with_everything_at_its_limit_a_heartbeat_still_passes_everywhere() {
         flows: vec![FlowReport { size: Size::Mtu, duplicates: 1, reordered: 1, variation: None }; MAX_FLOWS],
         probe: Some(SizeProbe::default()),
         hole: Some(HoleReport { reason: HoleReason::DfDropped, passes: None }),
+        stories: vec![story(); MAX_STORIES],
         ..Heartbeat::default()
     };
     let mut packet = Vec::new();
     encode(&"x".repeat(MAX_NAME), &beat, &mut packet).unwrap();
     assert!(packet.len() + TAG_LEN <= MAX_SMALL);
     let (_, Message::Heartbeat(read)) = decode(&packet).unwrap() else { panic!("it is a heartbeat") };
-    assert!((40..MAX_VIEWS).contains(&read.views.len()), "views that do not fit are left out: {}", read.views.len());
+    assert!((36..MAX_VIEWS).contains(&read.views.len()), "views that do not fit are left out: {}", read.views.len());
     assert_eq!(read.others, None, "those that did not fit are not all well");
 }
 
