@@ -11,6 +11,7 @@ mod network;
 mod plan;
 mod report;
 mod score;
+mod traces;
 mod world;
 
 use std::collections::BTreeMap;

@@ -71,6 +71,7 @@ impl Report {
         self.score.blames.extend(score.blames);
         self.score.needless += score.needless;
         self.score.host_seconds += score.host_seconds;
+        self.score.traces.merge(score.traces);
         self.score.calibration.merge(&score.calibration);
     }
 
@@ -111,6 +112,7 @@ impl Report {
         self.print_incidents();
         self.print_wrong();
         self.print_blames();
+        self.score.traces.print(SHOWN);
         self.score.calibration.print();
         let failures = self.failures();
         let lengths = self.score.judged.iter().filter(|judged| judged.longer.is_some_and(|longer| longer.abs() > 2.0));

@@ -11,6 +11,7 @@ use crate::fault::{Fault, Kind};
 use crate::host::Said;
 use crate::network::Filter;
 use crate::plan::{Mesh, Plan, name};
+use crate::traces::Traces;
 
 /// So long after its end a fault may still be said for the first time: what a peer cannot know before it is told.
 const TELLS_WITHIN: Duration = Duration::from_secs(15);
@@ -72,18 +73,19 @@ pub(crate) struct Score {
     /// Incidents that name nobody, where nothing befell anybody concerned.
     pub(crate) needless: usize,
     pub(crate) host_seconds: f64,
+    pub(crate) traces: Traces,
     #[serde(skip)]
     pub(crate) calibration: Calibration,
 }
 
 /// An incident in all that was said of it.
-struct Story<'a> {
+pub(crate) struct Story<'a> {
     first: Time,
     versions: Vec<&'a Said>,
 }
 
 impl Story<'_> {
-    fn last(&self) -> Option<&Incident> {
+    pub(crate) fn last(&self) -> Option<&Incident> {
         self.versions.last().map(|said| &said.incident)
     }
 }
@@ -101,6 +103,7 @@ pub(crate) fn score(seed: u64, plan: &Plan) -> Score {
             score.judged.push(Judged { seed, class, knowable, ..judged });
         }
     }
+    score.traces.take(seed, &plan.faults, &stories);
     for (observer, stories) in stories.iter().enumerate() {
         for story in stories {
             let versions = story.versions.iter().map(|said| &said.incident);
@@ -228,6 +231,11 @@ fn concerns(subject: &Subject, fault: &Fault) -> bool {
     let named = subject.host.iter().chain(&subject.peer).chain(&subject.hosts);
     let concerned: Vec<String> = fault.kind.hosts().into_iter().map(name).collect();
     named.into_iter().any(|one| concerned.contains(one))
+}
+
+/// Whether it is what is true of that fault in the end.
+pub(crate) fn is_right_story(story: &Story<'_>, fault: &Fault, observer: usize) -> bool {
+    overlaps(story, fault) && story.last().is_some_and(|last| is_right(last, fault, observer))
 }
 
 /// Whether it is what is true, as far as that observer can say it.
