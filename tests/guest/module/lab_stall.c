@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Stalls of the kernel, made on purpose, for tests in a guest. A line written to /proc/lab_stall names one:
  *
