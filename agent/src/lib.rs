@@ -22,4 +22,5 @@ pub(crate) mod samples;
 pub mod shared;
 pub mod sights;
 pub mod store;
+pub mod traces;
 pub mod web;

@@ -17,7 +17,7 @@ use crate::probes::{FragmentCount, FragmentKind, Log2Histogram, ProbeMetrics, Pr
 use crate::recent::{Recent, SLOT, SLOTS};
 use crate::shared::{
     Cell, Counters, CpuStatus, DiscoveryFigures, EchoCounts, FlowCounts, Identity, LargeCounts, NetworkStatus,
-    PeerClock, PeerStatus, Shared,
+    OtlpFigures, PeerClock, PeerStatus, Shared,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -137,6 +137,13 @@ fn counters() -> Counters {
         agent_late_us: Some(histogram(&[120, 90])),
         recent_lateness: recent(|slot| if slot == 50 { 400 } else { 1 }),
         incident_ms: [("path-drop".into(), lengths)].into(),
+        otlp: Some(OtlpFigures {
+            up: Some(true),
+            sent: 41,
+            waiting_spans: 3,
+            waiting_bytes: 900,
+            ..OtlpFigures::default()
+        }),
         incidents_opened: 2,
         newest_incident: Some(Arc::new(host_down())),
         newest_mark_ms: Some(1_795_000_000_500),

@@ -305,6 +305,11 @@ pub struct Counters {
     pub cpu_reports_refused: u64,
     /// Where the peers come from.
     pub discovery: DiscoveryFigures,
+    /// What became of traces; absent where there is no collector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpFigures>,
+    /// Stories of peers and links of incidents that found no room.
+    pub stories_refused: u64,
     /// The agent's longest lateness at its ticks in the last minutes.
     #[serde(skip_serializing_if = "Recent::is_empty")]
     pub recent_lateness: Recent,
@@ -335,6 +340,33 @@ pub struct DiscoveryFigures {
     pub errors: BTreeMap<String, u64>,
     /// Entries that the sources have now and that are no peers, by reason.
     pub refused: BTreeMap<String, u64>,
+}
+
+/// What became of traces since the agent started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OtlpFigures {
+    /// Whether the collector took the last request; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up: Option<bool>,
+    /// Spans that the collector took.
+    pub sent: u64,
+    /// Spans that it refused.
+    pub rejected: u64,
+    /// Requests that nobody answered, or that may be taken later.
+    pub failures: u64,
+    /// Spans that wait on the disk.
+    pub waiting_spans: u64,
+    /// Bytes of the files that they wait in.
+    pub waiting_bytes: u64,
+    /// Spans that had to make room for newer ones.
+    pub full: u64,
+    /// Spans that the disk did not take.
+    pub disk: u64,
+    /// Spans in files that were damaged.
+    pub damaged: u64,
+    /// Versions of incidents that the thread had no time for.
+    pub refused: u64,
 }
 
 impl Counters {

@@ -32,6 +32,7 @@ use crate::probes::{self, Probes};
 use crate::recorder::{self, Exporter, Recorder, Ring};
 use crate::shared::{Identity, Shared};
 use crate::store::{Found, Marker, Store, StoreError, StoreReader, Writer, spawn_writer};
+use crate::traces::{self, Spool, Traces};
 use crate::web;
 
 /// Commands that may wait for the loop.
@@ -107,6 +108,7 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
         events,
         writer: Some(writer),
         recorder,
+        traces: traces(&config, &shared),
         shared: Arc::clone(&shared),
     };
     let exporter = parts.recorder.as_ref().map(Recorder::exporter);
@@ -188,6 +190,20 @@ fn recorder(config: &Config, network: &Network, me: &Me, shared: &Arc<Shared>) -
             let because = format!("nothing is recorded in {}: {error}", folder.display());
             tracing::warn!("{because}");
             shared.degrade(recorder::PART, because);
+        })
+        .ok()
+}
+
+/// Without a disk to keep them on, no traces are sent: nothing would be known of what was.
+fn traces(config: &Config, shared: &Arc<Shared>) -> Option<Traces> {
+    let otlp = config.otlp.as_ref()?;
+    let folder = config.store.path.join(traces::FOLDER);
+    let started = Spool::open(&folder, otlp.spool).and_then(|spool| Traces::start(otlp, spool, Arc::clone(shared)));
+    started
+        .map_err(|error| {
+            let because = format!("no traces are sent: {}: {error}", folder.display());
+            tracing::warn!("{because}");
+            shared.degrade("otlp", because);
         })
         .ok()
 }

@@ -142,8 +142,39 @@ pub struct Control {
 /// `[otlp]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
-    /// The collector, `http://` or `https://`.
+    /// The collector, `http://`.
     pub endpoint: String,
+    /// What it speaks. Default: HTTP where the endpoint has the port 4318 or a path, gRPC otherwise.
+    pub protocol: OtlpProtocol,
+    /// Bytes that spans may take on the disk while the collector is away, in the folder of the store: at most 1 GiB. Default 16 MiB.
+    pub spool: u64,
+}
+
+/// How spans are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// OTLP/gRPC.
+    Grpc,
+    /// OTLP/HTTP with binary Protobuf.
+    Http,
+}
+
+impl Otlp {
+    /// As the specification has it for an endpoint that says no more.
+    #[must_use]
+    pub fn usual_protocol(endpoint: &str) -> OtlpProtocol {
+        let rest = endpoint.strip_prefix("http://").unwrap_or(endpoint);
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.ends_with(":4318") || !path.is_empty() { OtlpProtocol::Http } else { OtlpProtocol::Grpc }
+    }
+
+    /// Where traces go by HTTP: an endpoint without a path is that of all signals.
+    #[must_use]
+    pub fn traces_url(&self) -> String {
+        let rest = self.endpoint.strip_prefix("http://").unwrap_or(&self.endpoint);
+        let has_path = rest.split_once('/').is_some_and(|(_, path)| !path.is_empty());
+        if has_path { self.endpoint.clone() } else { format!("{}/v1/traces", self.endpoint.trim_end_matches('/')) }
+    }
 }
 
 impl Default for Heartbeat {
@@ -262,13 +293,10 @@ impl Config {
     /// Keys that were given and that this version takes without acting on them, a sentence each.
     #[must_use]
     pub fn without_effect(&self) -> Vec<&'static str> {
-        let given = [
-            (
-                self.heartbeat.insecure && self.heartbeat.key_file.is_some(),
-                "heartbeat.key_file has no effect: insecure = true is given as well",
-            ),
-            (self.otlp.is_some(), "otlp.endpoint has no effect: this version does not export traces yet"),
-        ];
+        let given = [(
+            self.heartbeat.insecure && self.heartbeat.key_file.is_some(),
+            "heartbeat.key_file has no effect: insecure = true is given as well",
+        )];
         given.into_iter().filter_map(|(given, note)| given.then_some(note)).collect()
     }
 }

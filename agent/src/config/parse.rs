@@ -12,13 +12,17 @@ use toml::de::DeTable;
 use super::check;
 use super::discovery::discovery;
 use super::table::{At, Findings, Rule, Section};
-use super::{Config, Control, Heartbeat, Http, Otlp, Peer, Problem, Recorder, Store, Thresholds, Watch, host_name};
+use super::{
+    Config, Control, Heartbeat, Http, Otlp, OtlpProtocol, Peer, Problem, Recorder, Store, Thresholds, Watch, host_name,
+};
 
 const NAME: &str = "1 to 64 letters, digits, '.', '_' and '-'";
 pub(super) const ADDRESS: &str = "an IP address and a port from 1 to 65535, such as \"10.77.0.11:9479\"";
 const LABEL: &str = "1 to 128 printable characters";
 pub(super) const PATH: &str = "an absolute path";
 const SIZE: &str = "a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1024GiB";
+/// What waits for a collector may take so much.
+const SPOOL: u64 = 16 * 1024 * 1024;
 const RECORDING_SIZE: &str = "a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1GiB";
 /// `sun_path` of the kernel (`unix(7)`) less what the agent appends while it makes the socket.
 const MAX_SOCKET_PATH: usize = 100;
@@ -169,10 +173,14 @@ fn otlp(mut section: Section<'_>) -> Option<Otlp> {
     if !section.is_given() {
         return None;
     }
-    let allowed = "an address that begins with http:// or https://, such as \"http://127.0.0.1:4317\"";
+    let allowed = "an address that begins with http://, such as \"http://127.0.0.1:4317\"";
     let endpoint = section.required("endpoint", &rule(&url, allowed));
+    let protocol = section.text("protocol", &rule(&protocol, "\"grpc\" or \"http\""));
+    let spool = section.text("spool", &rule(&recording_size, RECORDING_SIZE));
     section.finish();
-    Some(Otlp { endpoint: endpoint?.value })
+    let endpoint = endpoint?.value;
+    let protocol = or(protocol, Otlp::usual_protocol(&endpoint));
+    Some(Otlp { endpoint, protocol, spool: or(spool, SPOOL) })
 }
 
 pub(super) fn rule<'r, T>(parse: &'r dyn Fn(&str) -> Result<T, String>, allowed: &'r str) -> Rule<'r, T> {
@@ -295,10 +303,24 @@ fn socket(text: &str) -> Result<PathBuf, String> {
     absolute(text)
 }
 
+fn protocol(text: &str) -> Result<OtlpProtocol, String> {
+    match text {
+        "grpc" => Ok(OtlpProtocol::Grpc),
+        "http" => Ok(OtlpProtocol::Http),
+        _ => Err(format!("\"{}\" is not a protocol", text.escape_debug())),
+    }
+}
+
 fn url(text: &str) -> Result<String, String> {
-    let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-    match rest {
-        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(text.to_owned()),
+    if text.starts_with("https://") {
+        return Err(format!(
+            "\"{}\" wants TLS, which is not there: a collector on this host can add it",
+            text.escape_debug()
+        ));
+    }
+    let uri = text.parse::<hyper::Uri>().ok().filter(|uri| uri.scheme_str() == Some("http"));
+    match uri.as_ref().and_then(hyper::Uri::host) {
+        Some(host) if !host.is_empty() => Ok(text.to_owned()),
         _ => Err(format!("\"{}\" is not an address", text.escape_debug())),
     }
 }

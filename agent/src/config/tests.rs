@@ -55,7 +55,9 @@ endpoint = "http://127.0.0.1:4317"
     assert_eq!(config.peers.len(), 1);
     assert_eq!(config.thresholds.gap, Duration::from_millis(150), "three intervals");
     assert_eq!(config.store.retention, Duration::from_secs(7 * 86_400));
-    assert_eq!(config.without_effect().len(), 2);
+    assert_eq!(config.without_effect().len(), 1);
+    let otlp = config.otlp.as_ref().unwrap();
+    assert_eq!((otlp.protocol, otlp.spool), (OtlpProtocol::Grpc, 16 << 20));
     assert_eq!(config.control.socket, Path::new("/run/lacuna/db1.sock"));
     assert_eq!(config.watch.interfaces, ["eth0"]);
     let settings = config.settings(vec!["gateway".into()]);
@@ -120,9 +122,36 @@ fn every_mistake_is_named_with_its_line_and_what_is_allowed() {
     );
     check(
         "[otlp]\nendpoint = \"127.0.0.1:4317\"",
-        "c:2: otlp.endpoint: \"127.0.0.1:4317\" is not an address; allowed: an address that begins with http:// or https://, such as \"http://127.0.0.1:4317\"",
+        "c:2: otlp.endpoint: \"127.0.0.1:4317\" is not an address; allowed: an address that begins with http://, such as \"http://127.0.0.1:4317\"",
+    );
+    check(
+        "[otlp]\nendpoint = \"https://127.0.0.1:4317\"\nprotocol = \"json\"\nspool = \"5\"",
+        "c:2: otlp.endpoint: \"https://127.0.0.1:4317\" wants TLS, which is not there: a collector on this host can add it; allowed: an address that begins with http://, such as \"http://127.0.0.1:4317\"\n\
+         c:3: otlp.protocol: \"json\" is not a protocol; allowed: \"grpc\" or \"http\"\n\
+         c:4: otlp.spool: \"5\" has no unit; allowed: a number and B, KiB, MiB, GiB, KB, MB or GB; from 1MiB to 1GiB",
+    );
+    check(
+        "[otlp]\nprotocol = \"grpc\"",
+        "c:1: otlp.endpoint: is missing; allowed: an address that begins with http://, such as \"http://127.0.0.1:4317\"",
     );
     check("heartbeat = 1", "c:1: heartbeat: is of type integer; allowed: a table: [heartbeat]");
+}
+
+#[test]
+fn how_spans_are_sent_follows_from_the_endpoint_where_it_is_not_said() {
+    for (endpoint, protocol, url) in [
+        ("http://otel:4317", OtlpProtocol::Grpc, "http://otel:4317/v1/traces"),
+        ("http://otel:4317/", OtlpProtocol::Grpc, "http://otel:4317/v1/traces"),
+        ("http://otel:4318", OtlpProtocol::Http, "http://otel:4318/v1/traces"),
+        ("http://[::1]:4318/", OtlpProtocol::Http, "http://[::1]:4318/v1/traces"),
+        ("http://otel/tempo/v1/traces", OtlpProtocol::Http, "http://otel/tempo/v1/traces"),
+    ] {
+        let config = Config::parse(&format!("[otlp]\nendpoint = \"{endpoint}\""), "c").unwrap();
+        let otlp = config.otlp.unwrap();
+        assert_eq!((otlp.protocol, otlp.traces_url().as_str()), (protocol, url));
+    }
+    let said = Config::parse("[otlp]\nendpoint = \"http://otel:4317\"\nprotocol = \"http\"", "c").unwrap();
+    assert_eq!(said.otlp.unwrap().protocol, OtlpProtocol::Http);
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::probes::ProbeEvents;
 use crate::recorder::Recorder;
 use crate::shared::Shared;
 use crate::store::{BEAT, Writer};
+use crate::traces::Traces;
 
 mod counters;
 mod io;
@@ -85,6 +86,8 @@ pub struct Parts {
     pub writer: Option<Writer>,
     /// Keeps the last minutes of evidence; absent where it cannot.
     pub recorder: Option<Recorder>,
+    /// Sends incidents to a collector; absent where there is none.
+    pub traces: Option<Traces>,
     /// What the readers see.
     pub shared: Arc<Shared>,
 }
@@ -177,6 +180,7 @@ impl Driver {
         if slow {
             self.next_slow = now.boot.plus(SLOW);
             let gap = self.config.thresholds.gap;
+            self.publisher.stories(&self.parts.engine);
             self.publisher.sights(&self.parts.engine, &self.parts.network, gap, now.boot);
             self.tell(clock_fact(&self.config.host, now));
             self.beat(now);
@@ -313,6 +317,9 @@ impl Driver {
             if let Some(recorder) = &self.parts.recorder {
                 recorder.keep_around(&incident, clock::boot());
             }
+            if let Some(traces) = &self.parts.traces {
+                traces.put(Arc::clone(&incident));
+            }
             self.publisher.incident(incident);
         }
     }
@@ -364,6 +371,9 @@ impl Driver {
         self.publish();
         if let Some(recorder) = self.parts.recorder.take() {
             recorder.finish(clock::boot());
+        }
+        if let Some(traces) = self.parts.traces.take() {
+            traces.finish();
         }
     }
 }

@@ -145,6 +145,10 @@ impl Publisher {
         counters.link_refused = refused.map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
     }
 
+    pub(super) fn stories(&self, engine: &Engine) {
+        self.shared.counters.write().stories_refused = engine.stories().refused();
+    }
+
     /// How late the turn that began at `at` was.
     pub(super) fn lateness(&self, at: Nanos, late: Duration) {
         let mut counters = self.shared.counters.write();

@@ -5,6 +5,7 @@ pub mod exchange;
 pub mod html;
 pub mod json;
 mod network_words;
+pub mod otlp;
 mod path_words;
 pub mod prometheus;
 pub mod report;

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::collector::collector;
 use super::keys::keys;
 use super::network;
 use super::peers::peers;
@@ -50,6 +51,7 @@ pub(super) fn report(root: &Path, config: &Config, probes: &[ProbeStatus]) -> Re
     ]);
     checks.extend(keys);
     checks.extend(peers(config));
+    checks.extend(config.otlp.as_ref().map(collector));
     Report { works, checks }
 }
 

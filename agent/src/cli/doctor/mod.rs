@@ -1,6 +1,7 @@
 //! `lacuna doctor`: what works on this machine, what does not, and what to do about it.
 
 mod checks;
+mod collector;
 mod keys;
 mod network;
 mod peers;

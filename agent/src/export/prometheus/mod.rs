@@ -10,6 +10,7 @@ mod network;
 pub mod process;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,6 +82,7 @@ impl Collector for Scrape {
         network::network(&mut out, &self.shared.network.read(), self.shared.probe_metrics.as_deref(), &peers)?;
         counters(&mut out, &self.shared.counters.read())?;
         discovery(&mut out, &self.shared.counters.read().discovery)?;
+        traces::traces(&mut out, &self.shared.counters.read())?;
         process(&mut out, &self.process)
     }
 }
