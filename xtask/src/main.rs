@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod collector;
 mod dashboards;
 mod demo;
 mod fuzz;

@@ -28,6 +28,8 @@ pub(crate) enum Need {
     Watch,
     /// To look at the page as a browser shows it.
     Browser,
+    /// To run a collector of traces.
+    Collector,
 }
 
 /// Decides whether packages may start their services (Debian's invoke-rc.d and systemd's helper ask it).
@@ -65,6 +67,8 @@ impl Need {
             Self::Compare => &["bird2", "corosync", "keepalived"],
             Self::Watch => &["prometheus", "prometheus-alertmanager"],
             Self::Browser => &["chromium", "fonts-dejavu-core"],
+            // The collector comes as a package of Python, and needs its library, whatever its version.
+            Self::Collector => &["libpython3-dev", "python3-venv"],
         }
     }
 

@@ -254,7 +254,7 @@ fn usual(network: &Network, host: &Host, trust: &str, folder: &Path) -> String {
 }
 
 /// Lays `over` on `table`, member by member.
-fn merge(table: &mut toml::Table, over: &toml::Table) {
+pub(crate) fn merge(table: &mut toml::Table, over: &toml::Table) {
     for (key, value) in over {
         match (table.get_mut(key), value) {
             (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value),

@@ -25,6 +25,8 @@ pub(crate) struct Client {
 pub(crate) struct Incident {
     /// By which its versions belong together.
     pub(crate) id: String,
+    /// 32 hexadecimal digits.
+    pub(crate) trace_id: String,
     /// Open or closed.
     pub(crate) state: State,
     /// Whether the verdict may still change.

@@ -88,6 +88,7 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     let mut judgement = Judgement::default();
     let mut taken = BTreeSet::new();
     let mut groups: BTreeMap<(&String, &String), bool> = BTreeMap::new();
+    let mut traces = Traces::default();
     for expect in &scenario.expect {
         let histories = seen.get(&expect.host).map(|seen| &seen.incidents);
         let histories = histories.into_iter().flatten();
@@ -99,12 +100,14 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
         match found {
             Some((history, faults)) => {
                 taken.insert((expect.host.clone(), history.last.id.clone()));
+                traces.note(expect, history);
                 judgement.note(expect, history, faults);
             }
             None if expect.optional || expect.one_of.is_some() => {}
             None => judgement.missing.push(format!("{}: no {}", expect.host, wanted(expect))),
         }
     }
+    judgement.missing.extend(traces.apart());
     for ((host, group), _) in groups.into_iter().filter(|(_, reached)| !reached) {
         judgement.missing.push(format!("{host}: none of `{group}`"));
     }
@@ -121,6 +124,24 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     }
     judgement.disturbed = disturbed(scenario, truth).filter(|_| !blames_another(scenario, seen));
     Ok(judgement)
+}
+
+/// Who goes under which trace, by the step that it began with and its class: what one step does is one trace for all who see it.
+#[derive(Default)]
+struct Traces<'a>(BTreeMap<(&'a str, Class), BTreeMap<String, Vec<&'a str>>>);
+
+impl<'a> Traces<'a> {
+    fn note(&mut self, expect: &'a Expect, history: &History) {
+        let Some(from) = &expect.from else { return };
+        let traces = self.0.entry((from, expect.class)).or_default();
+        traces.entry(history.last.trace_id.clone()).or_default().push(&expect.host);
+    }
+
+    /// A line for what is in several.
+    fn apart(self) -> impl Iterator<Item = String> {
+        let apart = self.0.into_iter().filter(|(_, traces)| traces.len() > 1);
+        apart.map(|((from, class), traces)| format!("{} since `{from}` is in several traces: {traces:?}", class.name()))
+    }
 }
 
 impl Judgement {

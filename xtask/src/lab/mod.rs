@@ -4,6 +4,7 @@
 pub(crate) mod agent;
 pub(crate) mod api;
 pub(crate) mod clock;
+mod collector;
 mod compare;
 mod daemon;
 pub(crate) mod dashboards;
@@ -168,6 +169,9 @@ pub(crate) fn outcomes(args: &Args) -> Result<Vec<Outcome>> {
     clean_up()?;
     let guests = scenarios.iter().any(Scenario::has_guests);
     let agent = agent_or_build(args.agent.as_deref(), guests)?;
+    if scenarios.iter().any(|scenario| scenario.collector) {
+        crate::collector::program()?;
+    }
     let images = if guests { images(&agent, args.kernel)? } else { Vec::new() };
     let setting = Setting { agent, loaded: args.load, replays: args.replays, stop: stop.clone() };
     let hog = args.load.then(|| load::Hog::start(&stop)).transpose()?;

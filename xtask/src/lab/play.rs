@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::agent::{self, Agent};
 use super::clock::Moment;
+use super::collector::{self, Collector};
 use super::compare::Beside;
 use super::fault;
 use super::figures::{Figures, judge_logs};
@@ -78,6 +79,7 @@ struct Play<'a> {
     keepalived: BTreeMap<String, Keepalived>,
     /// What else is compared with Lacuna.
     beside: Beside,
+    collector: Option<Collector>,
     servers: BTreeMap<String, Nginx>,
     waits: BTreeMap<String, WaitsWatch>,
     truth: Truth,
@@ -119,6 +121,7 @@ impl<'a> Play<'a> {
             readings: Readings::start(&setting.stop)?,
             keepalived: BTreeMap::new(),
             beside: Beside::default(),
+            collector: None,
             servers: BTreeMap::new(),
             waits: BTreeMap::new(),
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
@@ -129,6 +132,9 @@ impl<'a> Play<'a> {
     }
 
     fn run(&mut self, image: Option<&Image>) -> Result<Judgement> {
+        if self.scenario.collector {
+            self.collector = Some(Collector::start(&self.network, self.folder, &self.setting.stop)?);
+        }
         self.boot(image)?;
         self.start_keepalived()?;
         if self.scenario.compared {
@@ -166,7 +172,9 @@ impl<'a> Play<'a> {
         for host in &self.scenario.hosts {
             let place = self.network.host(&host.name)?;
             keys::give(self.folder, &host.name, &host.keys)?;
-            let config = agent::configure(&self.network, place, &host.config, self.folder)?;
+            let mut extra = if self.scenario.collector { collector::configuration()? } else { toml::Table::new() };
+            agent::merge(&mut extra, &host.config);
+            let config = agent::configure(&self.network, place, &extra, self.folder)?;
             if host.guest {
                 let image = image.context("a guest without an image")?;
                 let place = Place {
@@ -323,6 +331,10 @@ impl<'a> Play<'a> {
                 keys::give(self.folder, host, are)?;
                 self.agent(host)?.signal(Signal::SIGHUP)?;
             }
+            Action::Collector(step) => {
+                let collector = self.collector.as_mut().context("no collector")?;
+                collector.perform(*step, network, stop)?;
+            }
             Action::Keepalived(ToAgent { host, signal }) => {
                 let running = self.keepalived.get_mut(host).with_context(|| format!("no keepalived on {host}"))?;
                 running.signal(signal.signal())?;
@@ -434,6 +446,9 @@ impl<'a> Play<'a> {
             self.finish_agent(&name, agent)?;
         }
         judgement.wrong.append(&mut self.faults);
+        if let Some(collector) = self.collector.take() {
+            collector::judge(&collector.end(), &seen, &mut judgement)?;
+        }
         self.record_others(&mut recorded)?;
         for (name, recorded) in &recorded {
             replayed::judge(&self.setting.agent, name, recorded, self.setting.replays, &mut judgement)?;

@@ -70,6 +70,9 @@ pub(crate) struct Scenario {
     /// Whether bird2's BFD and corosync run on every host as well.
     #[serde(default)]
     pub(crate) compared: bool,
+    /// Whether a collector takes the traces of all agents.
+    #[serde(default)]
+    pub(crate) collector: bool,
     /// What hosts must have been told of the MTU on the way in the end.
     #[serde(default)]
     pub(crate) sees_path_mtu: Vec<SeesPathMtu>,
@@ -351,6 +354,10 @@ impl Scenario {
                 ensure!(far, "`router` needs a host in the second segment (`far = true`)");
                 Ok(())
             }
+            Action::Collector(_) => {
+                ensure!(self.collector, "the step `collector` needs the scenario's");
+                Ok(())
+            }
             Action::VipOn(_) => {
                 ensure!(self.vip.is_some(), "`vip-on` needs the scenario's `vip`");
                 Ok(())
@@ -418,7 +425,7 @@ pub(crate) fn choose(asked: &[String]) -> Result<Vec<Scenario>> {
     let mut chosen = Vec::new();
     for name in asked {
         match name.as_str() {
-            "all" => chosen.extend(all()?),
+            "all" => chosen.extend(all()?.into_iter().filter(|scenario| !scenario.long)),
             GUESTS => chosen.extend(with_guests()?.into_iter().filter(|scenario| !scenario.long)),
             name => chosen.push(find(name)?),
         }
@@ -482,6 +489,7 @@ mod tests {
             ("[[steps]]\nat = \"1s\"\nsignal = { host = \"a\", signal = \"SIGHUP\" }\n", "SIGSTOP"),
             ("[[steps]]\nat = \"1s\"\ndrop = { from = \"a\", to = \"b\", ony = \"udp\" }\n", "ony"),
             ("[[steps]]\nat = \"1s\"\nkeepalived-start = \"a\"\n", "no priority"),
+            ("[[steps]]\nat = \"1s\"\ncollector = \"stop\"\n", "needs the scenario's"),
             ("[[steps]]\nat = \"1s\"\nvip-on = [\"a\"]\n", "the scenario's `vip`"),
             ("[[steps]]\nat = \"1s\"\nstarve = { host = \"a\", lasts = \"10s\" }\n", "after `lasts`"),
             ("[[steps]]\nat = \"1s\"\nsplit = [[\"a\"], [\"c\"]]\n", "the host `c`"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
+use super::collector::CollectorStep;
 use super::fault::DropRule;
 use super::flood::Flood;
 use super::guest::GuestStep;
@@ -69,6 +70,8 @@ pub(crate) enum Action {
     SignalAll(ToAgent),
     /// Next to no CPU time for all that runs on a host.
     Starve(Starve),
+    /// The collector ends, or is started again.
+    Collector(CollectorStep),
     /// What is done to guests only.
     #[serde(skip)]
     Guest(GuestStep),
@@ -201,7 +204,7 @@ impl Action {
             | Self::HostGone(host)
             | Self::KeepalivedStart(host) => vec![host],
             Self::Guest(step) => vec![step.host()],
-            Self::Heal(_) | Self::Load(_) | Self::Router(_) => Vec::new(),
+            Self::Heal(_) | Self::Load(_) | Self::Router(_) | Self::Collector(_) => Vec::new(),
         }
     }
 }
