@@ -35,7 +35,7 @@ const MOST_AT_ONCE: usize = 1 << 20;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// At the end what waits may take so long to be written, and then to be sent.
-const WRITE_AT_END: Duration = Duration::from_secs(2);
+const WRITE_AT_END: Duration = Duration::from_secs(1);
 const SEND_AT_END: Duration = Duration::from_secs(1);
 /// How long `doctor` waits for an answer.
 const TRY: Duration = Duration::from_secs(2);

@@ -206,12 +206,14 @@ impl Spool {
             if let Some(batch) = batch(rest, Place { file: number, offset: from }, most) {
                 return Ok(Some(batch));
             }
-            if is_last && rest.is_empty() {
-                return Ok(None);
-            }
-            if !rest.is_empty() {
-                let waiting = self.segments.front().map_or(0, |first| first.spans);
+            // What is left there cannot be read, or is not there.
+            let waiting = self.segments.front_mut().map_or(0, |first| std::mem::take(&mut first.spans));
+            let torn = !rest.is_empty();
+            if torn || waiting > 0 {
                 self.lose(Lost::Damaged, waiting.max(1));
+            }
+            if is_last && !torn {
+                return Ok(None);
             }
             if is_last {
                 self.writing = None;

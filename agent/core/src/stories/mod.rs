@@ -73,7 +73,7 @@ impl Stories {
         for story in stories.iter().take(MAX_STORIES) {
             let room = told.len() < MAX_OF_PEER;
             let new = Told { plot: Plot::told(story, at), trace: story.trace, settled: story.settled, at };
-            match told.iter_mut().find(|old| old.trace == new.trace && old.plot.kind == new.plot.kind) {
+            match told.iter_mut().find(|old| old.trace == new.trace && old.plot.is_of(&new.plot)) {
                 Some(old) => {
                     self.known += u64::from(!old.plot.tells_the_same(&new.plot) || old.settled != new.settled);
                     *old = new;
@@ -100,12 +100,13 @@ impl Stories {
     pub fn place(&mut self, document: &mut Incident, said: Option<&Incident>, plot: Plot, now: Nanos) {
         let closes = document.state == State::Closed;
         let known = self.own.remove(&document.id);
+        let told = known.is_some() || said.is_some();
         let news = known.as_ref().is_none_or(|own| !own.plot.tells_the_same(&plot));
         let mut own = known.unwrap_or_else(|| Own::new(said.unwrap_or(document), plot.clone()));
         own.plot = plot;
         self.known += u64::from(news);
         if own.placed != self.known {
-            self.join(&mut own, said.is_some());
+            self.join(&mut own, told);
         }
         if closes {
             self.note_what_goes_with(&mut own);

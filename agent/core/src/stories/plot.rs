@@ -16,7 +16,7 @@ const COMES_BACK: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plot {
     /// What befell them.
-    pub kind: StoryKind,
+    kind: StoryKind,
     /// How far it reaches.
     scope: Scope,
     /// Whom it concerns, by [`name_hash`].
@@ -74,10 +74,17 @@ impl Plot {
         }
     }
 
+    /// Whether it is of the same hosts in the same way.
+    #[must_use]
+    pub fn is_of(&self, other: &Self) -> bool {
+        (self.kind, &self.hosts) == (other.kind, &other.hosts)
+    }
+
     /// Whether nothing that decides differs. When one and the same thing began is told a little differently each time.
     #[must_use]
     pub fn tells_the_same(&self, other: &Self) -> bool {
-        (self.kind, self.scope, &self.hosts) == (other.kind, other.scope, &other.hosts)
+        self.is_of(other)
+            && self.scope == other.scope
             && self.until.is_some() == other.until.is_some()
             && self.from.is_near(other.from, TOGETHER / 10)
     }

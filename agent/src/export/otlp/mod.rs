@@ -64,12 +64,13 @@ impl Spans {
                 spans.push(span);
             }
         }
+        let opened = followed.opened.replace(incident.trace_id);
+        if opened.is_none() || !closed && opened != Some(incident.trace_id) {
+            spans.push(about.opening());
+        }
         if closed {
             spans.push(about.stall());
             return spans;
-        }
-        if followed.opened.replace(incident.trace_id) != Some(incident.trace_id) {
-            spans.push(about.opening());
         }
         followed.before = known;
         if self.open.len() >= MAX_FOLLOWED {
