@@ -321,6 +321,8 @@ fn progress(path: &Path) -> Option<Place> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const MOST: u64 = 64 << 10;
@@ -410,6 +412,39 @@ mod tests {
             let expected: &[u8] = if flip == Some(3) { b"three" } else { b"one three" };
             assert_eq!(drain(&mut after), expected, "{cut:?} {flip:?}");
             assert_eq!(after.lost().get(&Lost::Damaged), Some(&1), "{cut:?} {flip:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn whatever_became_of_a_file_what_is_read_of_it_was_written(
+            lengths in proptest::collection::vec(0..60_usize, 1..8),
+            place in any::<prop::sample::Index>(),
+            change in proptest::option::of(1..=255_u8),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut before = spool(dir.path());
+            let put: Vec<Vec<u8>> = (b'a'..).zip(&lengths).map(|(byte, length)| vec![byte; *length]).collect();
+            put.iter().for_each(|request| before.put(request, 1).unwrap());
+            let path = before.path(0);
+            drop(before);
+            let mut content = fs::read(&path).unwrap();
+            let place = place.index(content.len());
+            match change {
+                Some(change) => content[place] ^= change,
+                None => content.truncate(place),
+            }
+            fs::write(&path, content).unwrap();
+            let mut after = spool(dir.path());
+            after.put(b"next", 1).unwrap();
+            let sent = drain(&mut after);
+            let read = sent.strip_suffix(b"next").expect("a file of its own");
+            prop_assert!(put.concat().starts_with(read));
+            let damaged = after.lost().get(&Lost::Damaged).copied().unwrap_or(0);
+            // What was cut off between two records leaves no sign.
+            prop_assert!(change.is_none() || damaged > 0);
+            prop_assert_eq!(after.waiting_spans(), 0);
         }
     }
 

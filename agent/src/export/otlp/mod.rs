@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lacuna_core::incident::{Cited, Incident, Link, State};
 use lacuna_core::trace::TraceId;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{self, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
@@ -227,14 +227,4 @@ fn hash(parts: &[&[u8]]) -> SpanId {
 fn nanos(rfc3339: &str) -> u64 {
     let since = humantime::parse_rfc3339(rfc3339).ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     since.map_or(0, lacuna_core::time::nanos)
-}
-
-/// What one attribute says, for tests and for those that look at spans.
-#[must_use]
-pub fn attribute<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
-    let value = attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?;
-    match value.value.as_ref()? {
-        opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(text) => Some(text),
-        _ => None,
-    }
 }

@@ -1,4 +1,5 @@
 use lacuna_core::incident::Relation;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 
 use super::*;
@@ -6,6 +7,15 @@ use crate::samples;
 
 fn names(spans: &[Span]) -> Vec<&str> {
     spans.iter().map(|span| span.name.as_str()).collect()
+}
+
+/// What one attribute says.
+fn attribute<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
+    let value = attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?;
+    match value.value.as_ref()? {
+        Any::StringValue(text) => Some(text),
+        _ => None,
+    }
 }
 
 /// The first words about an incident that is closed later.
