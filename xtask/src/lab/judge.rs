@@ -126,22 +126,35 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     Ok(judgement)
 }
 
-/// Who goes under which trace, by the step that it began with and its class: what one step does is one trace for all who see it.
+/// Who goes under which trace, by the step that it began with, its class and whom it is about: what one step does to somebody is one
+/// trace for all who see it. What nobody can name they may see in different ways.
 #[derive(Default)]
-struct Traces<'a>(BTreeMap<(&'a str, Class), BTreeMap<String, Vec<&'a str>>>);
+struct Traces<'a>(BTreeMap<(&'a str, Class, String), BTreeMap<String, Vec<&'a str>>>);
 
 impl<'a> Traces<'a> {
     fn note(&mut self, expect: &'a Expect, history: &History) {
-        let Some(from) = &expect.from else { return };
-        let traces = self.0.entry((from, expect.class)).or_default();
+        let Some(from) = expect.from.as_ref().filter(|_| expect.class != Class::Unknown) else { return };
+        let traces = self.0.entry((from, expect.class, about_whom(&history.last.verdict.subject))).or_default();
         traces.entry(history.last.trace_id.clone()).or_default().push(&expect.host);
     }
 
     /// A line for what is in several.
     fn apart(self) -> impl Iterator<Item = String> {
         let apart = self.0.into_iter().filter(|(_, traces)| traces.len() > 1);
-        apart.map(|((from, class), traces)| format!("{} since `{from}` is in several traces: {traces:?}", class.name()))
+        apart.map(|((from, class, whom), traces)| {
+            format!("{} of {whom} since `{from}` is in several traces: {traces:?}", class.name())
+        })
     }
+}
+
+/// In the same words whoever says so.
+fn about_whom(subject: &BTreeMap<String, Value>) -> String {
+    let whole = ["vip", "hosts"].iter().find_map(|key| subject.get(*key)).map(plain);
+    whole.unwrap_or_else(|| {
+        let mut ends: Vec<String> = ["host", "peer"].iter().filter_map(|key| subject.get(*key)).map(plain).collect();
+        ends.sort();
+        ends.join(" - ")
+    })
 }
 
 impl Judgement {

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 const GAP: Duration = Duration::from_millis(300);
 const INTERVAL: Duration = Duration::from_millis(100);
+/// All of it is one trace.
+const TRACE: &str = "00000000000000000000000000000001";
 
 #[derive(Clone)]
 struct Peer {
@@ -126,7 +128,7 @@ impl Book {
 fn incident(host: &str, peer: &str, began: SystemTime, direction: &str) -> Value {
     let time = |at| humantime::format_rfc3339_millis(at).to_string();
     json!({
-        "id": format!("{peer}-{}", time(began)), "state": "open", "provisional": true, "duration_ms": 0,
+        "id": format!("{peer}-{}", time(began)), "trace_id": TRACE, "state": "open", "provisional": true, "duration_ms": 0,
         "started_at": time(began), "detected_at": time(SystemTime::now()), "evidence": [],
         "verdict": { "class": "path-drop", "subject": { "host": host, "peer": peer }, "summary": "silence",
                      "confidence": 0.5, "detail": { "direction": direction } },

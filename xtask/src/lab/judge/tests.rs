@@ -51,7 +51,7 @@ fn truth() -> Truth {
 /// A closed path-drop from second 100 to 105 as `a` tells it, with the members of `other` laid over it.
 fn incident(other: Value) -> Value {
     let mut incident = json!({
-        "id": "1", "state": "closed", "provisional": false,
+        "id": "1", "trace_id": "00000000000000000000000000000001", "state": "closed", "provisional": false,
         "started_at": "1970-01-01T00:01:40.000Z", "ended_at": "1970-01-01T00:01:45.000Z",
         "detected_at": "1970-01-01T00:01:40.300Z", "duration_ms": 5000,
         "verdict": { "class": "path-drop", "subject": { "host": "a", "peer": "b" }, "confidence": 0.9,
@@ -177,6 +177,20 @@ fn what_nobody_expected_is_wrong() {
     for (expect, versions, wrong) in cases {
         check(expect, &[("a", versions)], "", wrong);
     }
+}
+
+#[test]
+fn what_one_step_does_is_one_trace_for_all_who_see_it() {
+    let expect =
+        format!("{DROP}{}", DROP.replace("\"a\"", "\"x\"").replace("\"b\"", "\"a\"").replace("\"x\"", "\"b\""));
+    let end = |trace: &str| {
+        let verdict = verdict("path-drop", json!({ "host": "b", "peer": "a" }), json!({ "direction": "both" }));
+        vec![incident(json!({ "verdict": verdict, "trace_id": trace }))]
+    };
+    let other = "00000000000000000000000000000002";
+    let here = ("a", vec![incident(json!({}))]);
+    check(&expect, &[here.clone(), ("b", end("00000000000000000000000000000001"))], "", "");
+    check(&expect, &[here, ("b", end(other))], "path-drop of a - b since `cut` is in several traces", "");
 }
 
 #[test]
