@@ -171,6 +171,6 @@ fn what_is_no_recording_is_refused_with_its_place() {
     assert!(refused(b"{\"timeout\":5}\n").starts_with("no recording: it does not begin"));
     assert!(refused(b"rubbish\n").starts_with("no recording: line 1: "));
     assert!(refused(b"LACUNAR2 and more").starts_with("no recording: byte 8: it ends within the head"));
-    let newer = serde_json::to_string(&begin(1)).unwrap().replace("\"version\":2", "\"version\":9");
+    let newer = serde_json::to_string(&begin(1)).unwrap().replace("\"version\":3", "\"version\":9");
     assert!(refused(newer.as_bytes()).contains("version 9"), "{}", refused(newer.as_bytes()));
 }
