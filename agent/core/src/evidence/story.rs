@@ -28,7 +28,7 @@ pub struct Story {
     pub scope: Scope,
     /// [`name_hash`](super::name_hash) of whom it concerns.
     pub host: u64,
-    /// The same of another one, such as the other end of a path.
+    /// The same of another one, such as the other end of a path; with [`Scope::PathOrHost`] of the host that it may be of.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peer: Option<u64>,
 }
@@ -59,7 +59,7 @@ pub enum Scope {
     Host,
     /// Of the path between two.
     Path,
-    /// Of one of both, and it is not known which.
+    /// Of the path or of the peer, and it is not known which.
     PathOrHost,
     /// Of all hosts, which fell apart.
     All,

@@ -21,6 +21,8 @@ pub struct Plot {
     scope: Scope,
     /// Whom it concerns, by [`name_hash`].
     hosts: Vec<u64>,
+    /// Those of them that it may be of, where it may be of a host: whoever stands still himself knows that, and says so.
+    suspects: Vec<u64>,
     /// All who are named, and who says so.
     cast: Vec<u64>,
     /// When it began.
@@ -47,21 +49,33 @@ impl Plot {
             Some(vip) => vec![name_hash(vip)],
             None => named.clone().collect(),
         };
-        let cast = named.chain([name_hash(&document.observer)]).collect();
-        Self { kind: kind(document), scope, hosts: in_order(hosts), cast: in_order(cast), from, until }
+        let me = name_hash(&document.observer);
+        let suspects = hosts.iter().copied().filter(|host| scope != Scope::PathOrHost || *host != me).collect();
+        let cast = in_order(named.chain([me]).collect());
+        Self { kind: kind(document), scope, hosts: in_order(hosts), suspects, cast, from, until }
     }
 
     /// As a peer tells of it, in a heartbeat that came in at `at`.
     #[must_use]
     pub fn told(story: &Story, at: Nanos) -> Self {
         let hosts = in_order([story.host].into_iter().chain(story.peer).collect());
+        let suspects = match (story.scope, story.peer) {
+            (Scope::PathOrHost, Some(peer)) => vec![peer],
+            _ => hosts.clone(),
+        };
         let (from, until) = (at.minus(story.age), story.over.map(|over| at.minus(over)));
-        Self { kind: story.kind, scope: story.scope, cast: hosts.clone(), hosts, from, until }
+        Self { kind: story.kind, scope: story.scope, cast: hosts.clone(), hosts, suspects, from, until }
     }
 
     /// As peers are told of it, at `now`.
     #[must_use]
     pub fn tell(&self, trace: TraceId, settled: bool, now: Nanos) -> Story {
+        let (host, peer) = match (self.scope, self.suspects.first().copied()) {
+            (Scope::PathOrHost, Some(suspect)) => {
+                (self.hosts.iter().copied().find(|host| *host != suspect), Some(suspect))
+            }
+            _ => (self.hosts.first().copied(), self.hosts.get(1).copied()),
+        };
         Story {
             trace,
             age: now.since(self.from),
@@ -69,8 +83,8 @@ impl Plot {
             settled,
             kind: self.kind,
             scope: self.scope,
-            host: self.hosts.first().copied().unwrap_or_default(),
-            peer: self.hosts.get(1).copied(),
+            host: host.unwrap_or_default(),
+            peer,
         }
     }
 
@@ -121,7 +135,7 @@ impl Plot {
     }
 
     fn meets(&self, other: &Self) -> bool {
-        self.hosts.iter().any(|host| other.hosts.contains(host))
+        self.suspects.iter().any(|host| other.suspects.contains(host))
     }
 }
 
