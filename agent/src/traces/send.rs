@@ -106,6 +106,8 @@ async fn http(
     let away = |error: &dyn std::fmt::Display| SendError::Away(error.to_string());
     let request = Request::post(uri)
         .header(header::CONTENT_TYPE, "application/x-protobuf")
+        // Also of a request that is empty, which has none otherwise.
+        .header(header::CONTENT_LENGTH, request.len())
         .header(header::USER_AGENT, concat!("lacuna/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(Bytes::from(request)))
         .map_err(|error| away(&error))?;
