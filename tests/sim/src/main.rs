@@ -183,10 +183,11 @@ fn explain(plan: &Plan) {
     for (host, said) in plan.world.hosts.iter().flat_map(|host| host.said.iter().map(move |said| (host, said))) {
         let verdict = &said.incident.verdict;
         println!(
-            "{:>8.3} s  {:<4} {} {:?} {} {:?} {} ms: {}",
+            "{:>8.3} s  {:<4} {} {} {:?} {} {:?} {} ms: {}",
             said.at.seconds(),
             host.name,
             &said.incident.id[..14],
+            said.incident.trace_id,
             said.incident.state,
             verdict.class.name(),
             verdict.subject,

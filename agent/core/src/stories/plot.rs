@@ -111,14 +111,19 @@ impl Plot {
             return false;
         }
         let soon = self.kind != StoryKind::Stall || self.from.is_near(other.from, COMES_BACK);
+        let same_ends = self.hosts == other.hosts;
         match (self.scope, other.scope) {
             (Scope::Host, Scope::Host) => self.meets(other) && soon,
             (Scope::All, Scope::All | Scope::PathOrHost) | (Scope::PathOrHost, Scope::All) => together,
-            (Scope::PathOrHost, Scope::PathOrHost | Scope::Host) | (Scope::Host, Scope::PathOrHost) => {
-                self.meets(other) && together || self.hosts == other.hosts && soon
-            }
-            (Scope::Path | Scope::PathOrHost, Scope::Path | Scope::PathOrHost) => self.hosts == other.hosts && soon,
-            (Scope::Host | Scope::Path | Scope::All, Scope::Host | Scope::Path | Scope::All) => false,
+            (Scope::Host, Scope::PathOrHost) | (Scope::PathOrHost, Scope::Host) => self.meets(other) && together,
+            (Scope::Path, Scope::Path) => same_ends && soon,
+            (Scope::Path, Scope::PathOrHost) | (Scope::PathOrHost, Scope::Path) => same_ends && together,
+            // Each end may miss the other one for a reason of its own.
+            (Scope::PathOrHost, Scope::PathOrHost) => match self.meets(other) {
+                true => together || same_ends && soon,
+                false => together && same_ends,
+            },
+            (Scope::Host | Scope::Path, _) | (Scope::All, Scope::Host | Scope::Path) => false,
         }
     }
 

@@ -97,6 +97,7 @@ fn others_at_the_same_time_and_the_same_ones_at_another_are_other_stories() {
         story(3, Scope::Host, &["db"], 100.0),
         Story { over: Some(Duration::from_secs(3)), ..story(3, Scope::Host, &["db"], 20.0) },
         Story { kind: StoryKind::Storage, ..story(3, Scope::Host, &["db"], 9.0) },
+        story(3, Scope::PathOrHost, &["db", "me"], 9.0),
     ];
     for other in others {
         let mut stories = Stories::default();
@@ -113,7 +114,7 @@ fn both_ends_of_a_path_and_all_parts_of_a_fleet_meet() {
     let all = r#"{"hosts": ["app", "db", "me"]}"#;
     for (class, subject, other) in [
         ("path-drop", path, story(3, Scope::Path, &["db", "me"], 4.0)),
-        ("path-drop", path, story(3, Scope::PathOrHost, &["db", "me"], 4.0)),
+        ("path-drop", path, story(3, Scope::PathOrHost, &["db", "me"], 1.5)),
         ("partition", all, story(3, Scope::All, &["x"], 1.0)),
         ("hypervisor-stall", r#"{"host": "db", "hosts": ["app", "db"]}"#, story(3, Scope::Host, &["app"], 1.0)),
     ] {
