@@ -366,7 +366,7 @@ impl Engine {
     pub(super) fn say_of(&mut self, open: &mut Tracked, now: Nanos, closed: bool) {
         let Some(document) = self.document(open, now, closed) else { return };
         if !self.is_told_of_another(open, &document) {
-            let times = (open.identity.started(), open.gap.back);
+            let times = (self.awake_since(open.identity.started()), open.gap.back);
             self.say_of_story(&mut open.said, document, times);
         }
     }

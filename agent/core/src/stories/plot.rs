@@ -9,6 +9,8 @@ use crate::trace::TraceId;
 
 /// Begins that lie no further apart are one: of what lasts as long as a few heartbeats, seen by hosts that exchange them.
 const TOGETHER: Duration = Duration::from_secs(1);
+/// Two ends of a path that keeps packets back for long notice that one after the other.
+const BOTH_ENDS: Duration = Duration::from_secs(3);
 /// A stall that comes back is one incident for one host, and may be several for another: up to this long after its begin.
 const COMES_BACK: Duration = Duration::from_secs(60);
 
@@ -49,6 +51,7 @@ impl Plot {
             Some(vip) => vec![name_hash(vip)],
             None => named.clone().collect(),
         };
+        let from = until.map_or(from, |until| from.min(until));
         let me = name_hash(&document.observer);
         let suspects = hosts.iter().copied().filter(|host| scope != Scope::PathOrHost || *host != me).collect();
         let cast = in_order(named.chain([me]).collect());
@@ -121,7 +124,7 @@ impl Plot {
             // Each end may miss the other one for a reason of its own.
             (Scope::PathOrHost, Scope::PathOrHost) => match self.meets(other) {
                 true => together || same_ends && soon,
-                false => together && same_ends,
+                false => same_ends && self.from.is_near(other.from, BOTH_ENDS),
             },
             (Scope::Host | Scope::Path, _) | (Scope::All, Scope::Host | Scope::Path) => false,
         }
