@@ -51,25 +51,12 @@ fn spans_of<'a>(held: &'a Held, host: &str, incident: &str) -> Vec<&'a Span> {
 
 /// What is not there of an incident that is closed.
 fn lacking(spans: &[&Span], history: &History) -> Result<Vec<String>> {
-    let (last, trace) = (&history.last, trace(&history.last.trace_id));
+    let trace = trace(&history.last.trace_id);
     let mut lacking = Vec::new();
-    let stall = spans.iter().find(|span| span.parent_span_id.is_empty());
+    let stall = spans.iter().find(|span| span.parent_span_id.is_empty()).copied();
     match stall {
+        Some(stall) => lacking.extend(wrong_stall(stall, &trace, history)?),
         None => lacking.push("its stall is not there".to_owned()),
-        Some(stall) => {
-            let class = last.verdict.class.name();
-            let said = text(&stall.attributes, "lacuna.verdict.class").unwrap_or_default();
-            if (stall.name.as_str(), said) != (class, class) {
-                lacking.push(format!("its stall is named {} and called {said}", stall.name));
-            }
-            let times = (Some(stall.start_time_unix_nano), Some(stall.end_time_unix_nano));
-            if times != (Some(wall(&last.started_at)?), last.ended_at.as_deref().map(wall).transpose()?) {
-                lacking.push(format!("its stall is at {times:?}"));
-            }
-        }
-    }
-    if spans.iter().any(|span| span.trace_id != trace && span.name != "opened" && span.parent_span_id.is_empty()) {
-        lacking.push("its stall is in another trace".into());
     }
     if !spans.iter().any(|span| span.name == "opened") {
         lacking.push("its opening is not there".into());
@@ -78,15 +65,37 @@ fn lacking(spans: &[&Span], history: &History) -> Result<Vec<String>> {
         let part = |name: &str| cited.get(name).and_then(Value::as_str).unwrap_or_default();
         let (kind, from, to) = (part("kind"), part("from"), part("to"));
         let times = (wall(from)?, wall(to)?);
-        let is_it = |span: &&&Span| {
-            span.name == kind && span.trace_id == trace && (span.start_time_unix_nano, span.end_time_unix_nano) == times
+        let is_span = |span: &&Span| {
+            let of = (span.start_time_unix_nano, span.end_time_unix_nano);
+            span.name == kind && span.trace_id == trace && of == times
         };
-        let event = stall.is_some_and(|stall| stall.events.iter().any(|event| event.name == kind));
-        if if from == to { !event } else { !spans.iter().any(|span| is_it(&span)) } {
+        let is_event = |stall: &Span| stall.events.iter().any(|event| event.name == kind);
+        let there =
+            if from == to { stall.is_some_and(is_event) } else { spans.iter().copied().any(|one| is_span(&one)) };
+        if !there {
             lacking.push(format!("{kind} from {from} to {to} is not there"));
         }
     }
     Ok(lacking)
+}
+
+/// What its span says that the incident does not.
+fn wrong_stall(stall: &Span, trace: &[u8], history: &History) -> Result<Vec<String>> {
+    let last = &history.last;
+    let (class, said) =
+        (last.verdict.class.name(), text(&stall.attributes, "lacuna.verdict.class").unwrap_or_default());
+    let times = (stall.start_time_unix_nano, Some(stall.end_time_unix_nano));
+    let mut wrong = Vec::new();
+    if (stall.name.as_str(), said) != (class, class) {
+        wrong.push(format!("its stall is named {} and called {said}", stall.name));
+    }
+    if times != (wall(&last.started_at)?, last.ended_at.as_deref().map(wall).transpose()?) {
+        wrong.push(format!("its stall is at {times:?}"));
+    }
+    if stall.trace_id != trace {
+        wrong.push("its stall is in another trace".into());
+    }
+    Ok(wrong)
 }
 
 fn trace(hex: &str) -> Vec<u8> {
