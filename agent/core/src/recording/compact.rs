@@ -7,12 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Line;
+use super::tale::{Tale, story, tale};
 use crate::evidence::{
-    Evidence, Fact, FlowReport, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Scope, Size, Story,
-    StoryKind,
+    Evidence, Fact, FlowReport, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Size, Story,
 };
 use crate::time::{Nanos, WallNanos};
-use crate::trace::TraceId;
 
 /// Most hosts whose evidence has the compact form; that of others is told in full.
 const MAX_HOSTS: usize = 4096;
@@ -75,18 +74,6 @@ enum Frame {
         beat: Beat,
         stories: Vec<Tale>,
     },
-}
-
-/// A [`Story`], field by field: the name of its trace as a number, and what it leaves out as JSON.
-type Tale = (u128, Duration, Option<Duration>, bool, StoryKind, Scope, u64, Option<u64>);
-
-fn tale(story: &Story) -> Tale {
-    let Story { trace, age, over, settled, kind, scope, host, peer } = *story;
-    (trace.number(), age, over, settled, kind, scope, host, peer)
-}
-
-fn story((trace, age, over, settled, kind, scope, host, peer): Tale) -> Option<Story> {
-    Some(Story { trace: TraceId::new(trace)?, age, over, settled, kind, scope, host, peer })
 }
 
 /// A [`PeerView`], field by field: what it leaves out as JSON has to be there.

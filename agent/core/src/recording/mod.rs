@@ -7,6 +7,7 @@ mod blocks;
 mod clocks;
 mod compact;
 mod replay;
+mod tale;
 #[cfg(test)]
 mod tests;
 mod text;
