@@ -40,7 +40,7 @@ pub enum Collector {
     /// By gRPC.
     Grpc(TraceServiceClient<Channel>),
     /// By HTTP, as binary Protobuf.
-    Http(Client<HttpConnector, Full<Bytes>>, Uri),
+    Http(Box<Client<HttpConnector, Full<Bytes>>>, Uri),
 }
 
 impl Collector {
@@ -60,7 +60,7 @@ impl Collector {
                 let uri = otlp.traces_url().parse().map_err(|error| wrong(&error))?;
                 let mut connector = HttpConnector::new();
                 connector.set_connect_timeout(Some(CONNECTS_WITHIN));
-                Ok(Self::Http(Client::builder(TokioExecutor::new()).build(connector), uri))
+                Ok(Self::Http(Box::new(Client::builder(TokioExecutor::new()).build(connector)), uri))
             }
         }
     }
@@ -73,7 +73,7 @@ impl Collector {
         let sending = async {
             match self {
                 Self::Grpc(client) => grpc(client, &request).await,
-                Self::Http(client, uri) => http(client, uri, request).await,
+                Self::Http(client, uri) => http(*client, uri, request).await,
             }
         };
         let late = |_| SendError::Away(format!("no answer within {} s", PATIENCE.as_secs()));
