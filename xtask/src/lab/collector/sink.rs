@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -102,16 +103,14 @@ fn read(from: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
     if first.is_empty() {
         return Ok(None);
     }
-    let mut length = None;
+    let (mut length, mut packed) = (None, false);
     for _ in 0..LINES {
         let line = line(from)?;
-        if line.is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = Some(value.trim().parse::<u64>()?);
+        let Some((name, value)) = line.split_once(':') else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = Some(value.trim().parse::<u64>()?),
+            "content-encoding" => packed = value.trim() == "gzip",
+            _ => {}
         }
     }
     let length = length.with_context(|| format!("no length: {first}"))?;
@@ -119,7 +118,13 @@ fn read(from: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
     let mut body = Vec::new();
     from.take(length).read_to_end(&mut body)?;
     ensure!(body.len() as u64 == length, "a torn body");
-    Ok(Some(body))
+    if !packed {
+        return Ok(Some(body));
+    }
+    let mut whole = Vec::new();
+    GzDecoder::new(&*body).take(BODY + 1).read_to_end(&mut whole)?;
+    ensure!(whole.len() as u64 <= BODY, "more than {BODY} bytes once unpacked");
+    Ok(Some(whole))
 }
 
 fn line(from: &mut impl BufRead) -> Result<String> {
