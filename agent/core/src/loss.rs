@@ -67,6 +67,10 @@ impl LossRate {
         let (low, high) = wilson(lost, packets, Z_999);
         Self { rate, low, high, packets: u32::try_from(packets).unwrap_or(u32::MAX) }
     }
+
+    fn lost(&self) -> u64 {
+        (self.rate * f64::from(self.packets)).round() as u64
+    }
 }
 
 /// The interval for `lost` of `packets` that lies `z` standard deviations around.
@@ -193,6 +197,8 @@ fn is_even(runs: &[usize]) -> bool {
 pub struct LossMeasure {
     /// Whether each number since the last stated rate was lost, oldest first.
     outcomes: VecDeque<bool>,
+    /// What led to the decision that it is one.
+    found: Option<LossRate>,
     /// The rate as stated last.
     stated: Option<LossRate>,
     /// Numbers that arrived since the last that did not.
@@ -203,6 +209,12 @@ pub struct LossMeasure {
 }
 
 impl LossMeasure {
+    /// Of a loss that was found at that rate, where this direction loses.
+    #[must_use]
+    pub fn since(found: Option<LossRate>) -> Self {
+        Self { found, ..Self::default() }
+    }
+
     /// As [`LossTrack::record`].
     pub fn record(&mut self, missing: u64, arrived: u64) {
         let (lost, arrived) = (missing.min(CUT) as usize, arrived.min(WINDOW as u64) as usize);
@@ -239,14 +251,30 @@ impl LossMeasure {
         self.stated
     }
 
-    /// Whether nothing was lost for so long that a loss of `rate`, or of the rate since it began if that is lower, has ended:
-    /// one that is measured over few packets may be too high.
+    /// Whether nothing was lost for so long that the loss has ended: one of the rate that is stated, or of the rate since it began
+    /// if that is lower; until that is known, of any rate that what was counted allows.
     #[must_use]
-    pub fn is_over(&self, rate: f64) -> bool {
-        let rate = if self.of < MEASURED as u64 { rate } else { rate.min(self.lost as f64 / self.of as f64) };
-        let patience = END_BY_CHANCE.ln() / (1.0 - rate.clamp(FLOOR, MOST_LOSS)).ln();
-        self.in_a_row as f64 >= patience.max(FEWEST as f64)
+    pub fn is_over(&self) -> bool {
+        let since = if self.of < MEASURED as u64 {
+            let (lost, of) = self.found.map_or((0, 0), |found| (found.lost(), u64::from(found.packets)));
+            patience_by_count(self.lost + lost, self.of + of).min(patience(FLOOR))
+        } else {
+            patience(self.lost as f64 / self.of as f64)
+        };
+        let stated = self.stated.map_or(0.0, |stated| patience(stated.rate));
+        self.in_a_row as f64 >= stated.max(since).max(FEWEST as f64)
     }
+}
+
+/// After how many packets in a row a loss of that rate has ended.
+fn patience(rate: f64) -> f64 {
+    END_BY_CHANCE.ln() / (1.0 - rate.clamp(FLOOR, MOST_LOSS)).ln()
+}
+
+/// The same where the rate is known only by `lost` packets of `of`, the last of which was lost: then the next loss is more than n
+/// packets away by a chance of (of / (of + n))^lost (Lomax: Business failures, JASA 49, 1954).
+fn patience_by_count(lost: u64, of: u64) -> f64 {
+    of as f64 * (END_BY_CHANCE.powf(-1.0 / lost.max(1) as f64) - 1.0)
 }
 
 /// A steady loss between this host and one peer, as the rules see it.

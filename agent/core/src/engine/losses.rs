@@ -51,14 +51,9 @@ impl TrackedLoss {
     }
 
     fn is_over(&self) -> bool {
-        is_over(self.loss.from_peer, &self.from) && is_over(self.loss.to_peer, &self.to)
+        let over = |rate: Option<LossRate>, measure: &LossMeasure| rate.is_none() || measure.is_over();
+        over(self.loss.from_peer, &self.from) && over(self.loss.to_peer, &self.to)
     }
-}
-
-/// The first word about a rate is of few packets, and may be far too high.
-fn is_over(rate: Option<LossRate>, measure: &LossMeasure) -> bool {
-    let least = |rate: LossRate| if measure.rate().is_some() { rate.rate } else { rate.low };
-    rate.is_none_or(|rate| measure.is_over(least(rate)))
 }
 
 impl Engine {
@@ -94,7 +89,7 @@ impl Engine {
             .unwrap_or_else(|| (self.identity(&format!("{name} loss"), since, now), None));
         let loss =
             Loss { peer: name.to_owned(), since, back: None, from_peer, to_peer, citations: Citations::default() };
-        let (from, to) = (LossMeasure::default(), LossMeasure::default());
+        let (from, to) = (LossMeasure::since(from_peer), LossMeasure::since(to_peer));
         self.losses.insert(name.to_owned(), TrackedLoss { loss, identity, said, from, to, last: now });
     }
 

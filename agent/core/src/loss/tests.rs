@@ -124,22 +124,42 @@ fn the_window_is_bounded() {
 
 #[test]
 fn it_is_over_when_nothing_was_lost_for_long() {
-    let mut measure = LossMeasure::default();
-    measure.record(1, 50);
-    assert!(measure.is_over(0.3));
-    assert!(!measure.is_over(0.05), "at 5 % that is no rarity");
+    let mut measure = LossMeasure::since(Some(LossRate::of(30, 100)));
+    measure.record(0, 80);
+    assert!(measure.is_over());
+    measure = LossMeasure::since(Some(LossRate::of(5, 100)));
     measure.record(0, 300);
-    assert!(measure.is_over(0.05));
+    assert!(!measure.is_over(), "at 5 % that is no rarity");
+    (0..90).for_each(|_| measure.record(0, 10));
+    assert!(!measure.is_over(), "five losses may have been of a lower rate");
+    (0..50).for_each(|_| measure.record(0, 10));
+    assert!(measure.is_over(), "nothing is waited for longer than at 1 %");
+}
+
+/// Seen in the lab: a loss of 5 % was found late, and healed before its rate could be stated.
+#[test]
+fn the_more_was_counted_the_sooner_it_is_over() {
+    let mut measure = LossMeasure::since(Some(LossRate::of(7, 182)));
+    (0..11).for_each(|_| measure.record(1, 22));
+    assert!(measure.rate().is_none());
+    (0..63).for_each(|_| measure.record(0, 10));
+    assert!(measure.is_over());
 }
 
 #[test]
 fn an_hour_of_a_steady_loss_is_one_loss() {
     for (rate, seed) in [0.05, 0.1, 0.2, 0.3].into_iter().flat_map(|rate| (1..=20).map(move |seed| (rate, seed))) {
-        let (mut measure, mut over) = (LossMeasure::default(), 0);
+        let (mut track, mut measure, mut over) = (LossTrack::default(), None::<LossMeasure>, 0);
         lossy(seed * 11, rate, 36_000, |missing, arrived| {
-            measure.record(missing, arrived);
-            over += u32::from(measure.rate().is_some_and(|stated| measure.is_over(stated.rate)));
+            track.record(missing, arrived, Nanos(1));
+            if measure.is_none() {
+                measure = track.steady().map(|found| LossMeasure::since(Some(found)));
+            } else if let Some(measure) = &mut measure {
+                measure.record(missing, arrived);
+                over += u32::from(measure.is_over());
+            }
         });
+        assert!(measure.is_some());
         assert_eq!(over, 0, "{rate}, seed {seed}");
     }
 }
