@@ -92,11 +92,15 @@ impl Engine {
         }
     }
 
+    /// The stalls of this host, from when to when, that ended about then.
+    fn woke_at(&self, then: Nanos) -> impl Iterator<Item = (Nanos, Nanos)> {
+        self.own_stalls.iter().copied().filter(move |(_, to)| to.is_near(then, self.settings.interval))
+    }
+
     /// For how long this host slept beside the time between two arrivals: where the first one had waited for this host to go on,
     /// others that came before may have found no room; and while its clock stood still.
     fn slept_besides(&self, since: Nanos, at: Nanos) -> Duration {
-        let waited = self.own_stalls.iter().filter(|(_, to)| to.is_near(since, self.settings.interval));
-        let from = waited.map(|(from, _)| *from).min().map_or(since, |from| from.min(since));
+        let from = self.woke_at(since).map(|(from, _)| from).min().map_or(since, |from| from.min(since));
         let stood = self.clock_stood.filter(|(when, _)| *when >= since && *when <= at);
         self.own_overlap(from, since) + stood.map(|(_, length)| length).unwrap_or_default()
     }
@@ -242,8 +246,7 @@ impl Engine {
         let witnesses = self.witnesses(name, &open.gap);
         let neighbours = self.neighbours_in(name, &open.gap);
         let slept = self.own_overlap(open.gap.since, open.gap.back.unwrap_or(now));
-        let near = |to: Nanos| to.is_near(open.gap.since, self.settings.interval);
-        let woke = self.own_stalls.iter().any(|(from, to)| near(*to) && to.since(*from) >= NO_ROOM);
+        let woke = self.woke_at(open.gap.since).any(|(from, to)| to.since(from) >= NO_ROOM);
         let scope = self.scope(name, &open.gap, now);
         if let (Some(open), Some(peer)) = (self.gaps.get_mut(name), self.peers.get(name)) {
             open.gap.own_stall = open.gap.own_stall.max(slept);
@@ -431,13 +434,17 @@ impl Engine {
         hypervisor.map(|label| self.neighbours(label, name, gap.since, gap.back)).unwrap_or_default()
     }
 
-    /// The part of an interval in which this host itself stood still, or a CPU of it that made it deaf.
+    /// The part of an interval that this host slept through.
     pub(super) fn own_overlap(&self, from: Nanos, to: Nanos) -> Duration {
+        // As a rule there are none, and nothing has to be put in order.
+        covered(self.slept().filter(|(_, end)| *end > from).collect(), from, to)
+    }
+
+    /// From when to when this host itself stood still, or a CPU of it that made it deaf.
+    pub(super) fn slept(&self) -> impl Iterator<Item = (Nanos, Nanos)> {
         let deaf = self.cpus.values().filter(|tracked| tracked.case.deaf());
         let deaf = deaf.map(|tracked| (tracked.case.from, tracked.case.to.unwrap_or(self.now)));
-        // As a rule there are none, and nothing has to be put in order.
-        let concerned = self.own_stalls.iter().copied().chain(deaf).filter(|(_, end)| *end > from);
-        covered(concerned.collect(), from, to)
+        self.own_stalls.iter().copied().chain(deaf)
     }
 }
 

@@ -28,10 +28,7 @@ impl Engine {
 
     /// When this host was there to see what began at `started`: what it slept through may have begun at any time of that.
     pub(super) fn awake_since(&self, started: Nanos) -> Nanos {
-        let deaf = self.cpus.values().filter(|tracked| tracked.case.deaf());
-        let deaf = deaf.map(|tracked| (tracked.case.from, tracked.case.to.unwrap_or(self.now)));
-        let slept = self.own_stalls.iter().copied().chain(deaf);
-        let around = slept.filter(|(from, to)| *from <= started.plus(self.settings.interval) && started < *to);
+        let around = self.slept().filter(|(from, to)| *from <= started.plus(self.settings.interval) && started < *to);
         around.map(|(_, to)| to).max().unwrap_or(started)
     }
 

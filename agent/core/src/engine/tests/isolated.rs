@@ -6,6 +6,14 @@ use super::assert_length;
 use super::fleet::Fleet;
 use crate::incident::{Class, Direction, Incident, State};
 
+/// The one incident of that host, by which a was isolated, and is not any more.
+fn says_that_a_was_isolated(fleet: &mut Fleet, name: &str) -> Incident {
+    let incident = fleet.host(name).incident();
+    assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
+    assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+    incident
+}
+
 #[test]
 fn a_host_that_loses_all_others_is_isolated_for_everybody() {
     let mut fleet = Fleet::new(4);
@@ -14,9 +22,7 @@ fn a_host_that_loses_all_others_is_isolated_for_everybody() {
     fleet.heal();
     fleet.run(5.0);
     for name in ["a", "b", "c", "d"] {
-        let incident = fleet.host(name).incident();
-        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
-        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        let incident = says_that_a_was_isolated(&mut fleet, name);
         let classes = fleet.host(name).classes();
         assert!(classes.is_subset(&BTreeSet::from(["host-isolated", "unknown"])), "{name}: {classes:?}");
         assert_length(&incident, 5000);
@@ -146,9 +152,7 @@ fn a_host_that_nobody_hears_is_isolated_one_way() {
     fleet.heal();
     fleet.run(5.0);
     for (name, direction) in [("a", Direction::ToPeer), ("b", Direction::FromPeer), ("c", Direction::FromPeer)] {
-        let incident = fleet.host(name).incident();
-        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
-        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        let incident = says_that_a_was_isolated(&mut fleet, name);
         assert_eq!(incident.verdict.detail.direction, Some(direction), "{name}");
         assert!(!fleet.host(name).classes().contains("path-drop"), "{name}");
     }
@@ -164,9 +168,7 @@ fn a_host_that_hears_nobody_is_isolated_one_way() {
     fleet.heal();
     fleet.run(5.0);
     for name in ["a", "b", "c", "d"] {
-        let incident = fleet.host(name).incident();
-        assert_eq!((incident.verdict.class, incident.state), (Class::HostIsolated, State::Closed), "{name}");
-        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+        says_that_a_was_isolated(&mut fleet, name);
         assert!(!fleet.host(name).classes().contains("path-drop"), "{name}");
     }
 }
