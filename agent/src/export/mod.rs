@@ -5,6 +5,7 @@ pub mod exchange;
 pub mod html;
 pub mod json;
 mod network_words;
+mod origin;
 pub mod otlp;
 mod path_words;
 pub mod prometheus;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use lacuna_core::incident::{Cited, Incident, State};
 
 use super::json::{Health, HealthStatus, Incidents, Peer, Status};
+use super::origin::origin;
 use super::table::{Look, Paint, Table, plain};
 use super::words;
 
@@ -90,20 +91,7 @@ fn facts(incident: &Incident) -> Table {
     for (name, value) in detail(incident) {
         fact(name, value);
     }
-    fact("Seen by", incident.observer.clone());
-    if !incident.witnesses.is_empty() {
-        fact("Witnesses", incident.witnesses.join(", "));
-    }
-    let host = &incident.host;
-    fact("Kernel", format!("{} ({})", host.kernel, host.command_line));
-    if !host.clock_source.is_empty() {
-        fact("Clock source", host.clock_source.clone());
-    }
-    fact("Agent", host.agent_version.clone());
-    fact("Trace", incident.trace_id.to_string());
-    for link in &incident.links {
-        fact(words::link(link.relation), link.trace_id.to_string());
-    }
+    origin(incident).into_iter().for_each(|(name, value)| fact(name, value));
     table
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lacuna_core::completeness::Completeness;
 use lacuna_core::evidence::{AgentLate, ClaimKind, CpuLoad, Fact, Heartbeat, RetransmitCause, StallReport, VipClaim};
-use lacuna_core::incident::{AgentState, Cited, Direction, Incident, Relation, Subject};
+use lacuna_core::incident::{AgentState, Cited, Direction, Incident, Subject};
 use lacuna_core::time::Nanos;
 
 use super::{cpu_words, network_words, path_words};
@@ -278,15 +278,6 @@ pub fn span(duration: Duration) -> String {
         100..6000 => format!("{:.1} min", seconds / 60.0),
         6000..172_800 => format!("{:.1} h", seconds / 3600.0),
         _ => format!("{:.1} d", seconds / 86400.0),
-    }
-}
-
-/// How an incident belongs with another trace.
-pub(crate) fn link(relation: Relation) -> &'static str {
-    match relation {
-        Relation::Was => "Trace before",
-        Relation::Follows => "Follows trace",
-        Relation::FollowedBy => "Followed by",
     }
 }
 

@@ -12,6 +12,7 @@ use super::Place;
 use super::frame::{self, Follow};
 use super::parts::{list, moment, part};
 use super::timeline::{self, Timeline};
+use crate::export::origin::origin;
 use crate::export::words;
 use crate::store::millis;
 
@@ -162,7 +163,6 @@ fn ruled_out(incident: &Incident) -> Markup {
 }
 
 fn facts(incident: &Incident) -> Markup {
-    let host = &incident.host;
     let mut facts = vec![
         ("Incident".to_owned(), incident.id.clone()),
         ("Subject".to_owned(), words::subject(&incident.verdict.subject)),
@@ -175,19 +175,7 @@ fn facts(incident: &Incident) -> Markup {
     if let Some(after) = words::length(&incident.started_at, &incident.detected_at) {
         fact("Noticed", format!("{} after it began", words::span(after)));
     }
-    fact("Seen by", incident.observer.clone());
-    if !incident.witnesses.is_empty() {
-        fact("Witnesses", incident.witnesses.join(", "));
-    }
-    fact("Kernel", format!("{} ({})", host.kernel, host.command_line));
-    if !host.clock_source.is_empty() {
-        fact("Clock source", host.clock_source.clone());
-    }
-    fact("Agent", host.agent_version.clone());
-    fact("Trace", incident.trace_id.to_string());
-    for link in &incident.links {
-        fact(words::link(link.relation), link.trace_id.to_string());
-    }
+    origin(incident).into_iter().for_each(|(name, value)| fact(name, value));
     html! { dl { @for (name, value) in &facts { dt { (name) } dd { (value) } } } }
 }
 
