@@ -19,7 +19,7 @@ use super::stats::{median, range};
 use crate::lab::agent::{self, Agent};
 use crate::lab::api::{Client, Incident, LOCAL, wall};
 use crate::lab::clock::{Moment, Stamp, seconds};
-use crate::lab::fault::{DropRule, Hook, Pieces, heal};
+use crate::lab::fault::{DropRule, Hook, heal};
 use crate::lab::folder::Folder;
 use crate::lab::network::{Host, Network};
 use crate::stop::Stop;
@@ -167,15 +167,7 @@ impl Bench {
 
     /// Cuts while both are asked: when it was, when bird said so, when Lacuna did and with which incident.
     fn notice(&mut self, known: &BTreeSet<String>) -> Result<(Moment, Stamp, (Stamp, String))> {
-        let rule = DropRule {
-            from: "a".into(),
-            to: "b".into(),
-            both_ways: true,
-            only: None,
-            percent: None,
-            pieces: Pieces::All,
-            hook: Hook::Switch,
-        };
+        let rule = DropRule { hook: Hook::Switch, ..DropRule::both_ways("a", "b") };
         let Self { control, network, stop, .. } = self;
         let network = &*network;
         std::thread::scope(|scope| {

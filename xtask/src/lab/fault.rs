@@ -97,6 +97,20 @@ pub(crate) enum Hook {
 }
 
 impl DropRule {
+    /// Everything between the two, in the kernel of whoever would receive it: its own name for the reason is counted.
+    pub(crate) fn both_ways(from: &str, to: &str) -> Self {
+        let (only, percent) = (None, None);
+        Self {
+            from: from.into(),
+            to: to.into(),
+            both_ways: true,
+            only,
+            percent,
+            pieces: Pieces::All,
+            hook: Hook::Input,
+        }
+    }
+
     /// From when it is applied, these packets are lost. Rules of one namespace come into force together.
     pub(crate) fn apply(&self, network: &Network) -> Result<()> {
         if matches!(self.hook, Hook::Switch | Hook::Ports) {
@@ -182,15 +196,7 @@ fn other_way_back(namespace: &Namespace, sender: Ipv4Addr) -> Result<()> {
 
 /// From now on every frame is lost between hosts of different groups, both ways and all at once.
 pub(crate) fn split(groups: &[Vec<String>], network: &Network) -> Result<()> {
-    let rule = |from: &String, to: &String| DropRule {
-        from: from.clone(),
-        to: to.clone(),
-        both_ways: true,
-        only: None,
-        percent: None,
-        pieces: Pieces::All,
-        hook: Hook::Ports,
-    };
+    let rule = |from: &String, to: &String| DropRule { hook: Hook::Ports, ..DropRule::both_ways(from, to) };
     let across = pairs(groups).into_iter().map(|(from, to)| rule(from, to));
     network
         .switch

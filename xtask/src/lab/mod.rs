@@ -23,6 +23,7 @@ mod machine;
 pub(crate) mod netns;
 pub(crate) mod network;
 mod play;
+mod receiver;
 mod replayed;
 mod report;
 pub(crate) mod router;

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use self::browser::{Browser, Look};
 use crate::lab::agent::{self, Agent};
 use crate::lab::api::{Client, LOCAL};
-use crate::lab::fault::{DropRule, Hook, Pieces, heal};
+use crate::lab::fault::{DropRule, heal};
 use crate::lab::folder::Folder;
 use crate::lab::network::{Host, Network};
 use crate::stop::Stop;
@@ -109,16 +109,7 @@ impl Stage {
 
     /// From now on the first two do not hear each other.
     fn cut(&self) -> Result<()> {
-        let rule = DropRule {
-            from: HOSTS[0].into(),
-            to: HOSTS[1].into(),
-            both_ways: true,
-            only: None,
-            percent: None,
-            pieces: Pieces::All,
-            hook: Hook::Input,
-        };
-        rule.apply(&self.network)
+        DropRule::both_ways(HOSTS[0], HOSTS[1]).apply(&self.network)
     }
 
     fn mend(&self) -> Result<()> {

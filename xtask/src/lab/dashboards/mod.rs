@@ -124,7 +124,7 @@ impl Lab<'_> {
         self.pause(QUIET)?;
         self.mark()?;
         self.stop_an_agent()?;
-        cut().apply(self.network)?;
+        DropRule::both_ways("a", "b").apply(self.network)?;
         let fires = || prometheus.alerts().is_ok_and(|alerts| alerts.iter().any(|alert| PAGE.fires(alert)));
         ensure!(self.wait_for(FIRES, fires)?, "no alert about {} fires after {FIRES:?}", PAGE.subject);
         ensure!(self.wait_for(TOLD, || !webhook.got("/page").is_empty())?, "nobody was paged within {TOLD:?}");
@@ -279,17 +279,4 @@ fn wait_for(stop: &Stop, patience: Duration, mut done: impl FnMut() -> bool) -> 
         stop.sleep_until(Instant::now() + LOOK)?;
     }
     Ok(true)
-}
-
-/// Between the two, in the kernel of each: its own name for the reason is counted.
-fn cut() -> DropRule {
-    DropRule {
-        from: "a".into(),
-        to: "b".into(),
-        both_ways: true,
-        only: None,
-        percent: None,
-        pieces: fault::Pieces::All,
-        hook: fault::Hook::Input,
-    }
 }
