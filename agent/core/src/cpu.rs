@@ -199,6 +199,15 @@ impl CpuCase {
         self.after.as_ref()?.timer_at.map(|_| false)
     }
 
+    /// Whether its timer was dead all the time from then until then, as far as is known: it may have died before the sentinel was
+    /// due, after its last interrupt.
+    #[must_use]
+    pub fn timer_dead_for(&self, from: Nanos, to: Nanos) -> bool {
+        let ticked = self.during.as_ref().and_then(|look| look.timer_at);
+        let reaches = self.since < to && self.to.is_none_or(|end| end >= to);
+        self.timer_dead() == Some(true) && reaches && ticked.is_some_and(|ticked| ticked <= from)
+    }
+
     /// Whether it did anything at all meanwhile: took another interrupt, switched tasks, answered a poke; absent where
     /// nobody looked, or where it showed at one look only: then it may be about to go on.
     #[must_use]

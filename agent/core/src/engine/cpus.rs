@@ -193,7 +193,7 @@ impl Engine {
         let covers = |case: &CpuCase| {
             let (begin, end) = case.last(to);
             let most = end.min(to).since(begin.max(from)) * 2 >= to.since(from);
-            most && !case.holds_the_agent_only(self.now)
+            (most || case.timer_dead_for(from, to)) && !case.holds_the_agent_only(self.now)
         };
         self.cpus.values().map(|tracked| &tracked.case).filter(|case| covers(case)).map(|case| case.cpu).collect()
     }

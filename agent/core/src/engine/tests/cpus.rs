@@ -27,6 +27,29 @@ fn a_cpu_whose_timer_died_is_named_while_it_lasts() {
     assert!(ruled_out(&incident, Class::VmPause) && ruled_out(&incident, Class::SchedulerStall));
 }
 
+/// Seen in a guest: the driver slept on a CPU whose timer died just before it was due, and a tick before the sentinel was.
+#[test]
+fn an_agent_that_slept_on_a_cpu_whose_timer_had_just_died_was_not_stopped() {
+    let mut fleet = Fleet::new(2);
+    let due = fleet.clock("b").plus(TICK);
+    fleet.stop("b");
+    fleet.run(0.3);
+    let measured = AgentLate { ran_ns: Some(0), waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
+    fleet.host("b").late = AgentLate { cpus_watched: 2, busy: Some(0.5), ..measured };
+    fleet.resume("b");
+    for look in 1..20 {
+        let (poke, interrupts) = (Some(Poke::Answered), Some(look));
+        let last_tick = Some(due.minus(TICK / 30));
+        let stall = CpuStall { cpu: 1, of_cpus: 2, timer_at: last_tick, poke, interrupts, ..nothing() };
+        let (from, to) = (due.plus(TICK * 6 / 5), fleet.clock("b").plus(TICK));
+        fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(stall))));
+        fleet.run(0.1);
+    }
+    assert_eq!(fleet.host("b").classes(), BTreeSet::from(["timer-lockup"]));
+    let classes = fleet.host("a").classes();
+    assert!(classes.is_subset(&BTreeSet::from(["unknown", "timer-lockup"])), "{classes:?}");
+}
+
 #[test]
 fn a_cpu_that_did_nothing_is_judged_by_where_it_went_on() {
     let cases = [
