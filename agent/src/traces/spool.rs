@@ -97,7 +97,8 @@ impl Spool {
             most,
             segments: VecDeque::new(),
             writing: None,
-            next_number: numbers.last().map_or(sent.file, |last| last.saturating_add(1)).max(sent.file),
+            // Also beyond a file that is gone: what was sent of it is no part of another.
+            next_number: numbers.last().copied().unwrap_or_default().max(sent.file) + 1,
             sent,
             lost: BTreeMap::new(),
         };
@@ -310,13 +311,18 @@ fn batch(mut rest: &[u8], from: Place, most: usize) -> Option<Batch> {
 
 fn number_of(path: &Path) -> Option<u64> {
     let is_segment = path.extension().is_some_and(|extension| extension == EXTENSION);
-    path.file_stem()?.to_str()?.parse().ok().filter(|_| is_segment)
+    number(path.file_stem()?.to_str()?).filter(|_| is_segment)
+}
+
+/// One that leaves room for as many as an agent ever begins.
+fn number(text: &str) -> Option<u64> {
+    text.parse::<u32>().ok().map(u64::from)
 }
 
 fn progress(path: &Path) -> Option<Place> {
     let text = fs::read_to_string(path).ok()?;
     let (file, offset) = text.trim_end().split_once(' ')?;
-    Some(Place { file: file.parse().ok()?, offset: offset.parse().ok()? })
+    Some(Place { file: number(file)?, offset: offset.parse().ok()? })
 }
 
 #[cfg(test)]

@@ -48,6 +48,19 @@ fn a_batch_is_bounded_and_one_long_record_goes_alone() {
 }
 
 #[test]
+fn a_file_that_was_sent_and_is_gone_has_no_part_in_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = spool(dir.path());
+    first.put(b"a long one", 1).unwrap();
+    drain(&mut first);
+    drop(first);
+    assert_eq!(drain(&mut spool(dir.path())), b"");
+    let mut third = spool(dir.path());
+    third.put(b"short", 1).unwrap();
+    assert_eq!(drain(&mut third), b"short");
+}
+
+#[test]
 fn what_was_not_sent_is_there_after_a_restart_and_what_was_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let mut before = spool(dir.path());
@@ -73,7 +86,7 @@ fn a_torn_or_damaged_file_is_read_up_to_there_and_the_next_one_as_well() {
         let mut before = spool(dir.path());
         before.put(b"one ", 1).unwrap();
         before.put(b"two ", 1).unwrap();
-        let path = before.path(0);
+        let path = before.path(1);
         drop(before);
         let mut content = fs::read(&path).unwrap();
         if let Some(cut) = cut {
@@ -103,7 +116,7 @@ proptest! {
         let mut before = spool(dir.path());
         let put: Vec<Vec<u8>> = (b'a'..).zip(&lengths).map(|(byte, length)| vec![byte; *length]).collect();
         put.iter().for_each(|request| before.put(request, 1).unwrap());
-        let path = before.path(0);
+        let path = before.path(1);
         drop(before);
         let mut content = fs::read(&path).unwrap();
         let place = place.index(content.len());
