@@ -37,6 +37,11 @@ const SATURATED: f64 = 0.85;
 /// How far a peer's account of a stall may be from its own, in nanoseconds.
 const ACCOUNT_SLACK: u64 = 1_000_000_000;
 
+/// How long after a step a guest catches up, in nanoseconds of the wall clock.
+const AFTER: u64 = 1_000_000_000;
+/// A guest that waits for so many seconds of those is late by more than what is allowed.
+const SQUEEZED: f64 = 0.25;
+
 /// What really happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Truth {
@@ -122,7 +127,10 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     for (host, seen) in seen {
         judgement.note_contract(host, seen);
     }
-    judgement.disturbed = disturbed(scenario, truth).filter(|_| !blames_another(scenario, seen));
+    // What is judged by fractions of a second is squeezed by what does not matter otherwise.
+    let squeezed = || if judgement.missing.is_empty() && !judgement.passed() { squeezed(scenario, truth) } else { None };
+    let disturbed = disturbed(scenario, truth).or_else(squeezed);
+    judgement.disturbed = disturbed.filter(|_| !blames_another(scenario, seen));
     Ok(judgement)
 }
 
@@ -356,6 +364,22 @@ fn disturbed(scenario: &Scenario, truth: &Truth) -> Option<String> {
     let held = truth.waits.iter().filter_map(|(name, waits)| Some((waits.held()?, name)));
     let (seconds, name) = held.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
     Some(format!("this machine did not run {name} for {seconds:.2} s, beside the steps"))
+}
+
+/// The guest that waited longest for this machine in the second after a step, where it had to catch up: half of that time or
+/// more that it wanted to run went to others.
+fn squeezed(scenario: &Scenario, truth: &Truth) -> Option<String> {
+    if scenario.throttles() {
+        return None;
+    }
+    let after = |waits: &Waits| {
+        let ends = truth.moments.values().map(|moment| moment.after.wall);
+        let waited = ends.filter_map(|end| waits.longest(end, end.saturating_add(AFTER)));
+        waited.filter(|waited| *waited >= SQUEEZED).max_by(f64::total_cmp)
+    };
+    let waited = truth.waits.iter().filter_map(|(name, waits)| Some((after(waits)?, name)));
+    let (seconds, name) = waited.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    Some(format!("this machine let {name} wait for {seconds:.2} s in the second after a step"))
 }
 
 /// Whether anything was ever said that neither the steps nor a guest that is not run account for.

@@ -258,6 +258,19 @@ fn load_excuses_the_machine_but_no_blame() {
 }
 
 #[test]
+fn a_guest_that_had_to_catch_up_on_half_a_cpu_is_a_disturbance_of_times_alone() {
+    use crate::lab::guest::threads::{Reading, Waits};
+    let tenth = |number: u64| Reading { wall: 105 * SECOND + number * SECOND / 10, waits: vec![number * SECOND / 20] };
+    let truth = Truth { waits: [("b".into(), Waits::of((0..=10).map(tenth).collect()))].into(), ..truth() };
+    let late = incident(json!({ "ended_at": "1970-01-01T00:01:46.800Z", "duration_ms": 6800 }));
+    let judgement = judged(DROP, &truth, &[("a", vec![late])]);
+    assert!(!judgement.passed());
+    let why = "this machine let b wait for 0.50 s in the second after a step";
+    assert_eq!(judgement.disturbed.as_deref(), Some(why));
+    assert_eq!(judged(DROP, &truth, &[("a", vec![])]).disturbed, None, "it was never said");
+}
+
+#[test]
 fn a_guest_that_the_machine_held_is_a_disturbance_unless_another_was_blamed() {
     use crate::lab::guest::threads::{Reading, Waits};
     let tenth =
