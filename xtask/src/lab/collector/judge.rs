@@ -44,6 +44,13 @@ pub(crate) fn judge(held: &Held, seen: &BTreeMap<String, Seen>, judgement: &mut 
     Ok(())
 }
 
+/// The stalls in that trace: by which host each was told, and as what.
+pub(crate) fn stalls_in<'a>(held: &'a Held, trace_id: &str) -> BTreeSet<(&'a str, &'a str)> {
+    let trace = trace(trace_id);
+    let stalls = held.all().filter(|one| one.span.trace_id == trace && one.span.parent_span_id.is_empty());
+    stalls.map(|one| (one.host.as_str(), one.span.name.as_str())).collect()
+}
+
 fn spans_of<'a>(held: &'a Held, host: &str, incident: &str) -> Vec<&'a Span> {
     let is_of = |span: &Span| text(&span.attributes, "lacuna.incident.id") == Some(incident);
     held.all().filter(|one| one.host == host && is_of(&one.span)).map(|one| &one.span).collect()

@@ -14,7 +14,7 @@ use super::network::{GATEWAY, Network};
 use crate::collector;
 use crate::stop::Stop;
 
-pub(crate) use self::judge::judge;
+pub(crate) use self::judge::{judge, stalls_in};
 pub(crate) use self::sink::{Held, Sink};
 
 /// Where it takes traces by gRPC; by HTTP on the next port.

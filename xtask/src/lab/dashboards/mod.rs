@@ -23,7 +23,8 @@ use super::agent::{self, Agent};
 use super::api::Client;
 use super::fault::{self, DropRule};
 use super::folder::Folder;
-use super::network::Network;
+use super::collector::{self, Collector};
+use super::network::{Host, Network};
 use crate::dashboards::description::Description;
 use crate::stop::Stop;
 use crate::{prepare, sh};
@@ -116,6 +117,7 @@ impl Lab<'_> {
     fn play(&mut self) -> Result<Outcome> {
         let webhook = Webhook::start(self.stop)?;
         let mut servers = Servers::start(&self.network.switch, &self.network.hosts, self.folder)?;
+        let _collector = Collector::start(self.network, self.folder, self.stop)?;
         self.start_agents()?;
         servers.wait_until_ready(self.stop)?;
         let clients = self.clients();
@@ -143,12 +145,13 @@ impl Lab<'_> {
 
     fn start_agents(&mut self) -> Result<()> {
         for host in &self.network.hosts {
-            let mut extra = format!("[http]\nlisten = \"{}:9480\"\n", host.addr);
+            let mut extra = served(host)?;
             if host.name == "c" {
                 // Below a file, so that there is an agent with a part that does less than it should.
-                extra += &format!("[control]\nsocket = {:?}\n", self.folder.join("peers.json/control.sock"));
+                let socket = format!("control = {{ socket = {:?} }}", self.folder.join("peers.json/control.sock"));
+                agent::merge(&mut extra, &toml::from_str(&socket)?);
             }
-            agent::configure(self.network, host, &toml::from_str(&extra)?, self.folder)?;
+            agent::configure(self.network, host, &extra, self.folder)?;
             self.agents.push(Agent::start(self.agent, host, self.folder)?);
         }
         Ok(())
@@ -247,6 +250,13 @@ impl Outcome {
             Err(problem) => self.failed.push(format!("{what}: {problem}")),
         }
     }
+}
+
+/// What the configuration of an agent has that is asked from outside its host, and sends traces.
+fn served(host: &Host) -> Result<toml::Table> {
+    let mut served = toml::from_str(&format!("http = {{ listen = \"{}:9480\" }}", host.addr))?;
+    agent::merge(&mut served, &collector::configuration()?);
+    Ok(served)
 }
 
 /// Those of all agents, in the order of the hosts.

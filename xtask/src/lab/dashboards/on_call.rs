@@ -1,7 +1,8 @@
 //! `cargo xtask lab on-call`: what one stall is to whoever is on call. db1 is a guest whose CPU 1 loses its timer; lb1 and lb2, in
-//! namespaces on its bridge, are witnesses. One page must come and one end of it, every host must come to the same verdict, and
-//! the page of each must have its lanes. `--write` keeps pictures in docs/page/.
+//! namespaces on its bridge, are witnesses. One page must come and one end of it, every host must come to the same verdict, the
+//! collector must have one trace of all three, and the page of each must have its lanes. `--write` keeps pictures in docs/page/.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +14,10 @@ use serde_json::Value;
 use super::paged::Paged;
 use super::prometheus::{Prometheus, Servers};
 use super::webhook::Webhook;
-use super::{FIRES, Outcome, QUIET, RESOLVED, TOLD, clients, wait_for, wait_until_ready};
+use super::{FIRES, Outcome, QUIET, RESOLVED, TOLD, clients, served, wait_for, wait_until_ready};
 use crate::lab::agent::{self, Agent};
 use crate::lab::api::Incident;
+use crate::lab::collector::{self, Collector, Held};
 use crate::lab::folder::Folder;
 use crate::lab::guest::step::OnCpu;
 use crate::lab::guest::{self, Faults, Guest, GuestStep, Image, Release};
@@ -65,10 +67,18 @@ pub(in crate::lab) fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
     lab::clean_up()?;
     let folder = Folder::create("on-call")?;
-    let network = Network::with_places(&HOSTS)?;
-    let played = Stage::set(&binary, image, &network, folder.path(), &stop)
-        .and_then(|mut stage| network.switch.enter(|| stage.play()));
-    stop.check()?;
+    let mut tries = 0;
+    let played = loop {
+        tries += 1;
+        let played = play(&binary, image, folder.path(), &stop);
+        stop.check()?;
+        let erred = played.is_err() && guest::emulator_erred(folder.path())?;
+        if !erred || tries == lab::TRIES {
+            break played;
+        }
+        eprintln!("{}; once more", lab::EMULATOR_ERRED);
+        folder.empty()?;
+    };
     if let Ok(outcome) = &played {
         outcome.tell();
     }
@@ -79,6 +89,12 @@ pub(in crate::lab) fn run(args: &Args) -> Result<()> {
     judged.inspect_err(|_| eprintln!("logs and pictures are kept in {}", folder.keep().display()))
 }
 
+fn play(binary: &Path, image: &Image, folder: &Path, stop: &Stop) -> Result<Outcome> {
+    let network = Network::with_places(&HOSTS)?;
+    let stage = Stage::set(binary, image, &network, folder, stop)?;
+    network.switch.enter(|| stage.play())
+}
+
 /// Everything that runs. The agents end before the guest does.
 struct Stage<'a> {
     network: &'a Network,
@@ -86,16 +102,14 @@ struct Stage<'a> {
     stop: &'a Stop,
     binary: &'a Path,
     agents: Vec<Agent>,
+    collector: Collector,
     guest: Arc<Guest>,
 }
 
 impl<'a> Stage<'a> {
     /// Writes all configurations, and lets the guest come up.
     fn set(binary: &'a Path, image: &Image, network: &'a Network, folder: &'a Path, stop: &'a Stop) -> Result<Self> {
-        let configure = |host: &Host| {
-            let extra = format!("[http]\nlisten = \"{}:9480\"\n", host.addr);
-            agent::configure(network, host, &toml::from_str(&extra)?, folder)
-        };
+        let configure = |host: &Host| agent::configure(network, host, &served(host)?, folder);
         let [db1, witnesses @ ..] = &*network.hosts else { anyhow::bail!("no hosts") };
         let archive = image.of_guest(&configure(db1)?, false)?;
         for witness in witnesses {
@@ -105,16 +119,19 @@ impl<'a> Stage<'a> {
         let place = guest::Place { name, addr: *addr, tap, switch: &network.switch, memory: MEMORY, folder };
         let guest = Arc::new(Guest::start(place, image, &archive)?);
         guest.wait_until_up(1, stop)?;
-        Ok(Self { network, folder, stop, binary, agents: Vec::new(), guest })
+        let collector = Collector::start(network, folder, stop)?;
+        Ok(Self { network, folder, stop, binary, agents: Vec::new(), collector, guest })
     }
 
     /// On a thread in the namespace of the switch, which reaches every host.
-    fn play(&mut self) -> Result<Outcome> {
+    fn play(mut self) -> Result<Outcome> {
         let webhook = Webhook::start(self.stop)?;
         let mut servers = Servers::start(&self.network.switch, &self.network.hosts, self.folder)?;
         self.start_agents()?;
         servers.wait_until_ready(self.stop)?;
-        wait_until_ready(&mut self.agents, &clients(self.network), READY, self.stop)?;
+        // Why a guest hangs shows only while it runs.
+        wait_until_ready(&mut self.agents, &clients(self.network), READY, self.stop)
+            .inspect_err(|_| self.guest.tell_where_it_is())?;
         self.stop.sleep_until(Instant::now() + QUIET)?;
         let prometheus = Prometheus::new();
         let fires = || prometheus.alerts().is_ok_and(|alerts| alerts.iter().any(|alert| PAGE.fires(alert)));
@@ -129,10 +146,9 @@ impl<'a> Stage<'a> {
         let told = wait_for(self.stop, RESOLVED, resolved)?;
         outcome.add("the alert is over once the timer is back", told, "nobody was told");
         outcome.judge("one page for one stall with three witnesses", PAGE.is_all_of(&webhook.got("/page")));
-        if over {
-            self.look(&mut outcome)?;
-        }
-        self.end(&mut outcome)?;
+        let told = self.verdicts().unwrap_or_default();
+        self.look(&told, &mut outcome)?;
+        self.end(&told, &mut outcome)?;
         Ok(outcome)
     }
 
@@ -152,7 +168,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The incident of each host, in their order; what is wrong where one has another, none yet, or several.
-    fn verdicts(&self) -> Result<Vec<String>, String> {
+    fn verdicts(&self) -> Result<Vec<Incident>, String> {
         let each = clients(self.network).into_iter().zip(&self.network.hosts);
         let each = each.map(|(client, host)| {
             let documents = client.incidents().map_err(|error| format!("{}: {error:#}", host.name))?;
@@ -161,17 +177,16 @@ impl<'a> Stage<'a> {
         each.collect()
     }
 
-    /// At the page of that incident on each host.
-    fn look(&self, outcome: &mut Outcome) -> Result<()> {
+    /// At the page of the incident of each host.
+    fn look(&self, told: &[Incident], outcome: &mut Outcome) -> Result<()> {
         let mut browser = Browser::start(&self.network.switch, self.folder, self.stop)?;
-        let ids = self.verdicts().map_err(anyhow::Error::msg)?;
-        for (host, id) in self.network.hosts.iter().zip(ids) {
+        for (host, incident) in self.network.hosts.iter().zip(told) {
             let home = format!("http://{}:9480/", host.addr);
-            browser.visit(&format!("{home}incidents/{id}"), LOOK)?;
+            browser.visit(&format!("{home}incidents/{}", incident.id), LOOK)?;
             let lanes = browser.evaluate(LANES)?;
             let lanes: Vec<_> = lanes.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             // The first lane is the one that stopped; a host that only knows by the account of db1 has no gap of its own.
-            let first = format!("{}, CPU {CPU}", self.guest.name);
+            let first = format!("{} CPU {CPU}", self.guest.name);
             let good = lanes.first().is_some_and(|lane| lane.starts_with(&first));
             outcome.add(&format!("the page of {} has its lanes", host.name), good, &format!("{lanes:?}"));
             browser.picture(&self.folder.join(picture(&host.name)))?;
@@ -185,11 +200,14 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn end(&mut self, outcome: &mut Outcome) -> Result<()> {
-        for (agent, (name, _)) in self.agents.drain(..).zip(HOSTS) {
+    /// The agents first, which send what they still have.
+    fn end(self, told: &[Incident], outcome: &mut Outcome) -> Result<()> {
+        for (agent, (name, _)) in self.agents.into_iter().zip(HOSTS) {
             let problems = agent.finish()?;
             outcome.add(&format!("the agent of {name} ended well"), problems.is_empty(), &problems.join("; "));
         }
+        let told: BTreeSet<_> = told.iter().map(|one| one.trace_id.as_str()).collect();
+        outcome.judge("the collector has one trace with spans of three hosts", is_of_all(&self.collector.end(), &told));
         Ok(())
     }
 }
@@ -197,8 +215,15 @@ impl<'a> Stage<'a> {
 /// The names of the lanes, from the top.
 const LANES: &str = "[...document.querySelectorAll('#drawing .name')].map(name => name.textContent)";
 
-/// The id of the one incident about the timer of that CPU, once it is over.
-fn the_one(documents: &[Value]) -> Result<String, String> {
+/// Whether there is one trace, which has a stall of every host, and all of them say the same of it.
+fn is_of_all(held: &Held, traces: &BTreeSet<&str>) -> Result<(), String> {
+    let must = BTreeSet::from(HOSTS.map(|(host, _)| (host, Class::TimerLockup.name())));
+    let has: Vec<_> = traces.iter().map(|trace| collector::stalls_in(held, trace)).collect();
+    if held.broken.is_empty() && has == [must] { Ok(()) } else { Err(format!("{has:?}; broken: {:?}", held.broken)) }
+}
+
+/// The one incident about the timer of that CPU, once it is over.
+fn the_one(documents: &[Value]) -> Result<Incident, String> {
     let incidents = documents.iter().map(|document| serde_json::from_value::<Incident>(document.clone()));
     let incidents: Vec<_> = incidents.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
     let told: Vec<_> = incidents.iter().filter(|one| one.verdict.class == Class::TimerLockup).collect();
@@ -207,7 +232,7 @@ fn the_one(documents: &[Value]) -> Result<String, String> {
         subject.get("host").is_some_and(|host| host == PAGE.subject) && subject.get("cpu").is_some_and(|cpu| cpu == CPU)
     };
     match &*told {
-        [one] if is(one) && one.state == State::Closed => Ok(one.id.clone()),
+        [one] if is(one) && one.state == State::Closed => Ok((*one).clone()),
         _ => {
             let all = incidents.iter().map(|one| format!("{:?}: {}", one.state, one.verdict.summary));
             Err(format!("not one closed timer-lockup of CPU {CPU}: {}", all.collect::<Vec<_>>().join("; ")))
