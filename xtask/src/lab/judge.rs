@@ -128,7 +128,8 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
         judgement.note_contract(host, seen);
     }
     // What is judged by fractions of a second is squeezed by what does not matter otherwise.
-    let squeezed = || if judgement.missing.is_empty() && !judgement.passed() { squeezed(scenario, truth) } else { None };
+    let squeezed =
+        || if judgement.missing.is_empty() && !judgement.passed() { squeezed(scenario, truth) } else { None };
     let disturbed = disturbed(scenario, truth).or_else(squeezed);
     judgement.disturbed = disturbed.filter(|_| !blames_another(scenario, seen));
     Ok(judgement)
