@@ -27,9 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The object; empty where there is none and nobody said that there is.
 fn read(path: &Path, must_exist: bool) -> Result<Vec<u8>, Box<dyn Error>> {
+    // Also where it is not there: once it is, it must not be missed.
+    println!("cargo::rerun-if-changed={}", path.display());
     if !must_exist && !path.exists() {
         return Ok(Vec::new());
     }
-    println!("cargo::rerun-if-changed={}", path.display());
     fs::read(path).map_err(|error| format!("LACUNA_PROBES: {}: {error}", path.display()).into())
 }
