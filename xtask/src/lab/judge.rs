@@ -127,10 +127,9 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     for (host, seen) in seen {
         judgement.note_contract(host, seen);
     }
-    // What is judged by fractions of a second is squeezed by what does not matter otherwise.
-    let squeezed =
-        || if judgement.missing.is_empty() && !judgement.passed() { squeezed(scenario, truth) } else { None };
-    let disturbed = disturbed(scenario, truth).or_else(squeezed);
+    // What was said at all is judged by fractions of a second, for which less matters than for whether it was said.
+    let squeezed = || if judgement.missing.is_empty() { squeezed(scenario, truth) } else { None };
+    let disturbed = held(scenario, truth).or_else(squeezed);
     judgement.disturbed = disturbed.filter(|_| !blames_another(scenario, seen));
     Ok(judgement)
 }
@@ -357,30 +356,34 @@ fn excuse(host: &str, history: &History, truth: &Truth, seen: &BTreeMap<String, 
     Ok(None)
 }
 
-/// The guest that this machine held longest, beside the steps. One that is throttled waits by a step.
-fn disturbed(scenario: &Scenario, truth: &Truth) -> Option<String> {
-    if scenario.throttles() {
-        return None;
-    }
-    let held = truth.waits.iter().filter_map(|(name, waits)| Some((waits.held()?, name)));
-    let (seconds, name) = held.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+/// The guest that this machine held longest, beside the steps.
+fn held(scenario: &Scenario, truth: &Truth) -> Option<String> {
+    let (seconds, name) = waited_most(scenario, truth, Waits::held)?;
     Some(format!("this machine did not run {name} for {seconds:.2} s, beside the steps"))
 }
 
-/// The guest that waited longest for this machine in the second after a step, where it had to catch up: half of that time or
-/// more that it wanted to run went to others.
+/// The guest that waited longest for this machine in the second after a step, where it had to catch up.
 fn squeezed(scenario: &Scenario, truth: &Truth) -> Option<String> {
-    if scenario.throttles() {
-        return None;
-    }
-    let after = |waits: &Waits| {
+    let after_steps = |waits: &Waits| {
         let ends = truth.moments.values().map(|moment| moment.after.wall);
         let waited = ends.filter_map(|end| waits.longest(end, end.saturating_add(AFTER)));
         waited.filter(|waited| *waited >= SQUEEZED).max_by(f64::total_cmp)
     };
-    let waited = truth.waits.iter().filter_map(|(name, waits)| Some((after(waits)?, name)));
-    let (seconds, name) = waited.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    let (seconds, name) = waited_most(scenario, truth, after_steps)?;
     Some(format!("this machine let {name} wait for {seconds:.2} s in the second after a step"))
+}
+
+/// The guest that waited for most seconds, by one way to count them. One that is throttled waits by a step.
+fn waited_most<'a>(
+    scenario: &Scenario,
+    truth: &'a Truth,
+    seconds: impl Fn(&Waits) -> Option<f64>,
+) -> Option<(f64, &'a String)> {
+    if scenario.throttles() {
+        return None;
+    }
+    let waited = truth.waits.iter().filter_map(|(name, waits)| Some((seconds(waits)?, name)));
+    waited.max_by(|(one, _), (other, _)| one.total_cmp(other))
 }
 
 /// Whether anything was ever said that neither the steps nor a guest that is not run account for.
