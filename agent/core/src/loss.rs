@@ -139,9 +139,8 @@ impl LossTrack {
         let runs = self.runs();
         let longest = runs.iter().copied().max().unwrap_or_default();
         let since = self.since_first().len();
-        // Laplace's rule of succession, over what is not the longest run.
-        let loss = (runs.iter().sum::<usize>() - longest + 1) as f64 / (since - longest + 2).max(1) as f64;
-        let chance = loss.powi(i32::try_from(longest).unwrap_or(i32::MAX) - 1) * since as f64;
+        let (lost, of) = (runs.iter().sum::<usize>() - longest, since - longest);
+        let chance = more_in_a_row(lost, of, longest.saturating_sub(1)) * since as f64;
         runs.len() >= 2 && is_even(&runs) && chance >= RARE
     }
 
@@ -178,6 +177,12 @@ impl LossTrack {
         let all: Vec<bool> = self.window.iter().copied().collect();
         all.chunk_by(|one, other| one == other).filter(|run| run[0]).map(<[bool]>::len).collect()
     }
+}
+
+/// The chance that the next `more` are lost where `lost` of `of` were: Laplace's rule of succession, one after another, as each that is
+/// lost makes a higher rate likelier. With the rate at first it is far too small where few were counted.
+fn more_in_a_row(lost: usize, of: usize, more: usize) -> f64 {
+    (0..more).map(|so_far| (lost + so_far + 1) as f64 / (of + so_far + 2) as f64).product()
 }
 
 /// How many misses in a row steady losses of that rate have by a chance below [`GAP_BY_CHANCE`].
