@@ -1,9 +1,10 @@
 //! `cargo xtask sim`: a simulated fleet with known truth, and what it concludes (tests/sim).
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{process, sh};
 
@@ -28,6 +29,13 @@ impl Args {
 
 /// Builds it, optimised, and runs it; an error where it fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let status = Command::new(build()?).args(&args.rest).status().context("could not start the simulation")?;
+    ensure!(status.success(), "the simulation failed ({status})");
+    Ok(())
+}
+
+/// Builds it, optimised; its path.
+pub(crate) fn build() -> Result<PathBuf> {
     process::run(&mut sh::cargo(&["build", "--quiet", "--release", "--package", PACKAGE]))?;
-    process::run(Command::new(crate::target().join("release").join(PACKAGE)).args(&args.rest))
+    Ok(crate::target().join("release").join(PACKAGE))
 }

@@ -4,7 +4,6 @@ pub mod fragmenting;
 pub mod icmp;
 pub mod keys;
 pub mod mtu;
-pub mod replay;
 pub mod seal;
 pub mod udp;
 pub mod wire;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lacuna_core::evidence::Size;
+use lacuna_core::guard::{self, Claim, Guard};
 use lacuna_core::time::WallNanos;
 
 use super::keys::{KeyRing, TAG_LEN};
-use super::replay::{self, Claim, Guard};
 use super::wire::{self, Echo, Message, WireError};
 
 /// Why a packet from a peer's address does not count.
@@ -29,7 +29,7 @@ pub enum Refusal {
     #[error("it was sent before, or may have been: {}", .why.reason())]
     Again {
         /// How that is known.
-        why: replay::Refusal,
+        why: guard::Refusal,
         /// It counted before, as one of that size: the network doubled it, or somebody sent it again.
         size: Option<Size>,
     },
@@ -109,7 +109,7 @@ impl Seal {
             let claim = self.claim(&message);
             let guard = self.guards.entry(name).or_default();
             guard.take(&claim, now).map_err(|why| {
-                let size = size_of(&message).filter(|_| why == replay::Refusal::Duplicate);
+                let size = size_of(&message).filter(|_| why == guard::Refusal::Duplicate);
                 Refusal::Again { why, size }
             })?;
         }
@@ -190,7 +190,7 @@ mod tests {
         assert!(b.open("a", &sent, NOW).is_ok());
         assert_eq!(
             b.open("a", &sent, NOW),
-            Err(Refusal::Again { why: replay::Refusal::Duplicate, size: Some(Size::Small) })
+            Err(Refusal::Again { why: guard::Refusal::Duplicate, size: Some(Size::Small) })
         );
         let from_c = b.open("c", &packet(&a, "b", 2), NOW);
         assert_eq!(from_c, Err(Refusal::ForeignName("a".into())), "from the address of c");
@@ -235,7 +235,7 @@ mod tests {
         };
         for size in [Size::Mtu, Size::Fragmented] {
             assert_eq!(large(size, 5000, 700), Ok(()));
-            let again = Err(Refusal::Again { why: replay::Refusal::Replay, size: None });
+            let again = Err(Refusal::Again { why: guard::Refusal::Replay, size: None });
             assert_eq!(large(size, 3000, 500), again, "from before, and sent again");
             assert_eq!(large(size, 3000, 701), Ok(()), "its numbers went back");
             assert_eq!(large(size, 3001, 701), Ok(()));

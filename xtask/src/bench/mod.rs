@@ -5,6 +5,7 @@ mod detect;
 mod link;
 mod page;
 mod peers;
+mod replay;
 pub(crate) mod stats;
 mod usage;
 
@@ -25,6 +26,8 @@ enum What {
     Peers(peers::Args),
     /// The web page with a hundred incidents in the store, and with ten thousand.
     Page(page::Args),
+    /// The replay of an hour of a whole fleet, beside the simulation that recorded it.
+    Replay(replay::Args),
 }
 
 /// Runs that measurement.
@@ -33,5 +36,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Detect(args) => detect::run(args),
         What::Peers(args) => peers::run(args),
         What::Page(args) => page::run(args),
+        What::Replay(args) => replay::run(args),
     }
 }

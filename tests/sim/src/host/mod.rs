@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lacuna_core::engine::{Engine, Me};
 use lacuna_core::evidence::{AgentLate, ClaimKind, Heartbeat, LargeHeartbeat, SizeProbe};
+use lacuna_core::guard::Guard;
 use lacuna_core::incident::Incident;
 use lacuna_core::recording::{InMemory, Line};
 use lacuna_core::settings::Settings;
@@ -16,13 +17,10 @@ use crate::clock::{Clock, Time};
 use crate::machine::Machine;
 use crate::network::Load;
 
-mod guard;
 mod life;
 mod receiving;
 mod sending;
 mod senses;
-
-use guard::Guard;
 
 /// Between two heartbeats.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use lacuna_core::evidence::{ClaimKind, Evidence, Fact, LinkAddress, Size, VipClaim};
+use lacuna_core::guard::{Claim, Refusal};
 use lacuna_core::time::Nanos;
 
-use super::guard::Admission;
 use super::{Host, Packet};
 use crate::clock::Time;
 
@@ -26,30 +26,33 @@ impl Host {
                 continue;
             }
             let Some((_, name)) = peers.iter().find(|(place, _)| *place == from) else { continue };
-            let evidence = match self.admit(from, &packet) {
-                (Admission::Counts, _) => self.evidence(name, to, packet),
-                (Admission::Duplicate, size) => Evidence::at(name, to, Fact::Duplicates { size, count: 1 }),
-                (Admission::Replay, _) => Evidence::at(name, to, Fact::Refused { reason: "replay".into(), count: 1 }),
+            let evidence = match self.admit(from, &packet, to) {
+                Ok(()) => self.evidence(name, to, packet),
+                Err((Refusal::Duplicate, size)) => Evidence::at(name, to, Fact::Duplicates { size, count: 1 }),
+                Err((why, _)) => Evidence::at(name, to, Fact::Refused { reason: why.reason().into(), count: 1 }),
             };
             self.tell(evidence);
         }
     }
 
-    /// Whether that packet counts, and which size it is.
-    fn admit(&mut self, from: usize, packet: &Packet) -> (Admission, Size) {
-        let guard = self.guards.entry(from).or_default();
-        match packet {
+    /// Whether that packet counts, which came in then; why not, and which size it is.
+    fn admit(&mut self, from: usize, packet: &Packet, now: Nanos) -> Result<(), (Refusal, Size)> {
+        let echoed = |(incarnation, seq)| (incarnation == self.incarnation).then_some(seq);
+        let (claim, size) = match packet {
             Packet::Beat(beat) => {
-                let echo = beat.heard.filter(|heard| heard.incarnation == self.incarnation).map(|heard| heard.seq);
-                (guard.take((beat.boot_id, beat.incarnation), 0, beat.seq, echo), Size::Small)
+                let echo = beat.heard.and_then(|heard| echoed((heard.incarnation, heard.seq)));
+                let start = (beat.boot_id, beat.incarnation);
+                (Claim { start, kind: 0, seq: beat.seq, wall: Some(beat.sent_wall), echo }, Size::Small)
             }
             Packet::Large(large, heard) => {
                 let kind = if large.size == Size::Mtu { 1 } else { 2 };
-                let echo = heard.filter(|(incarnation, _)| *incarnation == self.incarnation).map(|(_, seq)| seq);
-                (guard.take((large.boot_id, large.incarnation), kind, large.seq, echo), large.size)
+                let start = (large.boot_id, large.incarnation);
+                (Claim { start, kind, seq: large.seq, wall: None, echo: heard.and_then(echoed) }, large.size)
             }
-            _ => (Admission::Counts, Size::Small),
-        }
+            _ => return Ok(()),
+        };
+        let now = self.clock.wall(now);
+        self.guards.entry(from).or_default().take(&claim, now).map_err(|why| (why, size))
     }
 
     fn evidence(&self, name: &str, to: Nanos, packet: Packet) -> Evidence {

@@ -9,8 +9,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lacuna_core::received::Received;
-use lacuna_core::time::{WallNanos, nanos};
+use crate::received::Received;
+use crate::time::{WallNanos, nanos};
 
 /// Earlier starts of the peer's agent that are remembered.
 const FORMER: usize = 16;

@@ -1,7 +1,7 @@
 //! No claims make the guard against replays panic, and none counts twice.
 #![no_main]
 
-use lacuna::heartbeat::replay::{Claim, Guard, KINDS};
+use lacuna_core::guard::{Claim, Guard, KINDS};
 use lacuna_core::time::WallNanos;
 use libfuzzer_sys::fuzz_target;
 
