@@ -4,7 +4,8 @@
 //! packet of that peer repeated before: whoever wrote it had received what we sent last. A number that was seen already
 //! (within the window of RFC 4303, 3.4.3), a start of the peer's agent that another one has followed, or an unknown
 //! start without such a proof is refused. A peer that cannot hear us has no proof: its start is taken where it is later
-//! than the one before and its wall clock is not far from ours.
+//! than the one before and its wall clock is not far from ours. Two whose clocks are far apart refuse each other at first:
+//! each repeats the number of what it refused ([`Guard::unproven`]), which is the other one's proof.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub struct Guard {
     windows: [Window; KINDS],
     /// The highest number of ours that the peer repeated, in packets of each kind.
     echoed: [u64; KINDS],
+    /// The latest start that nothing proves yet, and the number of its newest small packet.
+    unproven: Option<(u64, u64)>,
 }
 
 /// The numbers of one kind.
@@ -107,6 +110,25 @@ impl Guard {
     /// # Errors
     /// Why it does not count.
     pub fn take(&mut self, claim: &Claim, now: WallNanos) -> Result<(), Refusal> {
+        let taken = self.judge(claim, now);
+        match taken {
+            Ok(()) => self.unproven = None,
+            Err(Refusal::Unproven) if claim.kind == 0 => {
+                self.unproven = self.unproven.max(Some((claim.start.1, claim.seq)));
+            }
+            Err(_) => {}
+        }
+        taken
+    }
+
+    /// What the peer has to be told back so that it can prove that its present start is one: incarnation and number of what was
+    /// refused for that. An old packet that somebody sends again says an earlier start, which proves nothing to anybody.
+    #[must_use]
+    pub fn unproven(&self) -> Option<(u64, u64)> {
+        self.unproven
+    }
+
+    fn judge(&mut self, claim: &Claim, now: WallNanos) -> Result<(), Refusal> {
         if self.present != Some(claim.start) {
             self.begin(claim, now)?;
         }
@@ -191,6 +213,32 @@ mod tests {
         assert_eq!(take(&mut guard, wrong), Err(Refusal::Unproven));
         assert_eq!(take(&mut guard, Claim { seq: 2, echo: Some(1), ..wrong }), Ok(()));
         assert_eq!(take(&mut guard, Claim { seq: 3, echo: Some(1), ..wrong }), Ok(()), "and from then on");
+    }
+
+    /// Seen in a simulated fleet: the agent of one was started anew after the wall clock of the other had been set.
+    #[test]
+    fn two_whose_clocks_are_far_apart_prove_themselves_to_each_other() {
+        let (mut a, mut b) = (Guard::default(), Guard::default());
+        let (of_a, of_b) = (claim(7, 40), Claim { wall: Some(WallNanos(NOW.0 + HOUR)), ..claim(8, 90) });
+        assert_eq!(b.take(&of_a, WallNanos(NOW.0 + HOUR)), Err(Refusal::Unproven));
+        assert_eq!(a.take(&of_b, NOW), Err(Refusal::Unproven));
+        assert_eq!((a.unproven(), b.unproven()), (Some((8, 90)), Some((7, 40))));
+        let large = |of: Claim, echo: u64| Claim { kind: 1, seq: 1, wall: None, echo: Some(echo), ..of };
+        assert_eq!(a.take(&large(of_b, 40), NOW), Ok(()), "b repeats what it refused of a");
+        assert_eq!(b.take(&large(of_a, 90), NOW), Ok(()));
+        assert_eq!((a.unproven(), b.unproven()), (None, None));
+        assert_eq!(a.take(&Claim { seq: 91, ..of_b }, NOW), Ok(()), "and small ones from then on");
+    }
+
+    #[test]
+    fn what_is_told_back_is_the_latest_start() {
+        let mut guard = Guard::default();
+        let old = Claim { wall: Some(WallNanos(NOW.0 - HOUR)), ..claim(3, 900) };
+        for refused in [old, Claim { seq: 5, ..claim(6, 5) }, old] {
+            let far = WallNanos(NOW.0 - 2 * HOUR);
+            assert_eq!(guard.take(&refused, far), Err(Refusal::Unproven));
+        }
+        assert_eq!(guard.unproven(), Some((6, 5)), "what is sent again does not take its place");
     }
 
     #[test]

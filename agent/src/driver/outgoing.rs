@@ -75,7 +75,7 @@ struct Large<'a> {
     /// the same time, or it would look for a moment as if only one of them vanished.
     due: Nanos,
     size: Size,
-    /// What was heard last of the peer.
+    /// What was heard last of the peer, or refused until it repeats what this host sent.
     echo: Echo,
     /// Its length, as IP has it.
     bytes: u16,
@@ -228,7 +228,7 @@ impl Network {
             let Some(mtu) = self.ways.mtu(name, *addr, now) else { continue };
             let Some(peer) = engine.peer(name) else { continue };
             let last = peer.last.as_ref().map(|last| Echo { incarnation: last.incarnation, seq: last.seq });
-            let (sizes, echo) = (&peer.sizes, last.unwrap_or_default());
+            let (sizes, echo) = (&peer.sizes, self.seal.unproven(name).or(last).unwrap_or_default());
             let path_mtu = sizes.path_mtu(now).unwrap_or(mtu);
             for (size, seq) in due {
                 if sizes.is_doubtful(size) || is_turn(tick, place, size, ticks) {

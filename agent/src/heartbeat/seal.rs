@@ -138,6 +138,13 @@ impl Seal {
         (echo.incarnation == self.incarnation).then_some(echo.seq)
     }
 
+    /// What that peer has to be told back so that it can prove its start ([`Guard::unproven`]); absent where it need not.
+    #[must_use]
+    pub fn unproven(&self, peer: &str) -> Option<Echo> {
+        let (incarnation, seq) = self.guards.get(peer)?.unproven()?;
+        Some(Echo { incarnation, seq })
+    }
+
     /// Forgets who is no peer any more.
     pub fn keep(&mut self, known: impl Fn(&str) -> bool) {
         self.guards.retain(|name, _| known(name));
@@ -212,6 +219,38 @@ mod tests {
         let (a, mut b) = (Seal::new("a", 1, Arc::default()), Seal::new("b", 1, Arc::default()));
         let sent = packet(&a, "b", 1);
         assert!(b.open("a", &sent, NOW).is_ok() && b.open("a", &sent, NOW).is_ok());
+    }
+
+    #[test]
+    fn hosts_whose_wall_clocks_are_an_hour_apart_hear_each_other_after_a_large_heartbeat() {
+        let later = WallNanos(NOW.0 + 3_600_000_000_000);
+        let (mut a, mut b) = (Seal::new("a", 1, ring(7)), Seal::new("b", 2, ring(7)));
+        let small = |from: &Seal, to: &str, wall: WallNanos| {
+            let beat = Heartbeat {
+                seq: 5,
+                sent_wall: wall,
+                incarnation: from.incarnation,
+                heard: None,
+                ..Heartbeat::default()
+            };
+            let mut packet = Vec::new();
+            wire::encode(&from.host, &beat, &mut packet).unwrap();
+            from.put(to, &mut packet);
+            packet
+        };
+        let large = |from: &Seal, to: &str| {
+            let sender = wire::Sender { name: &from.host, boot_id: [0; 16], incarnation: from.incarnation };
+            let told = (&sender, from.unproven(to).unwrap_or_default());
+            let mut packet = Vec::new();
+            wire::encode_large(told, Size::Mtu, 1, Nanos(5), 1400, TAG_LEN, &mut packet).unwrap();
+            from.put(to, &mut packet);
+            packet
+        };
+        assert!(b.open("a", &small(&a, "b", NOW), later).is_err() && a.open("b", &small(&b, "a", later), NOW).is_err());
+        let (of_a, of_b) = (large(&a, "b"), large(&b, "a"));
+        assert!(a.open("b", &of_b, NOW).is_ok() && b.open("a", &of_a, later).is_ok());
+        assert!(a.open("b", &small(&b, "a", later), NOW).is_ok() && b.open("a", &small(&a, "b", NOW), later).is_ok());
+        assert_eq!((a.unproven("b"), b.unproven("a")), (None, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lacuna_core::evidence::{ClaimKind, Evidence, Fact, LargeHeartbeat, Size};
+use lacuna_core::guard::Guard;
 use lacuna_core::time::Nanos;
 
 use super::{Host, INTERVAL, Leaving, Packet, TICKS};
@@ -40,7 +41,8 @@ impl Host {
     fn send_large(&mut self, place: u64, to: usize, name: &str, now: Nanos, leaving: &mut Vec<Leaving>) {
         let (due, probe) = self.engine.large_due(name, now);
         let Some(peer) = self.engine.peer(name) else { return };
-        let (sizes, heard) = (&peer.sizes, peer.last.as_ref().map(|last| (last.incarnation, last.seq)));
+        let last = peer.last.as_ref().map(|last| (last.incarnation, last.seq));
+        let (sizes, heard) = (&peer.sizes, self.guards.get(&to).and_then(Guard::unproven).or(last));
         let path_mtu = sizes.path_mtu(now).unwrap_or(MTU);
         let turn = |size: Size| (self.ticks + place + 5 * u64::from(size == Size::Fragmented)).is_multiple_of(TICKS);
         let due: Vec<_> = due.into_iter().filter(|(size, _)| sizes.is_doubtful(*size) || turn(*size)).collect();
