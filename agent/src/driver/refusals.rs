@@ -110,8 +110,9 @@ fn said(peer: &str, from: SocketAddr, refusal: &Refusal) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lacuna_core::guard;
+
     use super::*;
-    use crate::heartbeat::replay;
     use crate::heartbeat::wire::WireError;
 
     const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9479);
@@ -141,8 +142,8 @@ mod tests {
         refusals.stranger(FROM);
         (0..3).for_each(|_| refusals.of_peer("b", FROM, &Refusal::Tag));
         let again = |why, size| Refusal::Again { why, size };
-        refusals.of_peer("b", FROM, &again(replay::Refusal::Replay, None));
-        (0..2).for_each(|_| refusals.of_peer("b", FROM, &again(replay::Refusal::Duplicate, Some(Size::Mtu))));
+        refusals.of_peer("b", FROM, &again(guard::Refusal::Replay, None));
+        (0..2).for_each(|_| refusals.of_peer("b", FROM, &again(guard::Refusal::Duplicate, Some(Size::Mtu))));
         let fact = Fact::Refused { reason: "tag".into(), count: 3 };
         let doubled = Evidence::at("b", Nanos(2), Fact::Duplicates { size: Size::Mtu, count: 2 });
         let refused = Evidence::during("b", Nanos(1), Nanos(2), fact);
