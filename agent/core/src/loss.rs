@@ -126,7 +126,7 @@ impl LossTrack {
         if !enough {
             return None;
         }
-        let (lost, packets) = (self.lost().saturating_sub(1), self.since_first().len().saturating_sub(1));
+        let (lost, packets) = (self.lost().saturating_sub(1), self.since_first().saturating_sub(1));
         Some(LossRate::of(lost, packets)).filter(|rate| rate.low > FLOOR)
     }
 
@@ -138,7 +138,7 @@ impl LossTrack {
         }
         let runs = self.runs();
         let longest = runs.iter().copied().max().unwrap_or_default();
-        let since = self.since_first().len();
+        let since = self.since_first();
         let (lost, of) = (runs.iter().sum::<usize>() - longest, since - longest);
         let chance = more_in_a_row(lost, of, longest.saturating_sub(1)) * since as f64;
         runs.len() >= 2 && is_even(&runs) && chance >= RARE
@@ -150,22 +150,25 @@ impl LossTrack {
         if !self.is_suspicious() {
             return 0;
         }
-        misses_at(self.lost() as f64 / self.since_first().len().max(1) as f64)
+        misses_at(self.lost() as f64 / self.since_first().max(1) as f64)
     }
 
     /// How many large heartbeats in a row must be missing to show a loss by size: as above, but every loss counts from the first
     /// one on, since a loss that has just begun shows in a few (by Laplace's rule of succession). 0 where nothing was lost.
     #[must_use]
     pub fn misses_of_a_hole(&self) -> u32 {
+        if self.since.is_none() {
+            return 0;
+        }
         match self.lost() {
             0 => 0,
-            lost => misses_at((lost + 1) as f64 / (self.since_first().len() + 2) as f64),
+            lost => misses_at((lost + 1) as f64 / (self.since_first() + 2) as f64),
         }
     }
 
-    /// What is remembered from the first loss on.
-    fn since_first(&self) -> Vec<bool> {
-        self.window.iter().copied().skip_while(|lost| !lost).collect()
+    /// How many are remembered from the first loss on.
+    fn since_first(&self) -> usize {
+        self.window.len() - self.window.iter().position(|lost| *lost).unwrap_or(self.window.len())
     }
 
     fn lost(&self) -> usize {

@@ -349,7 +349,7 @@ impl Driver {
         self.parts.link.set(config, self.parts.network.neighbour());
         self.parts.own_network.want(&config.watch.interfaces);
         let settings = self.parts.network.settings(config);
-        self.record(|| Line::Configure(settings.clone()));
+        self.record(|| Line::Configure(Box::new(settings.clone())));
         self.parts.engine.configure(settings);
         self.publisher.set_peers(&self.parts.network);
         self.counters.set_peers(&self.parts.network);

@@ -128,7 +128,11 @@ impl Recorder {
 
     fn begin_part(&mut self, now: Nanos) {
         self.blocks.begin_part();
-        self.blocks.put(&Line::Begin { version: VERSION, settings: self.settings.clone(), me: self.me.clone() });
+        self.blocks.put(&Line::Begin {
+            version: VERSION,
+            settings: Box::new(self.settings.clone()),
+            me: Box::new(self.me.clone()),
+        });
         (self.began, self.first, self.part) = ((now, now), true, 0);
     }
 

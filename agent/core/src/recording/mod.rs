@@ -32,7 +32,7 @@ pub const VERSION: u32 = 3;
 /// A block is written once it has so many bytes; it has a few more then.
 pub const BLOCK_BYTES: usize = 64 << 10;
 
-/// A line of a recording.
+/// A line of a recording. What is rare is in a box: millions of others are moved about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
@@ -42,9 +42,9 @@ pub enum Line {
         /// [`VERSION`] at the time of writing.
         version: u32,
         /// The engine's settings.
-        settings: Settings,
+        settings: Box<Settings>,
         /// Who the engine worked for.
-        me: Me,
+        me: Box<Me>,
     },
     /// The engine was given a piece of evidence.
     Evidence(Evidence),
@@ -53,12 +53,11 @@ pub enum Line {
     /// The engine took over an incident of an earlier run.
     Adopt(Box<Incident>, Nanos),
     /// The engine was given other settings.
-    Configure(Settings),
+    Configure(Box<Settings>),
 }
 
 /// What is read of a recording.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are lines, and are read one at a time")]
 pub enum Piece {
     /// A line.
     Line(Line),

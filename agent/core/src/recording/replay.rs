@@ -98,7 +98,7 @@ pub fn replay(bytes: &[u8], options: &Options) -> Result<Replayed, ReplayError> 
             (Ok(Piece::Line(Line::Begin { version: 1..=VERSION, settings, me })), _) => {
                 replayed.host.clone_from(&settings.host);
                 let incarnation = me.incarnation;
-                engine = Some((Engine::new(options.apply(settings), me), incarnation));
+                engine = Some((Engine::new(options.apply(*settings), *me), incarnation));
             }
             (Ok(Piece::Line(Line::Begin { version, .. })), _) => return Err(ReplayError::Version(version)),
             (Ok(Piece::Line(_)), None) => return Err(ReplayError::NoBeginning(None)),
@@ -116,7 +116,7 @@ pub fn replay(bytes: &[u8], options: &Options) -> Result<Replayed, ReplayError> 
 
 fn with(line: Line, options: &Options) -> Line {
     match line {
-        Line::Configure(settings) => Line::Configure(options.apply(settings)),
+        Line::Configure(settings) => Line::Configure(Box::new(options.apply(*settings))),
         line => line,
     }
 }
@@ -128,6 +128,6 @@ pub fn tell(engine: &mut Engine, line: Line) {
         Line::Evidence(evidence) => engine.handle(evidence),
         Line::Timeout(now) => engine.handle_timeout(now),
         Line::Adopt(incident, now) => engine.adopt(*incident, now),
-        Line::Configure(settings) => engine.configure(settings),
+        Line::Configure(settings) => engine.configure(*settings),
     }
 }

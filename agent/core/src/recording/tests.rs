@@ -12,7 +12,7 @@ use crate::trace::TraceId;
 
 fn begin(incarnation: u64) -> Line {
     let me = Me { boot_id: [7; 16], incarnation, ..Me::default() };
-    Line::Begin { version: VERSION, settings: Settings::default(), me }
+    Line::Begin { version: VERSION, settings: Box::default(), me: Box::new(me) }
 }
 
 /// Lines of every kind that has a compact form, and of some that have none; values that follow each other or do not.
@@ -27,7 +27,7 @@ fn some_line(kind: u8, host: &str, [a, b, c, d]: [u64; 4], choice: u8) -> Line {
     let sender = ([choice % 3; 16], u64::from(choice % 2));
     let fact = match kind {
         0 => return Line::Timeout(Nanos(a)),
-        1 => return Line::Configure(Settings { host: host.into(), ..Settings::default() }),
+        1 => return Line::Configure(Box::new(Settings { host: host.into(), ..Settings::default() })),
         2 => Fact::HeartbeatSent { seq: a, error: choice.is_multiple_of(5).then(|| "unreachable".into()) },
         3 => Fact::EchoSent,
         4 => Fact::EchoReply,

@@ -20,7 +20,7 @@ impl Host {
         self.incarnation = self.clock.wall(self.due).0;
         let me = Me { boot_id: self.boot_id, incarnation: self.incarnation, ..Me::default() };
         let settings = self.settings.clone();
-        self.record_line(|| Line::Begin { version: VERSION, settings, me: me.clone() });
+        self.record_line(|| Line::Begin { version: VERSION, settings: Box::new(settings), me: Box::new(me.clone()) });
         self.engine = Engine::new(self.settings.clone(), me);
         self.inbox.clear();
         self.machine.forget();
@@ -100,7 +100,7 @@ impl Host {
         let settings = self.settings.clone();
         // A process that has ended reads its configuration when it begins.
         if !matches!(self.asleep, Some(Asleep::Ended | Asleep::Gone)) {
-            self.record_line(|| Line::Configure(settings.clone()));
+            self.record_line(|| Line::Configure(Box::new(settings.clone())));
             self.engine.configure(settings);
         }
     }
@@ -129,7 +129,7 @@ fn replayed(lines: &[(Time, Line)]) -> Option<Engine> {
     let mut engine = None;
     for (_, line) in lines {
         match (line.clone(), &mut engine) {
-            (Line::Begin { settings, me, .. }, _) => engine = Some(Engine::new(settings, me)),
+            (Line::Begin { settings, me, .. }, _) => engine = Some(Engine::new(*settings, *me)),
             (line, Some(engine)) => {
                 tell(engine, line);
                 while engine.poll().is_some() {}
