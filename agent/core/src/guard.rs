@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::evidence::{Heartbeat, LargeHeartbeat, Size};
 use crate::received::Received;
 use crate::time::{WallNanos, nanos};
 
@@ -60,6 +61,28 @@ pub struct Claim {
     pub wall: Option<WallNanos>,
     /// The number of this agent's present start that it repeats.
     pub echo: Option<u64>,
+}
+
+impl Claim {
+    /// That of a small heartbeat, at the agent that was started as `incarnation`.
+    #[must_use]
+    pub fn of_heartbeat(beat: &Heartbeat, incarnation: u64) -> Self {
+        let heard = beat.heard.filter(|heard| heard.incarnation == incarnation);
+        Self {
+            start: (beat.boot_id, beat.incarnation),
+            kind: Size::Small.place(),
+            seq: beat.seq,
+            wall: Some(beat.sent_wall),
+            echo: heard.map(|heard| heard.seq),
+        }
+    }
+
+    /// That of a large one, which repeats a number as [`Claim::echo`] has it.
+    #[must_use]
+    pub fn of_large(large: &LargeHeartbeat, echo: Option<u64>) -> Self {
+        let start = (large.boot_id, large.incarnation);
+        Self { start, kind: large.size.place(), seq: large.seq, wall: None, echo }
+    }
 }
 
 /// What is known of one peer.

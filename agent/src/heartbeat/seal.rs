@@ -118,15 +118,8 @@ impl Seal {
 
     fn claim(&self, message: &Message) -> Claim {
         match message {
-            Message::Heartbeat(beat) => {
-                let echo = beat.heard.map(|heard| Echo { incarnation: heard.incarnation, seq: heard.seq });
-                let (start, echo) = ((beat.boot_id, beat.incarnation), self.echoed(echo.unwrap_or_default()));
-                Claim { start, kind: 0, seq: beat.seq, wall: Some(beat.sent_wall), echo }
-            }
-            Message::Large(large, echo) => {
-                let (start, kind) = ((large.boot_id, large.incarnation), if large.size == Size::Mtu { 1 } else { 2 });
-                Claim { start, kind, seq: large.seq, wall: None, echo: self.echoed(*echo) }
-            }
+            Message::Heartbeat(beat) => Claim::of_heartbeat(beat, self.incarnation),
+            Message::Large(large, echo) => Claim::of_large(large, self.echoed(*echo)),
             Message::Probe { seq, boot_id, incarnation, echo, .. } => {
                 Claim { start: (*boot_id, *incarnation), kind: 3, seq: *seq, wall: None, echo: self.echoed(*echo) }
             }

@@ -37,17 +37,11 @@ impl Host {
 
     /// Whether that packet counts, which came in then; why not, and which size it is.
     fn admit(&mut self, from: usize, packet: &Packet, now: Nanos) -> Result<(), (Refusal, Size)> {
-        let echoed = |(incarnation, seq)| (incarnation == self.incarnation).then_some(seq);
         let (claim, size) = match packet {
-            Packet::Beat(beat) => {
-                let echo = beat.heard.and_then(|heard| echoed((heard.incarnation, heard.seq)));
-                let start = (beat.boot_id, beat.incarnation);
-                (Claim { start, kind: 0, seq: beat.seq, wall: Some(beat.sent_wall), echo }, Size::Small)
-            }
+            Packet::Beat(beat) => (Claim::of_heartbeat(beat, self.incarnation), Size::Small),
             Packet::Large(large, heard) => {
-                let kind = if large.size == Size::Mtu { 1 } else { 2 };
-                let start = (large.boot_id, large.incarnation);
-                (Claim { start, kind, seq: large.seq, wall: None, echo: heard.and_then(echoed) }, large.size)
+                let echo = heard.filter(|(incarnation, _)| *incarnation == self.incarnation).map(|(_, seq)| seq);
+                (Claim::of_large(large, echo), large.size)
             }
             _ => return Ok(()),
         };
