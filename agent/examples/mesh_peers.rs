@@ -72,7 +72,7 @@ fn speak(stands: &mut [Stand], from: usize) {
             speaker.engine.handle(Evidence::at(&to, now, left));
         }
         if let Some(hearer) = stands.iter_mut().find(|stand| stand.name == to) {
-            hearer.engine.handle(Evidence::at(&name, now, Fact::Heartbeat(Box::new(beat))));
+            hearer.engine.handle(Evidence::at(&name, now, Fact::Heartbeat(Arc::new(beat))));
         }
     }
 }

@@ -106,6 +106,8 @@ fn unknown_row(length: usize, place: usize) -> Vec<Sight> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use lacuna_core::engine::Me;
     use lacuna_core::evidence::{Evidence, Fact, Heard, Heartbeat, PeerView};
     use lacuna_core::settings::Settings;
@@ -142,7 +144,7 @@ mod tests {
             views: views.iter().map(view).collect(),
             ..Heartbeat::default()
         };
-        engine.handle(Evidence::at(from, at, Fact::Heartbeat(Box::new(beat))));
+        engine.handle(Evidence::at(from, at, Fact::Heartbeat(Arc::new(beat))));
     }
 
     #[test]

@@ -20,161 +20,23 @@ use crate::received::Received;
 use crate::sizes::{CALM, Sizes};
 use crate::time::{Nanos, nanos};
 use crate::views::Views;
+use large::LargeIn;
+use words::{late, step};
+
+mod arrival;
+mod echo;
+mod large;
+mod words;
+
+pub use arrival::{Arrival, LastHeard};
+pub use echo::{EchoTrack, Kernel};
+pub use words::lost_between;
 
 /// Send times that are kept, to tell what a peer should have heard: a minute at ten a second.
 const SENT_WINDOW: usize = 600;
 
-/// The last heartbeat that came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastHeard {
-    /// When this host's kernel received it.
-    pub at: Nanos,
-    /// Its number.
-    pub seq: u64,
-    /// When the peer sent it, on the peer's boot clock.
-    pub sent_at: Nanos,
-    /// The boot of the peer.
-    pub boot_id: [u8; 16],
-    /// The start of the peer's agent.
-    pub incarnation: u64,
-}
-
-/// A lower number this long after the highest is no packet that was overtaken (private networks deliver within
-/// milliseconds): the peer counts anew. Below the shortest default gap, so that nobody is blamed in the meantime.
-const OVERTAKEN: Duration = Duration::from_millis(250);
-
 /// Where so many small heartbeats in a row were lost, a large one that is missing says nothing of sizes.
 const SMALL_LOST_TOO: u64 = 3;
-
-/// What a heartbeat changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Arrival {
-    /// How long nothing had come in before; zero for the first of all.
-    pub silence: Duration,
-    /// Numbers that are missing between the one before and this one.
-    pub missing: u64,
-    /// The hole in the peer's send times, on the peer's clock: (last before, this one).
-    pub send_hole: Option<(Nanos, Nanos)>,
-    /// The peer was booted anew; holds the boot id before.
-    pub new_boot: Option<[u8; 16]>,
-    /// The peer's agent was started anew on the same boot.
-    pub new_incarnation: bool,
-    /// The peer's numbers went back although its agent was not started anew: a snapshot was restored.
-    pub rewound: bool,
-    /// The heartbeat is an old one that was overtaken.
-    pub reordered: bool,
-    /// The heartbeat was received before, or it is too old to know.
-    pub duplicate: bool,
-    /// How many of those that it missed before it has heard since, which others had overtaken.
-    pub heard_late: u64,
-    /// What the peer heard of this host since its last word: (missing, heard).
-    pub heard_step: Option<(u64, u64)>,
-}
-
-impl Arrival {
-    /// The peer counts from the beginning: nothing that it counted before can be compared.
-    #[must_use]
-    pub fn counts_anew(&self) -> bool {
-        self.new_boot.is_some() || self.new_incarnation || self.rewound
-    }
-}
-
-/// Whether a peer's kernel answers echo requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernel {
-    /// It answered one that was sent after the silence began, not long ago.
-    Answers,
-    /// It answered before, and does not now.
-    Silent,
-    /// It never answered, or was not asked often enough: its silence means nothing.
-    Unknown,
-}
-
-/// Echo requests and answers, as far as they tell whether a kernel answers.
-#[derive(Clone, Debug, Default)]
-pub struct EchoTrack {
-    /// Requests sent in all.
-    pub sent: u64,
-    /// Requests answered in all.
-    pub answered: u64,
-    /// When the last answer came in.
-    pub last_reply: Option<Nanos>,
-    /// When the newest answered request had left.
-    last_answered_request: Option<Nanos>,
-    /// When the first request left that is newer than every answered one.
-    unanswered_since: Option<Nanos>,
-    /// When the requests left that were not answered yet, oldest first; at most a few are of interest.
-    unanswered: VecDeque<Nanos>,
-    /// Since when answers have come promptly, one after another, and when the last of these came.
-    prompt: Option<(Nanos, Nanos)>,
-}
-
-/// Unanswered requests that are remembered.
-const ECHO_WINDOW: usize = 16;
-/// An answer makes later silence meaningful for this long (ten of the once-a-second requests).
-const ECHO_MEMORY: Duration = Duration::from_secs(10);
-/// How long an answer may take before its lack counts. Private networks answer within a few milliseconds.
-const ECHO_PATIENCE: Duration = Duration::from_millis(80);
-
-/// An answer that took longer had waited, for the kernel or on the way.
-const ECHO_PROMPT: Duration = Duration::from_millis(500);
-
-/// A kernel that answered during a silence answers no more when it has not for this long.
-const ECHO_LAPSE: Duration = Duration::from_secs(2);
-
-impl EchoTrack {
-    /// A request left.
-    pub fn on_sent(&mut self, at: Nanos) {
-        self.sent += 1;
-        self.unanswered_since = self.unanswered_since.or(Some(at));
-        if self.unanswered.len() == ECHO_WINDOW {
-            self.unanswered.pop_front();
-        }
-        self.unanswered.push_back(at);
-    }
-
-    /// The answer to the request of `sent_at` came in.
-    pub fn on_reply(&mut self, sent_at: Nanos, at: Nanos) {
-        self.answered += 1;
-        self.last_reply = self.last_reply.max(Some(at));
-        self.last_answered_request = self.last_answered_request.max(Some(sent_at));
-        self.unanswered.retain(|unanswered| *unanswered > sent_at);
-        self.unanswered_since = self.unanswered.front().copied();
-        let goes_on = self.prompt.filter(|(_, last)| last.plus(ECHO_LAPSE) >= at);
-        let prompt = at.since(sent_at) < ECHO_PROMPT;
-        self.prompt = prompt.then(|| (goes_on.map_or(at, |(since, _)| since), at));
-    }
-
-    /// For how long after `since` the kernel has answered promptly, at `now`. What waited and is answered in a burst, once
-    /// the host goes on, was not answered before.
-    #[must_use]
-    pub fn answers_for(&self, since: Nanos, now: Nanos) -> Duration {
-        let prompt = self.prompt.filter(|(_, last)| last.plus(ECHO_LAPSE) >= now);
-        prompt.map_or(Duration::ZERO, |(first, _)| now.since(first.max(since)))
-    }
-
-    /// Whether the kernel answers requests that left after `since`, judged at `now`.
-    #[must_use]
-    pub fn kernel(&self, since: Nanos, now: Nanos) -> Kernel {
-        let due = self.unanswered.iter().filter(|sent| **sent > since && sent.plus(ECHO_PATIENCE) < now).count();
-        if self.last_answered_request.is_some_and(|request| request > since) {
-            let lapsed = due >= 2 && self.unanswered_since.is_some_and(|first| first.plus(ECHO_LAPSE) < now);
-            return if lapsed { Kernel::Silent } else { Kernel::Answers };
-        }
-        let answered_before = self.last_reply.is_some_and(|reply| reply.plus(ECHO_MEMORY) > since);
-        if answered_before && due >= 2 { Kernel::Silent } else { Kernel::Unknown }
-    }
-
-    /// Whether the kernel answered lately, for the views that are sent to others.
-    #[must_use]
-    pub fn lately(&self, now: Nanos) -> Option<bool> {
-        let last = self.last_reply?;
-        if last.plus(Duration::from_millis(1500)) > now {
-            return Some(true);
-        }
-        (self.kernel(last, now) == Kernel::Silent).then_some(false)
-    }
-}
 
 /// The counts of a peer at the beginning of a gap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -287,7 +149,8 @@ impl Peer {
 
     /// A heartbeat came in; says what it changed.
     pub fn on_heartbeat(&mut self, beat: &Heartbeat, at: Nanos, my_incarnation: u64) -> Arrival {
-        let mut arrival = self.compare(beat, at);
+        let mut arrival =
+            self.last.as_ref().map(|last| Arrival::of(beat, at, last, &mut self.numbers)).unwrap_or_default();
         if arrival.duplicate {
             self.on_duplicates(Size::Small, 1);
             return arrival;
@@ -456,27 +319,6 @@ impl Peer {
         (self.loss_from, self.loss_to) = (LossTrack::default(), LossTrack::default());
     }
 
-    fn compare(&mut self, beat: &Heartbeat, at: Nanos) -> Arrival {
-        let Some(last) = &self.last else { return Arrival::default() };
-        let mut arrival = Arrival { silence: at.since(last.at), ..Arrival::default() };
-        if beat.boot_id != last.boot_id {
-            arrival.new_boot = Some(last.boot_id);
-        } else if started_after(beat, last) {
-            arrival.new_incarnation = true;
-        } else if (beat.incarnation, beat.seq) == (last.incarnation, last.seq) {
-            arrival.duplicate = true;
-        } else if (beat.incarnation, beat.seq) > (last.incarnation, last.seq) {
-            arrival.missing = beat.seq - last.seq - 1;
-            arrival.send_hole = Some((last.sent_at, beat.sent_at));
-        } else if arrival.silence >= OVERTAKEN {
-            arrival.rewound = true;
-        } else {
-            let fills = beat.incarnation == last.incarnation && self.numbers.fill(last.seq - beat.seq);
-            (arrival.reordered, arrival.duplicate) = (fills, !fills);
-        }
-        arrival
-    }
-
     /// What a gap that begins now will be compared with.
     #[must_use]
     pub fn baseline(&self) -> Baseline {
@@ -546,88 +388,12 @@ impl Peer {
     }
 }
 
-/// Whether the agent that sent `beat` was started after the one that was heard last, on the same boot. An incarnation
-/// is taken from the wall clock, which may have been set back; the boot clock of the sender was not.
-fn started_after(beat: &Heartbeat, last: &LastHeard) -> bool {
-    let set_back = beat.incarnation < last.incarnation && beat.sent_at > last.sent_at;
-    beat.incarnation > last.incarnation || set_back
-}
-
-/// Large heartbeats of one size that came in of a peer.
-#[derive(Clone, Copy, Debug)]
-struct LargeIn {
-    /// The lowest number.
-    first: u64,
-    /// When the newest came in.
-    last: Nanos,
-    /// What the peer is told of them.
-    heard: LargeHeard,
-    /// Which of the newest numbers came in.
-    numbers: Received,
-}
-
-impl LargeIn {
-    fn new(size: Size) -> Self {
-        Self {
-            first: u64::MAX,
-            last: Nanos(0),
-            heard: LargeHeard { size, seq: 0, count: 0 },
-            numbers: Received::default(),
-        }
-    }
-
-    /// Counts a number, and says whether a higher one had overtaken it; nothing for one that came in before, or is too old
-    /// to know.
-    fn take(&mut self, seq: u64, at: Nanos) -> Option<bool> {
-        self.last = self.last.max(at);
-        let first = self.heard.count == 0;
-        let overtaken = !first && seq <= self.heard.seq;
-        if overtaken && !self.numbers.fill(self.heard.seq - seq) {
-            return None;
-        }
-        if !overtaken {
-            self.numbers.advance(if first { 1 } else { seq - self.heard.seq });
-            self.heard.seq = seq;
-        }
-        self.first = self.first.min(seq);
-        self.heard.count += 1;
-        Some(overtaken)
-    }
-}
-
 /// The place of a large size in a pair.
 fn place(size: Size) -> usize {
     usize::from(size == Size::Fragmented)
 }
 
-/// By how much the numbers went on between two reports, and how many were heard.
-fn between(before: &Heard, now: &Heard) -> (u64, u64) {
-    (now.seq.saturating_sub(before.seq), now.count.saturating_sub(before.count))
-}
-
-/// How many more were heard between two reports than there are numbers between them.
-fn late(before: &Heard, now: &Heard) -> u64 {
-    let (numbers, heard) = between(before, now);
-    heard.saturating_sub(numbers)
-}
-
 /// A moment of the peer's boot clock on this host's, where a packet left at `sent` and came in at `at`.
 fn on_own_clock(moment: Nanos, sent: Nanos, at: Nanos) -> Option<Nanos> {
     at.0.checked_sub(nanos(sent.since(moment))).map(Nanos)
-}
-
-/// What was missing and what was heard between two reports. What came in late makes up for what was missing.
-fn step(before: &Heard, now: &Heard) -> (u64, u64) {
-    let (numbers, heard) = between(before, now);
-    (numbers.saturating_sub(heard), heard.min(numbers))
-}
-
-/// Numbers that the peer did not receive between two of its reports: the numbers went on by more than the count.
-#[must_use]
-pub fn lost_between(before: &Heard, after: &Heard) -> Option<u64> {
-    if before.incarnation != after.incarnation {
-        return None;
-    }
-    let numbers = after.seq.checked_sub(before.seq)?;
-    Some(numbers.saturating_sub(after.count.checked_sub(before.count)?))
 }

@@ -33,19 +33,20 @@
 //! (4; a size probe only) and zeros up to their length. Nothing may follow. A decoder refuses what
 //! it cannot read whole.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, TryGetError};
-use lacuna_core::evidence::{
-    FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat, MAX_REASON,
-    MAX_STALLS, MAX_STORIES, MAX_VIEWS, OtherViews, PeerView, Size, SizeProbe, StallReport, Way, named,
-};
-use lacuna_core::incident::{AgentState, Class, ClockState};
+use lacuna_core::evidence::{Heard, Heartbeat, LargeHeartbeat, MAX_STALLS, MAX_STORIES, MAX_VIEWS, Size};
 use lacuna_core::time::{Nanos, WallNanos, nanos};
 
 use super::keys::TAG_LEN;
 
+mod drops;
+mod size;
+mod stall;
 mod story;
+mod view;
 
 /// First two bytes of every packet.
 const MAGIC: u16 = 0x4c43;
@@ -72,13 +73,6 @@ const HYPERVISOR: u8 = 4;
 const PROBE: u8 = 8;
 const HOLE: u8 = 16;
 const DROPS: u8 = 32;
-const OPEN: u8 = 1;
-const DEAF: u8 = 2;
-const STOPPED: u8 = 4;
-const RAN_ON: u8 = 8;
-const NO_CPU: u16 = u16::MAX;
-const NEVER: u32 = u32::MAX;
-const NOT_KNOWN: u64 = u64::MAX;
 
 /// Why a packet was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,7 +122,7 @@ impl From<TryGetError> for WireError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A heartbeat of the small kind.
-    Heartbeat(Box<Heartbeat>),
+    Heartbeat(Arc<Heartbeat>),
     /// A large heartbeat, without a length: that is the packet's.
     Large(LargeHeartbeat, Echo),
     /// A size probe.
@@ -194,26 +188,24 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
         out.put_u64(hypervisor);
     }
     if let Some(probe) = beat.probe {
-        out.put_u32(probe.id);
-        out.put_u16(probe.bytes);
+        size::put_probe(out, probe);
     }
     if let Some(hole) = beat.hole {
-        out.put_u8(reason_code(hole.reason));
-        out.put_u16(hole.passes.unwrap_or(0));
+        size::put_hole(out, hole);
     }
     if let Some(drops) = &beat.drops {
-        put_drops(out, drops);
+        drops::put(out, drops);
     }
-    put_list(out, &beat.large, MAX_LARGE, put_large);
-    put_list(out, &beat.flows, MAX_FLOWS, put_flow);
-    put_list(out, &beat.stalls, MAX_STALLS, put_stall);
+    put_list(out, &beat.large, MAX_LARGE, size::put_large);
+    put_list(out, &beat.flows, MAX_FLOWS, size::put_flow);
+    put_list(out, &beat.stalls, MAX_STALLS, stall::put);
     put_list(out, &beat.stories, MAX_STORIES, story::put);
     // What does not fit any more is left out: the newest views are no more than the oldest.
-    let room = MAX_SMALL.saturating_sub(out.len() + 1 + OTHERS_BYTES + TAG_LEN) / VIEW_BYTES;
+    let room = MAX_SMALL.saturating_sub(out.len() + 1 + view::OTHERS_BYTES + TAG_LEN) / view::BYTES;
     let room = room.min(MAX_VIEWS);
-    put_list(out, &beat.views, room, put_view);
+    put_list(out, &beat.views, room, view::put);
     // Whoever is left out may be in trouble: then nothing is said of those that are not there.
-    put_others(out, beat.others.filter(|_| beat.views.len() <= room));
+    view::put_others(out, beat.others.filter(|_| beat.views.len() <= room));
     Ok(())
 }
 
@@ -302,60 +294,6 @@ fn put_list<T>(out: &mut Vec<u8>, list: &[T], most: usize, put: impl Fn(&mut Vec
     }
 }
 
-fn put_stall(out: &mut Vec<u8>, stall: &StallReport) {
-    out.put_u64(stall.from.0);
-    out.put_u64(stall.to.0);
-    out.put_u8(class_code(stall.class));
-    out.put_u8(state_code(stall.state));
-    out.put_u16(stall.cpu.and_then(|cpu| u16::try_from(cpu).ok()).unwrap_or(NO_CPU));
-    out.put_u8(
-        flag(stall.open, OPEN)
-            | flag(stall.deaf, DEAF)
-            | flag(stall.clock == Some(ClockState::Stopped), STOPPED)
-            | flag(stall.clock == Some(ClockState::RanOn), RAN_ON),
-    );
-}
-
-fn put_large(out: &mut Vec<u8>, large: &LargeHeard) {
-    out.put_u8(if large.size == Size::Mtu { LARGE_MTU } else { LARGE_FRAGMENTED });
-    out.put_u64(large.seq);
-    out.put_u64(large.count);
-}
-
-fn put_flow(out: &mut Vec<u8>, flow: &FlowReport) {
-    out.put_u8(match flow.size {
-        Size::Small => HEARTBEAT,
-        Size::Mtu => LARGE_MTU,
-        Size::Fragmented => LARGE_FRAGMENTED,
-    });
-    out.put_u64(flow.duplicates);
-    out.put_u64(flow.reordered);
-    out.put_u64(flow.variation.map_or(NOT_KNOWN, |variation| nanos(variation).min(NOT_KNOWN - 1)));
-}
-
-/// Bytes of a view.
-const VIEW_BYTES: usize = 17;
-
-fn put_view(out: &mut Vec<u8>, view: &PeerView) {
-    out.put_u64(view.peer);
-    for time in [view.heard_age, view.heard_for] {
-        let ms = time.map(|time| u32::try_from(time.as_millis()).unwrap_or(NEVER).min(NEVER - 1));
-        out.put_u32(ms.unwrap_or(NEVER));
-    }
-    out.put_u8(view.kernel_answers.map_or(0, |answers| if answers { 1 } else { 2 }));
-}
-
-/// Most bytes of what is said of the views that are not there.
-const OTHERS_BYTES: usize = 13;
-
-fn put_others(out: &mut Vec<u8>, others: Option<OtherViews>) {
-    out.put_u8(u8::from(others.is_some()));
-    if let Some(others) = others {
-        out.put_u32(u32::try_from(others.heard_within.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX));
-        out.put_u64(others.all);
-    }
-}
-
 /// Reads a packet, without its tag: the sender's name and what it says.
 ///
 /// # Errors
@@ -382,7 +320,7 @@ pub fn decode(mut packet: &[u8]) -> Result<(String, Message), WireError> {
     from.try_copy_to_slice(&mut boot_id)?;
     let (incarnation, seq, sent_at) = (from.try_get_u64()?, from.try_get_u64()?, Nanos(from.try_get_u64()?));
     let message = match kind {
-        HEARTBEAT => Message::Heartbeat(Box::new(get_beat(from, (boot_id, incarnation, seq, sent_at))?)),
+        HEARTBEAT => Message::Heartbeat(Arc::new(get_beat(from, (boot_id, incarnation, seq, sent_at))?)),
         LARGE_MTU | LARGE_FRAGMENTED => {
             let size = if kind == LARGE_MTU { Size::Mtu } else { Size::Fragmented };
             let large = LargeHeartbeat { size, bytes: 0, seq, sent_at, boot_id, incarnation };
@@ -436,91 +374,16 @@ fn get_beat(from: &mut &[u8], head: ([u8; 16], u64, u64, Nanos)) -> Result<Heart
         goodbye: flags & GOODBYE != 0,
         heard: given(HEARD).map(|()| get_heard(from)).transpose()?,
         hypervisor: given(HYPERVISOR).map(|()| from.try_get_u64()).transpose()?,
-        probe: given(PROBE).map(|()| get_probe(from)).transpose()?,
-        hole: given(HOLE).map(|()| get_hole(from)).transpose()?,
-        drops: given(DROPS).map(|()| get_drops(from)).transpose()?,
-        large: get_list(from, MAX_LARGE, get_large)?,
-        flows: get_list(from, MAX_FLOWS, get_flow)?,
-        stalls: get_list(from, MAX_STALLS, get_stall)?,
+        probe: given(PROBE).map(|()| size::get_probe(from)).transpose()?,
+        hole: given(HOLE).map(|()| size::get_hole(from)).transpose()?,
+        drops: given(DROPS).map(|()| drops::get(from)).transpose()?,
+        large: get_list(from, MAX_LARGE, size::get_large)?,
+        flows: get_list(from, MAX_FLOWS, size::get_flow)?,
+        stalls: get_list(from, MAX_STALLS, stall::get)?,
         stories: get_list(from, MAX_STORIES, story::get)?,
-        views: get_list(from, MAX_VIEWS, get_view)?,
-        others: get_others(from)?,
+        views: get_list(from, MAX_VIEWS, view::get)?,
+        others: view::get_others(from)?,
     })
-}
-
-fn get_probe(from: &mut &[u8]) -> Result<SizeProbe, WireError> {
-    Ok(SizeProbe { id: from.try_get_u32()?, bytes: from.try_get_u16()? })
-}
-
-fn get_hole(from: &mut &[u8]) -> Result<HoleReport, WireError> {
-    let reason = reason_of(from.try_get_u8()?)?;
-    let passes = Some(from.try_get_u16()?).filter(|passes| *passes > 0);
-    Ok(HoleReport { reason, passes })
-}
-
-fn put_drops(out: &mut Vec<u8>, drops: &KernelDrops) {
-    drops.counts().into_iter().for_each(|count| out.put_u64(count));
-    for way in [Way::In, Way::Out] {
-        let reason = drops.reason(way).and_then(named).unwrap_or_default();
-        out.put_u8(u8::try_from(reason.len()).unwrap_or_default());
-        out.put_slice(reason.as_bytes());
-    }
-}
-
-fn get_drops(from: &mut &[u8]) -> Result<KernelDrops, WireError> {
-    let (received, sent, refused) = (from.try_get_u64()?, from.try_get_u64()?, from.try_get_u64()?);
-    let (received_for, sent_for) = (get_reason(from)?, get_reason(from)?);
-    Ok(KernelDrops { received, received_for, sent, sent_for, refused })
-}
-
-fn get_reason(from: &mut &[u8]) -> Result<Option<String>, WireError> {
-    let length = usize::from(from.try_get_u8()?);
-    if length == 0 {
-        return Ok(None);
-    }
-    let mut bytes = [0; MAX_REASON];
-    let name = bytes.get_mut(..length).ok_or(WireError::Range)?;
-    from.try_copy_to_slice(name)?;
-    let reason = std::str::from_utf8(name).ok().and_then(named).ok_or(WireError::Range)?;
-    Ok(Some(reason.to_owned()))
-}
-
-fn get_large(from: &mut &[u8]) -> Result<LargeHeard, WireError> {
-    let size = match from.try_get_u8()? {
-        LARGE_MTU => Size::Mtu,
-        LARGE_FRAGMENTED => Size::Fragmented,
-        _ => return Err(WireError::Range),
-    };
-    Ok(LargeHeard { size, seq: from.try_get_u64()?, count: from.try_get_u64()? })
-}
-
-fn get_flow(from: &mut &[u8]) -> Result<FlowReport, WireError> {
-    let size = match from.try_get_u8()? {
-        HEARTBEAT => Size::Small,
-        LARGE_MTU => Size::Mtu,
-        LARGE_FRAGMENTED => Size::Fragmented,
-        _ => return Err(WireError::Range),
-    };
-    let (duplicates, reordered) = (from.try_get_u64()?, from.try_get_u64()?);
-    let variation = Some(from.try_get_u64()?).filter(|ns| *ns != NOT_KNOWN).map(Duration::from_nanos);
-    Ok(FlowReport { size, duplicates, reordered, variation })
-}
-
-fn reason_code(reason: HoleReason) -> u8 {
-    match reason {
-        HoleReason::DfDropped => 1,
-        HoleReason::FragmentsLost => 2,
-        HoleReason::FragNeededLost => 3,
-    }
-}
-
-fn reason_of(code: u8) -> Result<HoleReason, WireError> {
-    match code {
-        1 => Ok(HoleReason::DfDropped),
-        2 => Ok(HoleReason::FragmentsLost),
-        3 => Ok(HoleReason::FragNeededLost),
-        _ => Err(WireError::Range),
-    }
 }
 
 fn get_heard(from: &mut &[u8]) -> Result<Heard, WireError> {
@@ -542,82 +405,6 @@ fn get_list<T>(
         return Err(WireError::Range);
     }
     (0..length).map(|_| get(from)).collect()
-}
-
-fn get_stall(from: &mut &[u8]) -> Result<StallReport, WireError> {
-    let (start, end) = (Nanos(from.try_get_u64()?), Nanos(from.try_get_u64()?));
-    let class = class_of(from.try_get_u8()?);
-    let state = state_of(from.try_get_u8()?)?;
-    let cpu = Some(from.try_get_u16()?).filter(|cpu| *cpu != NO_CPU).map(u32::from);
-    let flags = from.try_get_u8()?;
-    let clock = match flags & (STOPPED | RAN_ON) {
-        0 => None,
-        STOPPED => Some(ClockState::Stopped),
-        RAN_ON => Some(ClockState::RanOn),
-        _ => return Err(WireError::Range),
-    };
-    if start > end || flags & !(OPEN | DEAF | STOPPED | RAN_ON) != 0 {
-        return Err(WireError::Range);
-    }
-    let (open, deaf) = (flags & OPEN != 0, flags & DEAF != 0);
-    Ok(StallReport { from: start, to: end, class, state, cpu, clock, open, deaf })
-}
-
-fn get_view(from: &mut &[u8]) -> Result<PeerView, WireError> {
-    let peer = from.try_get_u64()?;
-    let mut time = || -> Result<Option<Duration>, WireError> {
-        let ms = from.try_get_u32()?;
-        Ok((ms != NEVER).then(|| Duration::from_millis(ms.into())))
-    };
-    let (heard_age, heard_for) = (time()?, time()?);
-    let kernel_answers = match from.try_get_u8()? {
-        0 => None,
-        1 => Some(true),
-        2 => Some(false),
-        _ => return Err(WireError::Range),
-    };
-    Ok(PeerView { peer, heard_age, kernel_answers, heard_for })
-}
-
-fn get_others(from: &mut &[u8]) -> Result<Option<OtherViews>, WireError> {
-    match from.try_get_u8()? {
-        0 => Ok(None),
-        1 => {
-            let heard_within = Duration::from_millis(from.try_get_u32()?.into());
-            Ok(Some(OtherViews { heard_within, all: from.try_get_u64()? }))
-        }
-        _ => Err(WireError::Range),
-    }
-}
-
-/// A class on the wire is its place in [`Class::ALL`]: new ones go to the end.
-fn class_code(class: Class) -> u8 {
-    let place = Class::ALL.iter().position(|(known, ..)| *known == class);
-    place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
-}
-
-/// A class that this version does not know is `unknown`, so that newer agents can be told apart from broken ones.
-fn class_of(code: u8) -> Class {
-    Class::ALL.get(usize::from(code)).map_or(Class::Unknown, |(class, ..)| *class)
-}
-
-fn state_code(state: Option<AgentState>) -> u8 {
-    match state {
-        None => 0,
-        Some(AgentState::Stopped) => 1,
-        Some(AgentState::Throttled) => 2,
-        Some(AgentState::NotRunning) => 3,
-    }
-}
-
-fn state_of(code: u8) -> Result<Option<AgentState>, WireError> {
-    match code {
-        0 => Ok(None),
-        1 => Ok(Some(AgentState::Stopped)),
-        2 => Ok(Some(AgentState::Throttled)),
-        3 => Ok(Some(AgentState::NotRunning)),
-        _ => Err(WireError::Range),
-    }
 }
 
 #[cfg(test)]

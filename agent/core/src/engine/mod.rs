@@ -40,10 +40,12 @@ mod beats;
 mod cpus;
 mod gaps;
 mod groups;
+mod heartbeats;
 mod holes;
 mod losses;
 mod own;
 mod stories;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod unnamed;

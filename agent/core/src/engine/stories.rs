@@ -1,7 +1,7 @@
 //! Which trace an incident of this host belongs to.
 
 use super::Engine;
-use super::gaps::say_if_new;
+use super::telling::say_if_new;
 use crate::document::Identity;
 use crate::incident::Incident;
 use crate::stories::{Plot, Stories};

@@ -12,6 +12,22 @@ pub enum Way {
     Out,
 }
 
+/// Why TCP sent a segment again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetransmitCause {
+    /// A SYN or SYN-ACK was not answered.
+    Syn,
+    /// The retransmission timer ran out (`TCP_CA_Loss`).
+    Timeout,
+    /// Duplicate acknowledgements or RACK showed the loss (`TCP_CA_Recovery`).
+    Fast,
+    /// Anything else.
+    Other,
+    /// A tail loss probe (RFC 8985): sent to find out whether anything was lost.
+    LossProbe,
+}
+
 /// What a host's kernel dropped of the small heartbeats between it and the host it writes to, since its agent began to count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelDrops {

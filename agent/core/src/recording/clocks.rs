@@ -69,6 +69,8 @@ pub fn ahead(hosts: &[(&str, &ClockNotes)]) -> Vec<Option<i64>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::evidence::Heartbeat;
 
@@ -80,7 +82,7 @@ mod tests {
         for (peer, its, took) in heard {
             for more in [700, 0, 90] {
                 let sent = Heartbeat { sent_wall: at(10_000, *its), ..Heartbeat::default() };
-                notes.note(&Evidence::at(peer, Nanos(10_000 + took + more), Fact::Heartbeat(Box::new(sent))));
+                notes.note(&Evidence::at(peer, Nanos(10_000 + took + more), Fact::Heartbeat(Arc::new(sent))));
             }
         }
         notes

@@ -2,6 +2,7 @@
 //! is rare is its JSON, as a line of text.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,9 @@ const MAX_HOSTS: usize = 4096;
 pub(super) struct Unreadable(pub(super) String);
 
 /// A line as it is written. Numbers called `*_step` are differences to the line of the same host and kind before, modulo 2^64.
+/// Who reads it takes the beat and the stories by themselves: [`Later`].
 #[derive(Serialize, Deserialize)]
-enum Frame {
+enum Frame<B = Beat, S = Vec<Tale>> {
     /// A line in full.
     Full(String),
     /// A host gets the next number.
@@ -39,7 +41,7 @@ enum Frame {
         host: u32,
         from_step: i64,
         to_step: i64,
-        beat: Beat,
+        beat: B,
     },
     EchoSent {
         host: u32,
@@ -71,10 +73,14 @@ enum Frame {
         host: u32,
         from_step: i64,
         to_step: i64,
-        beat: Beat,
-        stories: Vec<Tale>,
+        beat: B,
+        stories: S,
     },
 }
+
+/// What is in the bytes that come next: nothing separates the fields of a frame.
+#[derive(Deserialize)]
+struct Later;
 
 /// A [`PeerView`], field by field: what it leaves out as JSON has to be there.
 type View = (u64, Option<Duration>, Option<bool>, Option<Duration>);
@@ -86,8 +92,8 @@ enum AsLine<'a> {
     Evidence(&'a Evidence),
 }
 
-/// A heartbeat that differs from the one before only in what always does.
-#[derive(Serialize, Deserialize)]
+/// A heartbeat that differs from the one before only in what always does. [`restore`] reads it, field by field.
+#[derive(Serialize)]
 struct Beat {
     seq_step: i64,
     sent_step: i64,
@@ -116,7 +122,8 @@ struct Known {
     large_at: u64,
     /// Who sends the large ones: boot id and incarnation.
     sender: Option<([u8; 16], u64)>,
-    beat: Option<Box<Heartbeat>>,
+    /// Told to the engine and changed in its place as soon as nobody holds it any more.
+    beat: Option<Arc<Heartbeat>>,
 }
 
 impl State {
@@ -208,9 +215,9 @@ impl Writer {
                 Some(Frame::Sent { host, at_step: state.step_to(to), seq_step })
             }
             Fact::Heartbeat(now) => {
-                let before = known.beat.as_deref_mut().filter(|before| is_alike(before, now))?;
+                let before = known.beat.as_mut().filter(|before| is_alike(before, now))?;
                 let beat = steps(before, now);
-                adopt(before, now);
+                adopt(Arc::make_mut(before), now);
                 let (from_step, to_step) = (state.step_to(from), state.step_to(to));
                 let stories: Vec<Tale> = now.stories.iter().map(tale).collect();
                 Some(match stories.is_empty() {
@@ -295,30 +302,45 @@ fn adopt(before: &mut Heartbeat, now: &Heartbeat) {
     before.large.clone_from(&now.large);
 }
 
-fn restore(before: &mut Heartbeat, beat: Beat) -> Heartbeat {
-    before.seq = sum(before.seq, beat.seq_step);
-    before.sent_at = Nanos(sum(before.sent_at.0, beat.sent_step));
-    before.sent_wall = WallNanos(sum(before.sent_wall.0, beat.wall_step));
+/// Makes `before` the heartbeat that a [`Beat`] in these bytes tells, in its place.
+fn restore(before: &mut Heartbeat, bytes: &mut &[u8]) -> Result<(), Unreadable> {
+    before.seq = sum(before.seq, take(bytes)?);
+    before.sent_at = Nanos(sum(before.sent_at.0, take(bytes)?));
+    before.sent_wall = WallNanos(sum(before.sent_wall.0, take(bytes)?));
     let heard = before.heard.unwrap_or_default();
-    before.heard = beat.heard.map(|(incarnation, seq, count, age)| Heard {
+    before.heard = take::<Option<_>>(bytes)?.map(|(incarnation, seq, count, age)| Heard {
         incarnation: sum(heard.incarnation, incarnation),
         seq: sum(heard.seq, seq),
         count: sum(heard.count, count),
         age,
     });
-    let all = before.others.unwrap_or_default().all;
-    before.others = beat.others.map(|(heard_within, step)| OtherViews { heard_within, all: sum(all, step) });
-    for (large, (size, seq, count)) in before.large.iter_mut().zip(beat.large) {
-        *large = LargeHeard { size, seq: sum(large.seq, seq), count: sum(large.count, count) };
+    before.views.clear();
+    for _ in 0..take::<usize>(bytes)? {
+        let (peer, heard_age, kernel_answers, heard_for): View = take(bytes)?;
+        before.views.push(PeerView { peer, heard_age, kernel_answers, heard_for });
     }
-    let view = |(peer, heard_age, kernel_answers, heard_for)| PeerView { peer, heard_age, kernel_answers, heard_for };
-    let flow = |(size, duplicates, reordered, variation)| FlowReport { size, duplicates, reordered, variation };
-    // What is told anew each time is not kept.
-    (before.views, before.flows, before.stories) = (Vec::new(), Vec::new(), Vec::new());
-    let mut restored = before.clone();
-    restored.views = beat.views.into_iter().map(view).collect();
-    restored.flows = beat.flows.into_iter().map(flow).collect();
-    restored
+    let all = before.others.unwrap_or_default().all;
+    let others: Option<(Duration, i64)> = take(bytes)?;
+    before.others = others.map(|(heard_within, step)| OtherViews { heard_within, all: sum(all, step) });
+    for place in 0..take::<usize>(bytes)? {
+        let (size, seq, count) = take(bytes)?;
+        if let Some(large) = before.large.get_mut(place) {
+            *large = LargeHeard { size, seq: sum(large.seq, seq), count: sum(large.count, count) };
+        }
+    }
+    before.flows.clear();
+    for _ in 0..take::<usize>(bytes)? {
+        let (size, duplicates, reordered, variation) = take(bytes)?;
+        before.flows.push(FlowReport { size, duplicates, reordered, variation });
+    }
+    Ok(())
+}
+
+/// Takes a value from the beginning of these bytes.
+fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, Unreadable> {
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
+    *bytes = rest;
+    Ok(value)
 }
 
 /// Reads what a [`Writer`] wrote, from its first line on.
@@ -331,9 +353,7 @@ impl Reader {
     /// Takes the next line from the beginning of `bytes`; absent at their end.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Line>, Unreadable> {
         while !bytes.is_empty() {
-            let (frame, rest) = postcard::take_from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
-            *bytes = rest;
-            match frame {
+            match take(bytes)? {
                 Frame::Host(name) if self.state.names.len() < MAX_HOSTS => self.state.host(&name),
                 Frame::Host(_) => return Err(Unreadable("too many hosts".into())),
                 Frame::Full(text) => {
@@ -344,16 +364,16 @@ impl Reader {
                     return Ok(Some(line));
                 }
                 Frame::Timeout { at_step } => return Ok(Some(Line::Timeout(self.state.step_by(at_step)))),
-                frame => return self.evidence(frame).map(|evidence| Some(Line::Evidence(evidence))),
+                frame => return self.evidence(&frame, bytes).map(|evidence| Some(Line::Evidence(evidence))),
             }
         }
         Ok(None)
     }
 
-    fn evidence(&mut self, frame: Frame) -> Result<Evidence, Unreadable> {
+    fn evidence(&mut self, frame: &Frame<Later, Later>, bytes: &mut &[u8]) -> Result<Evidence, Unreadable> {
         let state = &mut self.state;
         let unknown = || Unreadable("a host, or what its line is told against, is not known".into());
-        let (host, from, to) = match &frame {
+        let (host, from, to) = match frame {
             Frame::Sent { host, at_step, .. }
             | Frame::EchoSent { host, at_step }
             | Frame::LargeSent { host, at_step, .. } => {
@@ -370,18 +390,21 @@ impl Reader {
         };
         let name = state.names.get(host as usize).ok_or_else(unknown)?;
         let known = state.hosts.get_mut(host as usize).ok_or_else(unknown)?;
-        let fact = match frame {
+        let fact = match *frame {
             Frame::Sent { seq_step, .. } => {
                 known.sent_seq = sum(known.sent_seq, seq_step);
                 Fact::HeartbeatSent { seq: known.sent_seq, error: None }
             }
-            Frame::Beat { beat, .. } => {
-                Fact::Heartbeat(Box::new(restore(known.beat.as_deref_mut().ok_or_else(unknown)?, beat)))
-            }
-            Frame::Telling { beat, stories, .. } => {
-                let stories: Option<Vec<Story>> = stories.into_iter().map(story).collect();
-                let beat = restore(known.beat.as_deref_mut().ok_or_else(unknown)?, beat);
-                Fact::Heartbeat(Box::new(Heartbeat { stories: stories.ok_or_else(unknown)?, ..beat }))
+            Frame::Beat { .. } | Frame::Telling { .. } => {
+                let shared = known.beat.as_mut().ok_or_else(unknown)?;
+                let beat = Arc::make_mut(shared);
+                restore(beat, bytes)?;
+                beat.stories.clear();
+                if let Frame::Telling { .. } = frame {
+                    let stories: Option<Vec<Story>> = take::<Vec<Tale>>(bytes)?.into_iter().map(story).collect();
+                    beat.stories = stories.ok_or_else(unknown)?;
+                }
+                Fact::Heartbeat(Arc::clone(shared))
             }
             Frame::LargeSent { size, bytes, seq_step, .. } => {
                 let seq = sum(known.large_sent[size.place()], seq_step);

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -43,7 +44,7 @@ fn some_line(kind: u8, host: &str, [a, b, c, d]: [u64; 4], choice: u8) -> Line {
             cpus: 2,
             runnable: 1,
         }),
-        _ => Fact::Heartbeat(Box::new(beat(sender, [a, b, c, d], choice, size))),
+        _ => Fact::Heartbeat(Arc::new(beat(sender, [a, b, c, d], choice, size))),
     };
     Line::Evidence(Evidence {
         host: host.into(),
@@ -140,7 +141,7 @@ fn a_steady_heartbeat_takes_few_bytes() {
     let line = |at: u64| {
         let beat = beat(([1; 16], 1), [at, at * 100_000_007, at * 100_000_011, 5], 1, Size::Mtu);
         let beat = Heartbeat { views: Vec::new(), ..beat };
-        Line::Evidence(Evidence::at("b", Nanos(at * 100_000_003), Fact::Heartbeat(Box::new(beat))))
+        Line::Evidence(Evidence::at("b", Nanos(at * 100_000_003), Fact::Heartbeat(Arc::new(beat))))
     };
     let lines: Vec<Line> = (1..1000).map(line).collect();
     let text: usize = lines.iter().map(|line| serde_json::to_string(line).unwrap().len() + 1).sum();

@@ -1,7 +1,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use lacuna_core::evidence::{Scope, Story, StoryKind};
+use lacuna_core::evidence::{
+    FlowReport, HoleReason, HoleReport, KernelDrops, LargeHeard, OtherViews, PeerView, Scope, SizeProbe, StallReport,
+    Story, StoryKind,
+};
+use lacuna_core::incident::{AgentState, Class, ClockState};
 use lacuna_core::trace::TraceId;
 
 use super::*;
@@ -23,7 +27,7 @@ fn stalls() -> impl Strategy<Value = StallReport> {
         Just(Some(AgentState::NotRunning))
     ];
     let clock = prop_oneof![Just(None), Just(Some(ClockState::Stopped)), Just(Some(ClockState::RanOn))];
-    let cpu = proptest::option::of(0..u32::from(NO_CPU));
+    let cpu = proptest::option::of(0..u32::from(stall::NO_CPU));
     let stall = (any::<[u64; 2]>(), 0..Class::ALL.len(), state, cpu, clock, any::<[bool; 2]>());
     stall.prop_map(|([a, b], class, state, cpu, clock, [open, deaf])| StallReport {
         from: Nanos(a.min(b)),
@@ -38,7 +42,7 @@ fn stalls() -> impl Strategy<Value = StallReport> {
 }
 
 fn views() -> impl Strategy<Value = PeerView> {
-    let time = |time: Option<u32>| time.map(|time| Duration::from_millis(time.min(NEVER - 1).into()));
+    let time = |time: Option<u32>| time.map(|time| Duration::from_millis(time.min(view::NEVER - 1).into()));
     (any::<u64>(), any::<[Option<u32>; 2]>(), any::<Option<bool>>()).prop_map(move |(peer, times, kernel_answers)| {
         let [heard_age, heard_for] = times.map(time);
         PeerView { peer, heard_age, kernel_answers, heard_for }
@@ -52,7 +56,7 @@ fn larges() -> impl Strategy<Value = LargeHeard> {
 
 fn flows() -> impl Strategy<Value = FlowReport> {
     let size = prop_oneof![Just(Size::Small), Just(Size::Mtu), Just(Size::Fragmented)];
-    let variation = proptest::option::of(0..NOT_KNOWN);
+    let variation = proptest::option::of(0..size::NOT_KNOWN);
     (size, any::<[u64; 2]>(), variation).prop_map(|(size, [duplicates, reordered], variation)| FlowReport {
         size,
         duplicates,
@@ -126,7 +130,7 @@ fn the_name_of_a_reason_is_one_of_a_kernel() {
         let mut packet = Vec::new();
         encode("a", &Heartbeat { drops: Some(drops), ..Heartbeat::default() }, &mut packet).unwrap();
         let Ok((_, Message::Heartbeat(read))) = decode(&packet) else { panic!("{reason}") };
-        assert_eq!(read.drops.unwrap().received_for.is_some(), written, "{reason}");
+        assert_eq!(read.drops.as_ref().unwrap().received_for.is_some(), written, "{reason}");
     }
     let drops = Some(KernelDrops { sent_for: Some("X".into()), ..KernelDrops::default() });
     let mut packet = Vec::new();
@@ -144,7 +148,7 @@ proptest! {
         let mut packet = Vec::new();
         encode(&name, &beat, &mut packet)?;
         prop_assert!(packet.len() <= MAX_SMALL - TAG_LEN);
-        prop_assert_eq!(decode(&packet), Ok((name, Message::Heartbeat(Box::new(beat)))));
+        prop_assert_eq!(decode(&packet), Ok((name, Message::Heartbeat(Arc::new(beat)))));
     }
 
     #[test]

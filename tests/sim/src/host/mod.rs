@@ -34,7 +34,7 @@ const RING: usize = 256;
 /// What comes in.
 #[derive(Clone, Debug)]
 pub(crate) enum Packet {
-    Beat(Box<Heartbeat>),
+    Beat(Arc<Heartbeat>),
     /// With what its sender heard last of the receiver: start and number.
     Large(LargeHeartbeat, Option<(u64, u64)>),
     Probe(SizeProbe),

@@ -20,7 +20,7 @@ impl Host {
         let peers = Arc::clone(&self.peers);
         let mut leaving = Vec::with_capacity(peers.len());
         let beats = self.engine.beats(now);
-        let small: Vec<_> = peers.iter().map(|(_, name)| beats.to(name, now).map(Box::new)).collect();
+        let small: Vec<_> = peers.iter().map(|(_, name)| beats.to(name, now).map(Arc::new)).collect();
         for ((to, name), beat) in peers.iter().zip(small) {
             let Some(beat) = beat else { continue };
             let seq = beat.seq;
@@ -71,10 +71,11 @@ impl Host {
         let (mut leaving, peers) = (Vec::new(), Arc::clone(&self.peers));
         for _ in 0..GOODBYES {
             for (to, name) in peers.iter() {
-                let Some(mut beat) = self.engine.heartbeat(name, now).map(Box::new) else { continue };
+                let Some(mut beat) = self.engine.heartbeat(name, now) else { continue };
                 beat.goodbye = true;
                 let seq = beat.seq;
-                leaving.push(Leaving { to: *to, load: Load::Small, packet: Some(Packet::Beat(beat)) });
+                let packet = Some(Packet::Beat(Arc::new(beat)));
+                leaving.push(Leaving { to: *to, load: Load::Small, packet });
                 self.tell(Evidence::at(name, now, Fact::HeartbeatSent { seq, error: None }));
             }
         }

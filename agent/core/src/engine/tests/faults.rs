@@ -1,6 +1,7 @@
 //! Stories of two things that go wrong, one after the other or at once, and of clocks and numbers that go back.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fleet::Fleet;
@@ -266,7 +267,7 @@ fn packets_that_come_twice_or_overtake_each_other_are_counted_once() {
         let mut beat = first.clone();
         beat.seq += ahead;
         let at = now.plus(Duration::from_millis(place));
-        fleet.host("a").engine.handle(Evidence::at("b", at, Fact::Heartbeat(Box::new(beat))));
+        fleet.host("a").engine.handle(Evidence::at("b", at, Fact::Heartbeat(Arc::new(beat))));
     }
     let peer = fleet.host("a").engine.peer("b").expect("a peer");
     assert_eq!((peer.received - received, peer.lost_from), (5, 1), "0, 1, 2, 3 and 5 came, 4 did not");
@@ -430,7 +431,7 @@ fn what_found_no_room_in_the_card_of_a_cpu_that_stood_still_is_no_loss_though_it
     // Number, when it left, and when it came in, in tenths of a second.
     let mut beat = |seq: u64, sent: u64, came: u64| {
         let beat = Heartbeat { seq, sent_at: at(sent), incarnation: 7, ..Heartbeat::default() };
-        engine.handle(Evidence::at("b", at(came), Fact::Heartbeat(Box::new(beat))));
+        engine.handle(Evidence::at("b", at(came), Fact::Heartbeat(Arc::new(beat))));
         engine.handle_timeout(at(came));
         if came == 100 {
             engine.excuse(at(100), at(150));

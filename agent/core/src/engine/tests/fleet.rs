@@ -1,6 +1,7 @@
 //! A few engines on a network in memory: each turn is an interval long, and what is broken is said by name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{Engine, Me};
@@ -221,7 +222,7 @@ impl Fleet {
             let mut beat = self.host(name).engine.heartbeat(peer, now).expect("a peer");
             beat.goodbye = true;
             if !self.cut.contains(&(name, peer)) && !self.filtered.contains(&(name, peer)) {
-                self.host(peer).receive(Evidence::at(name, at, Fact::Heartbeat(Box::new(beat))));
+                self.host(peer).receive(Evidence::at(name, at, Fact::Heartbeat(Arc::new(beat))));
             }
         }
         self.kill(name);
@@ -329,7 +330,7 @@ impl Fleet {
         if passes && self.refused.contains(&way) {
             self.deliver(from, to, Fact::Refused { reason: "tag".into(), count: 1 });
         } else if passes && !self.filtered.contains(&way) {
-            self.deliver(from, to, Fact::Heartbeat(Box::new(beat)));
+            self.deliver(from, to, Fact::Heartbeat(Arc::new(beat)));
         }
         let closed = self.host(to).ended;
         if answers {

@@ -1,5 +1,6 @@
 //! Duplicates, overtaken packets and the variation of the time on the way: by size, and told to the peer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{Engine, Me};
@@ -20,7 +21,7 @@ fn beat(engine: &mut Engine, incarnation: u64, seq: u64, late_ms: u64) {
     let sent_at = Nanos((1000 + seq * 100) * MS);
     let beat = Heartbeat { seq, sent_at, incarnation, ..Heartbeat::default() };
     let at = sent_at.plus(Duration::from_millis(late_ms));
-    engine.handle(Evidence::at("b", at, Fact::Heartbeat(Box::new(beat))));
+    engine.handle(Evidence::at("b", at, Fact::Heartbeat(Arc::new(beat))));
 }
 
 fn large(engine: &mut Engine, size: Size, seq: u64, late_ms: u64) {
@@ -89,7 +90,7 @@ fn the_peers_word_counts_where_it_is_about_this_start() {
     for (seq, incarnation, expected) in [(1, 1, Some(told)), (2, 6, None)] {
         let heard = Some(Heard { incarnation, seq: 1, count: 1, age: Duration::ZERO });
         let beat = Heartbeat { seq, heard, flows: vec![told], ..Heartbeat::default() };
-        engine.handle(Evidence::at("b", Nanos(seq * 100 * MS), Fact::Heartbeat(Box::new(beat))));
+        engine.handle(Evidence::at("b", Nanos(seq * 100 * MS), Fact::Heartbeat(Arc::new(beat))));
         assert_eq!(engine.peer("b").unwrap().flows_to[Size::Fragmented.place()], expected);
     }
 }
@@ -99,7 +100,7 @@ fn word(engine: &mut Engine, number: u64, seq: u64, count: u64) {
     let at = Nanos((1000 + number * 100) * MS);
     let heard = Some(Heard { incarnation: 1, seq, count, age: Duration::ZERO });
     let beat = Heartbeat { seq: number, sent_at: at, incarnation: 7, heard, ..Heartbeat::default() };
-    engine.handle(Evidence::at("b", at, Fact::Heartbeat(Box::new(beat))));
+    engine.handle(Evidence::at("b", at, Fact::Heartbeat(Arc::new(beat))));
     engine.handle(Evidence::at("b", at, Fact::HeartbeatSent { seq: number + 1, error: None }));
     engine.handle_timeout(at);
 }

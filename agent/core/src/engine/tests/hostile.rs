@@ -1,5 +1,6 @@
 //! What a broken or forged heartbeat may do: nothing that panics, spins or grows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -105,7 +106,7 @@ fn stories() -> impl Strategy<Value = Vec<Story>> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Beat(&'static str, Box<Heartbeat>),
+    Beat(&'static str, Arc<Heartbeat>),
     Sent(&'static str),
     Echo(&'static str, bool),
     Late(u64),
@@ -120,7 +121,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let name = || prop_oneof![Just("b"), Just("c")];
     prop_oneof![
-        4 => (name(), beat()).prop_map(|(name, beat)| Step::Beat(name, Box::new(beat))),
+        4 => (name(), beat()).prop_map(|(name, beat)| Step::Beat(name, Arc::new(beat))),
         2 => name().prop_map(Step::Sent),
         1 => (name(), any::<bool>()).prop_map(|(name, answered)| Step::Echo(name, answered)),
         1 => (0..2_000_u64).prop_map(Step::Late),
@@ -197,7 +198,7 @@ fn a_forged_jump_of_the_number_does_not_shut_the_peer_out() {
     let now = fleet.now;
     let mut forged = fleet.host("b").engine.heartbeat("a", now).expect("a peer");
     (forged.seq, forged.incarnation) = (u64::MAX, u64::MAX);
-    fleet.host("a").engine.handle(Evidence::at("b", now, Fact::Heartbeat(Box::new(forged))));
+    fleet.host("a").engine.handle(Evidence::at("b", now, Fact::Heartbeat(Arc::new(forged))));
     fleet.run(10.0);
     for incident in fleet.host("a").incidents() {
         assert_eq!((incident.verdict.class, incident.state), (Class::Unknown, State::Closed));

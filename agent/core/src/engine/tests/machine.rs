@@ -1,6 +1,7 @@
 //! Stories of machines that stand still as a whole, alone or with others of their hypervisor, and of storage that hangs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fleet::Fleet;
@@ -481,7 +482,7 @@ fn packets_that_are_all_late_are_no_pause_of_the_peer() {
     fleet.heal();
     let at = fleet.clock("a");
     for beat in held {
-        fleet.host("a").engine.handle(Evidence::at("b", at, Fact::Heartbeat(Box::new(beat))));
+        fleet.host("a").engine.handle(Evidence::at("b", at, Fact::Heartbeat(Arc::new(beat))));
     }
     fleet.run(4.0);
     assert!(!fleet.host("a").classes().contains("vm-pause"), "{:#?}", fleet.host("a").incidents());
