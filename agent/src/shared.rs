@@ -398,7 +398,7 @@ impl Book {
         }
     }
 
-    /// All that it holds, oldest first; what is open is as long as it is `now`.
+    /// All that it holds, oldest first; what goes on is as long as it is `now`.
     #[must_use]
     pub fn all(&self, now: SystemTime) -> Vec<Arc<Incident>> {
         let open = self.open.values().map(|incident| lengthened(incident, now));
@@ -413,8 +413,11 @@ impl Book {
     }
 }
 
-/// An open incident with its length until `now`.
+/// An open incident with its length until `now`, where it is not known to be over.
 fn lengthened(incident: &Arc<Incident>, now: SystemTime) -> Arc<Incident> {
+    if incident.ended_at.is_some() {
+        return Arc::clone(incident);
+    }
     let started = humantime::parse_rfc3339(&incident.started_at).ok();
     let length = started.and_then(|started| now.duration_since(started).ok());
     let mut longer = Incident::clone(incident);
@@ -433,6 +436,20 @@ mod tests {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
         line.trim().parse().unwrap()
+    }
+
+    #[test]
+    fn only_what_goes_on_becomes_longer() {
+        let (goes_on, over) = (crate::samples::host_down(), crate::samples::numbered(1));
+        let over = Incident { state: State::Open, ..over };
+        let mut book = Book::default();
+        for incident in [&goes_on, &over] {
+            book.put(Arc::new(incident.clone()));
+        }
+        let lengths: BTreeMap<_, _> =
+            book.all(crate::samples::now()).iter().map(|one| (one.id.clone(), one.duration_ms)).collect();
+        assert_eq!(lengths[&goes_on.id], 42_000);
+        assert_eq!(lengths[&over.id], over.duration_ms);
     }
 
     #[test]

@@ -192,7 +192,7 @@ fn ulid(ms: u64, hash: &[u8; 32]) -> String {
 pub struct Draft<'a> {
     /// Its identity.
     pub identity: &'a Identity,
-    /// When the stall ended.
+    /// When the stall ended; absent while it goes on.
     pub ended: Option<Nanos>,
     /// The end is confirmed.
     pub closed: bool,
@@ -225,7 +225,7 @@ pub fn incident(draft: Draft<'_>, judgement: Judgement, observer: &str, host: &H
         state: if draft.closed { State::Closed } else { State::Open },
         provisional: !draft.closed && judgement.provisional,
         started_at: identity.started_at.clone(),
-        ended_at: draft.ended.filter(|_| draft.closed).map(|at| wall.text(at)),
+        ended_at: draft.ended.map(|at| wall.text(at)),
         detected_at: identity.detected_at.clone(),
         duration_ms: nanos(length) / 1_000_000,
         occurrences: draft.occurrences,

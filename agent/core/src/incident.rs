@@ -351,12 +351,12 @@ pub struct Incident {
     pub provisional: bool,
     /// When the stall began, RFC 3339, UTC.
     pub started_at: String,
-    /// When it ended; absent while open.
+    /// When it ended; absent while it goes on. It may still be open then: it could come back, or get a better name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended_at: Option<String>,
     /// When the engine first said so.
     pub detected_at: String,
-    /// Length of the stall (until now where open), in milliseconds.
+    /// Length of the stall (until now where it goes on), in milliseconds.
     pub duration_ms: u64,
     /// How often the stall came back before the incident could close; 1 for a single one.
     pub occurrences: u32,

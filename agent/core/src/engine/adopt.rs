@@ -32,14 +32,15 @@ impl Engine {
     }
 
     fn close_adopted(&mut self, mut incident: Incident, now: Nanos) {
-        let ended = self.wall.text(now);
-        incident.duration_ms = milliseconds_between(&incident.started_at, &ended).unwrap_or(incident.duration_ms);
-        incident.ended_at = Some(ended);
+        if incident.ended_at.is_none() {
+            let ended = self.wall.text(now);
+            incident.duration_ms = milliseconds_between(&incident.started_at, &ended).unwrap_or(incident.duration_ms);
+            incident.ended_at = Some(ended);
+            let lacking = "this host's agent was restarted while it went on; its end is when it was next looked at";
+            incident.missing.push(lacking.into());
+        }
         incident.state = State::Closed;
         incident.provisional = false;
-        incident
-            .missing
-            .push("this host's agent was restarted while it was open; its end is when it was next looked at".into());
         self.place_adopted(&mut incident, Some(now), now);
         self.out.push_back(incident);
     }

@@ -102,6 +102,7 @@ fn changed(said: &Incident, now: &Incident) -> bool {
         |incident: &Incident| incident.evidence.iter().map(|e| std::mem::discriminant(&e.fact)).collect::<Vec<_>>();
     let classes = |incident: &Incident| incident.ruled_out.iter().map(|out| out.class).collect::<Vec<_>>();
     said.state != now.state
+        || said.ended_at.is_some() != now.ended_at.is_some()
         || now.duration_ms >= 2 * said.duration_ms.max(1)
         || said.verdict.class != now.verdict.class
         || said.verdict.subject != now.verdict.subject

@@ -59,6 +59,31 @@ fn a_stall_soon_after_one_without_a_name_is_told_to_the_peers() {
 }
 
 #[test]
+fn what_waits_for_a_name_is_no_longer_than_it_was() {
+    let mut fleet = Fleet::new(2);
+    stall_without_a_name(&mut fleet);
+    fleet.run(4.0);
+    let waits = fleet.host("a").incident();
+    assert_eq!((waits.state, waits.ended_at.is_some()), (State::Open, true));
+    assert_length(&waits, 2000);
+}
+
+#[test]
+fn what_comes_back_before_it_is_closed_goes_on() {
+    let mut fleet = Fleet::new(2);
+    fleet.cut_both("a", "b");
+    fleet.run(3.0);
+    assert_eq!(fleet.host("a").incident().ended_at, None);
+    fleet.heal();
+    fleet.run(0.5);
+    let incident = fleet.host("a").incident();
+    assert_eq!((incident.state, incident.ended_at.is_some()), (State::Open, true));
+    fleet.cut_both("a", "b");
+    fleet.run(1.0);
+    assert_eq!(fleet.host("a").incident().ended_at, None);
+}
+
+#[test]
 fn a_peer_that_is_configured_away_ends_what_waits_for_a_name() {
     let mut fleet = Fleet::new(2);
     stall_without_a_name(&mut fleet);
