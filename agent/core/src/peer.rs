@@ -49,6 +49,8 @@ pub struct Baseline {
     pub refused: u64,
     /// Echo requests: (sent, answered).
     pub echo: (u64, u64),
+    /// Heartbeats received from its incarnation.
+    pub received: u64,
     /// It had said goodbye.
     pub left: bool,
     /// What it had said that its kernel dropped of the heartbeats between it and this host, when all of them arrived last.
@@ -324,7 +326,15 @@ impl Peer {
     pub fn baseline(&self) -> Baseline {
         let echo = (self.echo.sent, self.echo.answered);
         let (drops, refused) = (self.drops_before, self.refused_before);
-        Baseline { heard: self.heard, overflow: self.overflow, refused, echo, left: self.left, drops }
+        Baseline {
+            heard: self.heard,
+            overflow: self.overflow,
+            refused,
+            echo,
+            received: self.received,
+            left: self.left,
+            drops,
+        }
     }
 
     /// When the oldest heartbeat left that is still remembered.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::own::TOGETHER;
-use super::{Engine, SETTLE, Tracked};
+use super::{Engine, FIRST_BEATS, FIRST_TURNS, SETTLE, Tracked};
 use crate::gap::{Gap, NO_ROOM, Scope, Witness};
 use crate::incident::{Class, Direction};
 use crate::loss::follows_within;
@@ -62,7 +62,7 @@ impl Engine {
     /// heartbeat gets an interval to come in; one in all, or a host that is late at every tick would see nothing.
     pub(super) fn deadline(&self, name: &str, peer: &Peer) -> Option<Nanos> {
         let last = peer.last.as_ref().filter(|_| !peer.left)?;
-        let due = last.at.plus(self.patience(name, peer, Direction::FromPeer));
+        let due = last.at.plus(self.patience(name, peer, Direction::FromPeer, peer.received));
         let slept = self.own_overlap(last.at, self.now);
         let due = due.plus(slept);
         let Some((_, woke)) = self.own_stalls.back().filter(|(_, to)| *to > last.at) else { return Some(due) };
@@ -71,11 +71,13 @@ impl Engine {
         Some(due.max(woke.plus(patience.max(self.settings.interval))).min(due.plus(patience)))
     }
 
-    /// How long a silence must be: single losses in a row are none.
-    pub(super) fn patience(&self, name: &str, peer: &Peer, direction: Direction) -> Duration {
+    /// How long a silence must be: single losses in a row are none, nor is it one that an agent begins slowly.
+    /// `received` is how many heartbeats of that start of its agent had come in before.
+    pub(super) fn patience(&self, name: &str, peer: &Peer, direction: Direction, received: u64) -> Duration {
         let track = if direction == Direction::FromPeer { &peer.loss_from } else { &peer.loss_to };
         let stated = self.losses.get(name).map_or(0, |tracked| tracked.loss.misses_of_a_gap(direction));
-        self.settings.gap.max(self.settings.interval * stated.max(track.misses_of_a_gap()))
+        let first = if received < FIRST_BEATS { FIRST_TURNS } else { Duration::ZERO };
+        self.settings.gap.max(first).max(self.settings.interval * stated.max(track.misses_of_a_gap()))
     }
 
     /// Whether the peer runs on the same hypervisor.

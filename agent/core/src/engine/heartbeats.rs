@@ -29,7 +29,7 @@ impl Engine {
         // A peer that sent nothing was not lost.
         let lost = || {
             let slept = self.own_overlap(at.minus(arrival.silence), at);
-            arrival.silence.saturating_sub(slept) >= self.patience(name, &peer, Direction::FromPeer)
+            arrival.silence.saturating_sub(slept) >= self.patience(name, &peer, Direction::FromPeer, before.received)
         };
         if first || arrival.counts_anew() || arrival.missing > 0 && lost() {
             peer.heard_since = Some(at);
@@ -58,7 +58,7 @@ impl Engine {
         let slept = self.own_overlap(since, at);
         // Neighbours that sleep together do not wake at the same moment.
         let together = self.is_neighbour(peer) && slept * 2 > arrival.silence;
-        let gap = self.patience(name, peer, Direction::FromPeer);
+        let gap = self.patience(name, peer, Direction::FromPeer, before.received);
         let least = if together { gap + TOGETHER } else { gap };
         let long = arrival.silence.saturating_sub(slept) >= least;
         let unexplained = arrival.new_boot.is_some() || long && !before.left;
@@ -99,7 +99,7 @@ impl Engine {
         let sent = peer.sent_beyond(seq, since.plus(interval / 10), at.minus(interval));
         let overflow = peer.overflow.saturating_sub(before.overflow);
         let old = !beat.goodbye
-            && at.since(since) >= self.patience(name, peer, Direction::ToPeer)
+            && at.since(since) >= self.patience(name, peer, Direction::ToPeer, peer.received)
             && sent.saturating_sub(overflow) >= 2;
         if old && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since.max(peer.first_sent().unwrap_or(since)), at, |gap| gap.unheard = true);

@@ -59,6 +59,11 @@ const RECENT: Duration = Duration::from_secs(10);
 const MAX_RECENT: usize = 128;
 /// A stall of this host is closed when it did not come back for this long: an on and off of a second is one incident.
 const SETTLE: Duration = Duration::from_secs(2);
+/// What an agent does for the first time takes longer: what it is late by in this time after its start is of itself, and so
+/// are the first heartbeats that it sends.
+const FIRST_TURNS: Duration = Duration::from_secs(1);
+/// Heartbeats of a peer's agent that are its first.
+const FIRST_BEATS: u64 = 10;
 /// Own stalls that are remembered to excuse others with.
 const MAX_OWN: usize = 64;
 /// Former peers whose numbers are remembered.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Engine, MAX_OWN, SETTLE};
+use super::{Engine, FIRST_TURNS, MAX_OWN, SETTLE};
 use crate::account::Account;
 use crate::cpu::CpuCase;
 use crate::document::{Draft, Identity, incident};
@@ -148,8 +148,9 @@ impl Engine {
                 None => return,
             }
         }
-        let long = stall.length() >= self.settings.gap.min(self.settings.cpu_stall);
-        if !long {
+        let least = self.settings.gap.min(self.settings.cpu_stall);
+        let begins = self.watched_since.is_none_or(|since| stall.from < since.plus(FIRST_TURNS));
+        if stall.length() < if begins { least.max(FIRST_TURNS) } else { least } {
             let judgement = judge(&self.context(), Case::Own(&stall));
             return self.report_own(&stall, stall.to, &judgement);
         }

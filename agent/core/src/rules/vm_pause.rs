@@ -54,7 +54,7 @@ fn all_stood(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     if stall.cpu_count() == 1 && !had_interrupts_on(stall) {
         return Opinion::CannotTell("there is one CPU only, which may have had its interrupts off".into());
     }
-    if let Some(function) = may_have_waited(&landings) {
+    if let Some(function) = may_have_waited(&landings, stall.cpu_count()) {
         return Opinion::CannotTell(format!(
             "a CPU went on in {function}, and may have had its interrupts off: it may have waited there for another one"
         ));
@@ -75,13 +75,14 @@ fn had_interrupts_on(stall: &OwnStall) -> bool {
     stall.cpus.iter().filter_map(CpuCase::landed).any(|landed| landed.kept_masked() == Some(false))
 }
 
-/// Where a CPU may have waited for a lock, with its interrupts off, that another one held which was not run: both stand still
-/// then. One that idles, or runs a program, holds none.
-fn may_have_waited(landings: &[&Landed]) -> Option<String> {
-    let in_kernel = || landings.iter().filter(|landed| matches!(landed.place, Place::Kernel | Place::Unknown));
-    let waiting = in_kernel().find(|landed| landed.place == Place::Kernel && landed.kept_masked() != Some(false))?;
+/// Where one of so many CPUs may have waited for a lock, with its interrupts off, that another one held which was not run: both
+/// stand still then. One that idles, or runs a program, holds none; of one that left no landing nobody knows.
+fn may_have_waited(landings: &[&Landed], cpus: usize) -> Option<String> {
+    let may_wait = |landed: &&&Landed| landed.place == Place::Kernel && landed.kept_masked() != Some(false);
+    let waiting = landings.iter().find(may_wait)?;
+    let holds_none = landings.iter().filter(|landed| matches!(landed.place, Place::User | Place::Idle)).count();
     let function = waiting.stack.first().map_or("the kernel", String::as_str);
-    (in_kernel().count() > 1).then(|| function.to_owned())
+    (cpus > holds_none + 1).then(|| function.to_owned())
 }
 
 fn peer(context: &Context<'_>, gap: &Gap) -> Opinion {

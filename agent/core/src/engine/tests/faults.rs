@@ -423,6 +423,33 @@ fn a_peer_that_was_late_by_a_third_of_the_gap_is_not_what_it_is_about() {
     assert!(!fleet.host("a").classes().contains("cpu-saturation"), "{}", fleet.host("a").history());
 }
 
+/// Each starts anew, and is then held up by its own first turns, or later by something else.
+#[test]
+fn an_agent_that_begins_slowly_did_not_stall() {
+    for (after, held, said) in [(0.3, 0.5, false), (0.3, 1.5, true), (1.5, 0.5, true)] {
+        let mut fleet = Fleet::new(2);
+        fleet.goodbye("b");
+        fleet.run(3.0);
+        for name in ["a", "b"] {
+            fleet.host(name).seen.clear();
+        }
+        fleet.start_anew("b", false);
+        fleet.run(after);
+        fleet.stop("b");
+        fleet.run(held);
+        fleet.resume("b");
+        fleet.run(12.0);
+        for name in ["a", "b"] {
+            let history = fleet.host(name).history();
+            assert_eq!(
+                !fleet.host(name).seen.is_empty(),
+                said,
+                "{name}, {held} s, {after} s after its start: {history}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_found_no_room_in_the_card_of_a_cpu_that_stood_still_is_no_loss_though_its_sender_pauses_next() {
     let settings = Settings { host: "a".into(), peers: vec!["b".into()], ..Settings::default() };

@@ -71,6 +71,16 @@ fn a_cpu_may_have_waited_with_its_interrupts_off_for_one_that_was_not_run() {
 }
 
 #[test]
+fn a_cpu_of_which_nobody_knows_where_it_went_on_may_have_been_waited_for() {
+    let mut fleet = Fleet::new(2);
+    let places = [landed_in("finish_task_switch.isra.0+0x9d"), None];
+    all_stand_still(&mut fleet, DEAD, places, watched());
+    for name in ["a", "b"] {
+        assert_eq!(fleet.host(name).classes(), BTreeSet::from(["unknown"]), "{name}");
+    }
+}
+
+#[test]
 fn a_cpu_that_idles_holds_nothing_that_another_could_have_waited_for() {
     let mut fleet = Fleet::new(2);
     let places = [landed(Place::Idle, None), landed_in("_raw_spin_unlock_irqrestore+0x15")];
