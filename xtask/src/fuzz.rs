@@ -30,13 +30,16 @@ pub(crate) struct Args {
     /// Runs that many at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
+    /// Builds them with little optimisation: much sooner there, for fewer runs a second.
+    #[arg(long)]
+    dev: bool,
 }
 
 impl Args {
-    /// Every target for so long, as many at once as there are CPUs.
-    pub(crate) fn all(seconds: u32) -> Self {
+    /// Every target for so long, as many at once as there are CPUs, soon.
+    pub(crate) fn brief(seconds: u32) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
-        Self { targets: Vec::new(), list: false, seconds, jobs: cpus }
+        Self { targets: Vec::new(), list: false, seconds, jobs: cpus, dev: true }
     }
 }
 
@@ -58,14 +61,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) fn outcomes(args: &Args) -> Result<(usize, usize)> {
     let targets = chosen(&args.targets)?;
     install()?;
-    process::run(cargo_fuzz("build").args(target_of(&targets)))?;
+    process::run(cargo_fuzz("build", args.dev).args(target_of(&targets)))?;
     let (waiting, failed) = (Mutex::new(targets.iter()), Mutex::new(0));
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
                 while let Some(target) = next() {
-                    match feed(target, args.seconds) {
+                    match feed(target, args) {
                         Ok(runs) => println!("ok     {target:<10} {:>3} s, {runs}", args.seconds),
                         Err(error) => {
                             println!("FAILED {target:<10} {error:#}");
@@ -85,14 +88,14 @@ fn target_of(targets: &[String]) -> Option<&String> {
     targets.first().filter(|_| targets.len() == 1)
 }
 
-/// Feeds that target for that long; what it says of its runs.
-fn feed(target: &str, seconds: u32) -> Result<String> {
+/// Feeds that target for as long as is asked for; what it says of its runs.
+fn feed(target: &str, args: &Args) -> Result<String> {
     // What is found is kept in the first folder; the second holds real input, to begin with.
     let (corpus, seeds) = (format!("{FOLDER}/corpus/{target}"), format!("{FOLDER}/seeds/{target}"));
     std::fs::create_dir_all(crate::root().join(&corpus)).context(corpus.clone())?;
     let log = log(target)?;
-    let (time, slow) = (format!("-max_total_time={seconds}"), format!("-timeout={SLOW}"));
-    let mut run = cargo_fuzz("run");
+    let (time, slow) = (format!("-max_total_time={}", args.seconds), format!("-timeout={SLOW}"));
+    let mut run = cargo_fuzz("run", args.dev);
     run.args([target, &corpus, &seeds, "--", &time, &slow, "-print_final_stats=1"]);
     let file = File::create(&log).with_context(|| log.display().to_string())?;
     let status = run.stdout(file.try_clone()?).stderr(file).status().context("cannot start cargo-fuzz")?;
@@ -120,8 +123,9 @@ fn log(target: &str) -> Result<PathBuf> {
 }
 
 /// `cargo fuzz`, which needs a compiler that takes unstable options.
-fn cargo_fuzz(what: &str) -> Command {
-    let words = ["fuzz", what, "--fuzz-dir", FOLDER];
+fn cargo_fuzz(what: &str, dev: bool) -> Command {
+    let profile = if dev { "--dev" } else { "--release" };
+    let words = ["fuzz", what, profile, "--fuzz-dir", FOLDER];
     if has_nightly() {
         let mut command = sh::command(&["cargo", "+nightly"]);
         command.args(words).current_dir(crate::root());

@@ -152,7 +152,7 @@ fn dashboards_and_alerts() -> Result<Tally> {
 }
 
 fn fuzz_targets() -> Result<Tally> {
-    let (passed, failed) = fuzz::outcomes(&fuzz::Args::all(FUZZ_SECONDS))?;
+    let (passed, failed) = fuzz::outcomes(&fuzz::Args::brief(FUZZ_SECONDS))?;
     Ok(Tally { passed, failed })
 }
 

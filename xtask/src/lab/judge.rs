@@ -12,6 +12,13 @@ use super::guest::threads::Waits;
 use super::machine::Machine;
 use super::scenario::{Expect, Scenario};
 use super::watch::{History, Seen};
+use excuse::{blames_another, excuse, held, squeezed};
+use members::{about, contradicts, holds, listed, plain, wanted};
+
+mod excuse;
+mod members;
+
+pub(crate) use members::told;
 
 /// Classes that say "the network" or "the host": wrong wherever they are not expected, provisional ones too.
 const BLAME: [Class; 8] = [
@@ -26,21 +33,6 @@ const BLAME: [Class; 8] = [
 ];
 /// Classes that are the machine's own doing: true where its CPUs are busy or stolen.
 pub(super) const MACHINE: [Class; 4] = [Class::CpuSaturation, Class::VcpuStall, Class::VmPause, Class::SchedulerStall];
-/// What a guest may also say of a virtual CPU that this machine did not run; a lock-up or a stopped agent it is not.
-const NOT_RUN: [Class; 3] = [Class::VcpuStall, Class::VmPause, Class::Unknown];
-/// By how much an incident's steal may be more than the machine's: the kernel counts in ticks of 10 ms for each CPU.
-const STEAL_SLACK: f64 = 0.1;
-/// The part of a stall that must have been stolen so that steal accounts for it.
-const STOLEN: f64 = 0.5;
-/// CPUs that are busy for that part of the time have more than enough to do.
-const SATURATED: f64 = 0.85;
-/// How far a peer's account of a stall may be from its own, in nanoseconds.
-const ACCOUNT_SLACK: u64 = 1_000_000_000;
-
-/// How long after a step a guest catches up, in nanoseconds of the wall clock.
-const AFTER: u64 = 1_000_000_000;
-/// A guest that waits for so many seconds of those is late by more than what is allowed.
-const SQUEEZED: f64 = 0.25;
 
 /// What really happened.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +91,8 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
         let histories = histories.into_iter().flatten();
         let open = histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
         let found = best(scenario, expect, truth, open.map(|(_, history)| history))?;
+        // Of several that would do, one that does not is none: it may be of something else.
+        let found = found.filter(|(_, faults)| expect.one_of.is_none() || faults.is_none());
         if let Some(group) = &expect.one_of {
             *groups.entry((&expect.host, group)).or_default() |= found.is_some();
         }
@@ -168,7 +162,7 @@ fn about_whom(subject: &BTreeMap<String, Value>) -> String {
 impl Judgement {
     fn note(&mut self, expect: &Expect, history: &History, faults: Faults) {
         let line = format!("{}: {}", expect.host, told(history));
-        if faults.late.is_empty() && faults.wrong.is_empty() {
+        if faults.is_none() {
             self.reached.push(line.clone());
         }
         let late = faults.late.into_iter();
@@ -199,6 +193,12 @@ impl Judgement {
 struct Faults {
     late: Vec<String>,
     wrong: Vec<String>,
+}
+
+impl Faults {
+    fn is_none(&self) -> bool {
+        self.late.is_empty() && self.wrong.is_empty()
+    }
 }
 
 /// Among the incidents about the expected subject, the one with the fewest faults.
@@ -326,185 +326,8 @@ fn wrong_versions(expect: &Expect, history: &History) -> Vec<String> {
     wrong.into_iter().collect()
 }
 
-/// Why an incident that nobody expected is true on this machine; none where it is not.
-fn excuse(host: &str, history: &History, truth: &Truth, seen: &BTreeMap<String, Seen>) -> Result<Option<String>> {
-    let line = format!("{host}: {}", told(history));
-    let class = history.last.verdict.class;
-    if history.versions.iter().all(|version| NOT_RUN.contains(&version.class))
-        && let Some(figure) = not_run(host, history, truth)?
-    {
-        return Ok(Some(format!("{line} ({figure})")));
-    }
-    let blames = history.versions.iter().any(|version| BLAME.contains(&version.class));
-    if blames || !MACHINE.contains(&class) {
-        return Ok(None);
-    }
-    if truth.loaded {
-        return Ok(Some(format!("{line} (the CPUs are kept busy)")));
-    }
-    if let Some(figure) = accounted(history, truth)? {
-        return Ok(Some(format!("{line} ({figure})")));
-    }
-    for (other, account) in all(seen) {
-        if other != host
-            && same_stall(history, account)?
-            && let Some(figure) = accounted(account, truth)?
-        {
-            return Ok(Some(format!("{line} ({other}: {figure})")));
-        }
-    }
-    Ok(None)
-}
-
-/// The guest that this machine held longest, beside the steps.
-fn held(scenario: &Scenario, truth: &Truth) -> Option<String> {
-    let (seconds, name) = waited_most(scenario, truth, Waits::held)?;
-    Some(format!("this machine did not run {name} for {seconds:.2} s, beside the steps"))
-}
-
-/// The guest that waited longest for this machine in the second after a step, where it had to catch up.
-fn squeezed(scenario: &Scenario, truth: &Truth) -> Option<String> {
-    let after_steps = |waits: &Waits| {
-        let ends = truth.moments.values().map(|moment| moment.after.wall);
-        let waited = ends.filter_map(|end| waits.longest(end, end.saturating_add(AFTER)));
-        waited.filter(|waited| *waited >= SQUEEZED).max_by(f64::total_cmp)
-    };
-    let (seconds, name) = waited_most(scenario, truth, after_steps)?;
-    Some(format!("this machine let {name} wait for {seconds:.2} s in the second after a step"))
-}
-
-/// The guest that waited for most seconds, by one way to count them. One that is throttled waits by a step.
-fn waited_most<'a>(
-    scenario: &Scenario,
-    truth: &'a Truth,
-    seconds: impl Fn(&Waits) -> Option<f64>,
-) -> Option<(f64, &'a String)> {
-    if scenario.throttles() {
-        return None;
-    }
-    let waited = truth.waits.iter().filter_map(|(name, waits)| Some((seconds(waits)?, name)));
-    waited.max_by(|(one, _), (other, _)| one.total_cmp(other))
-}
-
-/// Whether anything was ever said that neither the steps nor a guest that is not run account for.
-fn blames_another(scenario: &Scenario, seen: &BTreeMap<String, Seen>) -> bool {
-    let expected = |expect: &Expect| [expect.meanwhile.clone(), vec![expect.class]].concat();
-    let mut allowed: Vec<Class> = scenario.expect.iter().flat_map(expected).collect();
-    allowed.extend(NOT_RUN);
-    let mut versions = all(seen).flat_map(|(_, history)| &history.versions);
-    versions.any(|version| !allowed.contains(&version.class))
-}
-
-/// For how long this machine did not run a virtual CPU of a guest that an incident is about, where that accounts for it: of
-/// a silence that nobody can name either end may be the cause.
-fn not_run(host: &str, history: &History, truth: &Truth) -> Result<Option<String>> {
-    let (from, to) = (truth.wall(host, &history.last.started_at)?, history.last.duration_ms.saturating_mul(1_000_000));
-    let subject = &history.last.verdict.subject;
-    let ends = if history.last.verdict.class == Class::Unknown { &["host", "peer"][..] } else { &["host"] };
-    for about in ends.iter().filter_map(|end| subject.get(*end)).map(plain) {
-        let waited = truth.waits.get(&about).and_then(|waits| waits.longest(from, from.saturating_add(to)));
-        if let Some(waited) = waited.filter(|waited| *waited >= seconds(0, to) * STOLEN) {
-            return Ok(Some(format!("a virtual CPU of {about} waited {waited:.2} s for this machine")));
-        }
-    }
-    Ok(None)
-}
-
-/// The machine's own figure that accounts for the incident, where it does.
-fn accounted(history: &History, truth: &Truth) -> Result<Option<String>> {
-    let (from, to) = span(history)?;
-    let length = seconds(from, to);
-    if history.last.verdict.class == Class::CpuSaturation {
-        let busy = truth.machine.busy(from, to).filter(|busy| *busy >= SATURATED);
-        return Ok(busy.map(|busy| format!("the machine's CPUs were {:.0} % busy", busy * 100.0)));
-    }
-    let steal = history.last.verdict.detail.get("steal_seconds").and_then(Value::as_f64);
-    let (Some(steal), Some(machine)) = (steal, truth.machine.steal(from, to)) else {
-        return Ok(None);
-    };
-    let accounts = steal >= length * STOLEN && steal <= machine + STEAL_SLACK;
-    Ok(accounts.then(|| format!("steal {steal:.2} s of the machine's {machine:.2} s")))
-}
-
-/// Begin and end by the wall clock.
-fn span(history: &History) -> Result<(u64, u64)> {
-    let from = wall(&history.last.started_at)?;
-    let length = history.last.duration_ms.saturating_mul(1_000_000);
-    Ok((from, from.saturating_add(length)))
-}
-
-/// Whether two hosts speak of one stall.
-fn same_stall(one: &History, other: &History) -> Result<bool> {
-    let ((from, to), (begin, end)) = (span(one)?, span(other)?);
-    let (one, other) = (&one.last.verdict, &other.last.verdict);
-    Ok(one.class == other.class
-        && one.subject.get("host") == other.subject.get("host")
-        && from <= end.saturating_add(ACCOUNT_SLACK)
-        && begin <= to.saturating_add(ACCOUNT_SLACK))
-}
-
 fn all(seen: &BTreeMap<String, Seen>) -> impl Iterator<Item = (&String, &History)> {
     seen.iter().flat_map(|(host, seen)| seen.incidents.values().map(move |history| (host, history)))
-}
-
-/// Whether the document has the members that are wanted.
-fn about(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
-    let has = |key: &String, value: &String| members.get(key).is_some_and(|member| plain(member) == *value);
-    wanted.iter().all(|(key, value)| has(key, value))
-}
-
-/// Whether each of these members is an interval with that value in it.
-fn holds(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, f64>) -> bool {
-    let has = |(key, value): (&String, &f64)| {
-        let end = |name| members.get(key)?.get(name)?.as_f64();
-        end("low").zip(end("high")).is_some_and(|(low, high)| (low..=high).contains(value))
-    };
-    wanted.iter().all(has)
-}
-
-/// Whether the document has another value for a member that is wanted; one that comes later, such as a size that is still
-/// being found out, is none.
-fn contradicts(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
-    wanted.iter().any(|(key, value)| members.get(key).is_some_and(|member| plain(member) != *value))
-}
-
-fn wanted(expect: &Expect) -> String {
-    let members = expect.subject.iter().chain(&expect.detail);
-    let members: Vec<_> = members.map(|(key, value)| format!("{key}={value}")).collect();
-    format!("{} ({})", expect.class.name(), members.join(", "))
-}
-
-fn listed(members: &BTreeMap<String, Value>) -> String {
-    let members = members.iter().map(|(key, value)| format!("{key}={}", plain(value)));
-    members.collect::<Vec<_>>().join(", ")
-}
-
-/// A member without the quotes of JSON, and without digits that nobody reads.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => match number.as_f64() {
-            Some(figure) if number.is_f64() => format!("{figure:.3}"),
-            _ => number.to_string(),
-        },
-        other => other.to_string(),
-    }
-}
-
-/// An incident in one line, with the classes that it had on the way.
-pub(crate) fn told(history: &History) -> String {
-    let Incident { state, verdict, duration_ms, .. } = &history.last;
-    let mut members = verdict.subject.clone();
-    members.extend(verdict.detail.clone());
-    let mut ways: Vec<_> = history.versions.iter().map(|version| version.class.name()).collect();
-    ways.dedup();
-    format!(
-        "{} ({}), {}, {:.2} s",
-        ways.join(" → "),
-        listed(&members),
-        format!("{state:?}").to_lowercase(),
-        seconds(0, duration_ms.saturating_mul(1_000_000)),
-    )
 }
 
 #[cfg(test)]

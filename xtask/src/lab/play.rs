@@ -6,41 +6,32 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::Signal;
 
 use super::agent::{self, Agent};
 use super::clock::Moment;
 use super::collector::{self, Collector};
 use super::compare::Beside;
-use super::fault;
 use super::figures::{Figures, judge_logs};
-use super::flood::{self, Notes};
+use super::flood::Notes;
 use super::guest::threads::WaitsWatch;
-use super::guest::{self, ANSWER, Faults, Guest, GuestStep, Image, Place};
+use super::guest::{self, ANSWER, Faults, Guest, Image};
 use super::helper::Helper;
-use super::iperf;
 use super::judge::{Judgement, Truth, judge};
-use super::keepalived::{self, Keepalived};
-use super::keys::{self, Rekey};
-use super::load;
+use super::keepalived::Keepalived;
 use super::machine::{self, Readings};
 use super::network::Network;
 use super::replayed::{self, Recorded};
 use super::scenario::{Scenario, SeesPathMtu};
-use super::step::{Action, Starve, Step, ToAgent};
-use super::traffic;
 use super::watch::{Seen, Watch};
-use super::web::{self, Nginx, Web};
+use super::web::Nginx;
 use super::whole_host;
 use crate::stop::Stop;
 
-/// How long the agents may take until all of them see each other; those in guests load their probes slowly.
-const READY: Duration = Duration::from_secs(60);
-const GUESTS_READY: Duration = Duration::from_secs(120);
+mod start;
+mod steps;
+
 /// How long the kernel's watchdog takes to say that a CPU is stuck: its threshold of 20 s, and it looks every 4 s.
 const WATCHDOG: Duration = Duration::from_secs(30);
-/// How often consoles are looked at while guests load their probes.
-const LOOK_AT_CONSOLES: Duration = Duration::from_secs(1);
 /// The gateway must have answered not longer ago than this, in seconds.
 const ANCHOR_AGE: f64 = 5.0;
 
@@ -167,217 +158,10 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Writes the configurations, and lets the guests come up.
-    fn boot(&mut self, image: Option<&Image>) -> Result<()> {
-        for host in &self.scenario.hosts {
-            let place = self.network.host(&host.name)?;
-            keys::give(self.folder, &host.name, &host.keys)?;
-            let mut extra = if self.scenario.collector { collector::configuration()? } else { toml::Table::new() };
-            agent::merge(&mut extra, &host.config);
-            let config = agent::configure(&self.network, place, &extra, self.folder)?;
-            if host.guest {
-                let image = image.context("a guest without an image")?;
-                let place = Place {
-                    name: &host.name,
-                    addr: place.addr,
-                    tap: &place.port,
-                    switch: &self.network.switch,
-                    memory: host.memory,
-                    folder: self.folder,
-                };
-                let archive = image.of_guest(&config, self.scenario.stresses(&host.name))?;
-                let guest = Guest::start(place, image, &archive)?;
-                let waits = WaitsWatch::start(guest.pid, &guest.threads, &self.setting.stop)?;
-                self.waits.insert(host.name.clone(), waits);
-                self.guests.insert(host.name.clone(), Arc::new(guest));
-            }
-        }
-        self.guests.values().try_for_each(|guest| guest.wait_until_up(1, &self.setting.stop))
-    }
-
-    /// Starts keepalived on the hosts that have a priority, and waits until the highest has the virtual address.
-    fn start_keepalived(&mut self) -> Result<()> {
-        let mut highest = None;
-        for host in self.scenario.hosts.iter().filter(|host| host.priority.is_some()) {
-            self.start_keepalived_on(&host.name)?;
-            highest = highest.max(Some((host.priority, &host.name)));
-        }
-        let Some((_, name)) = highest else { return Ok(()) };
-        self.wait_for_vip(std::slice::from_ref(name))
-    }
-
-    fn start_keepalived_on(&mut self, name: &str) -> Result<()> {
-        let priority = self.scenario.host(name).and_then(|host| host.priority).context("no keepalived on this host")?;
-        let vip = self.scenario.vip.context("a scenario without a virtual address")?;
-        // The one before it has to be gone first: they share their files.
-        self.keepalived.remove(name);
-        let started = Keepalived::start(self.network.host(name)?, priority, vip, self.folder)?;
-        self.keepalived.insert(name.to_owned(), started);
-        Ok(())
-    }
-
-    fn wait_for_vip(&self, on: &[String]) -> Result<()> {
-        let vip = self.scenario.vip.context("a scenario without a virtual address")?;
-        keepalived::wait_for_holders(&self.network, vip, on, &self.setting.stop)
-    }
-
-    fn start_agents(&mut self) -> Result<()> {
-        for host in &self.scenario.hosts {
-            let (namespace, url) = agent::asked(&self.network, self.network.host(&host.name)?);
-            let watch = Watch::start(namespace, &url)?;
-            self.watches.insert(host.name.clone(), watch);
-            self.start(&host.name)?;
-        }
-        for (name, guest) in &self.guests {
-            self.truth.clocks_ahead.insert(name.clone(), guest.clock_ahead()?);
-        }
-        Ok(())
-    }
-
-    /// Starts that host's agent, once the one before it has ended.
-    fn start(&mut self, name: &str) -> Result<()> {
-        if let Some(before) = self.agents.remove(name) {
-            self.finish_agent(name, before)?;
-        }
-        let agent = match self.guests.get(name) {
-            Some(guest) => Agent::start_in(guest, self.folder)?,
-            None => Agent::start(&self.setting.agent, self.network.host(name)?, self.folder)?,
-        };
-        self.agents.insert(name.to_owned(), agent);
-        Ok(())
-    }
-
     fn finish_agent(&mut self, name: &str, agent: Agent) -> Result<()> {
         let faults = agent.finish()?.into_iter();
         self.faults.extend(faults.map(|fault| format!("{name}: the agent {fault}")));
         Ok(())
-    }
-
-    fn wait_until_ready(&mut self) -> Result<()> {
-        let scenario = self.scenario;
-        let (watches, agents, guests) = (&self.watches, &mut self.agents, !self.guests.is_empty());
-        let (mut ended, mut looked) = (false, Instant::now());
-        let patience = if guests { GUESTS_READY } else { READY };
-        let ready = self.setting.stop.wait_for(patience, || {
-            // One that hangs while it loads its probes would be waited for in vain. Consoles are long, and time is theirs.
-            let looks = guests && looked.elapsed() >= LOOK_AT_CONSOLES;
-            if looks {
-                looked = Instant::now();
-            }
-            let hangs = looks && guest::emulator_erred(self.folder).unwrap_or(true);
-            ended = hangs || !agents.values_mut().all(Agent::alive);
-            ended || watches.iter().all(|(name, watch)| watch.ready(scenario.heard_by(name)))
-        })?;
-        if ready && !ended {
-            return Ok(());
-        }
-        bail!("the agents do not see each other: {}", self.why_not_ready()?);
-    }
-
-    fn why_not_ready(&self) -> Result<String> {
-        let mut lines = Vec::new();
-        self.guests.values().for_each(|guest| guest.tell_where_it_is());
-        for (name, watch) in &self.watches {
-            let agent = self.agents.get(name).context("a watch without agent")?;
-            if !watch.ready(self.scenario.heard_by(name)) {
-                let Seen { health, peers, broken, .. } = watch.seen();
-                let up: Vec<_> = peers.iter().map(|peer| (&peer.name, peer.up)).collect();
-                let log = agent.tail()?;
-                lines.push(format!("{name}: healthz {health:?}, peers {up:?}, {broken:?}, its log ends with: {log}"));
-            }
-        }
-        Ok(lines.join("; "))
-    }
-
-    fn perform(&mut self, step: &Step) -> Result<()> {
-        self.beside.mark(step.name.as_deref().unwrap_or("a step"))?;
-        let (moment, helpers) = match &step.action {
-            Action::Guest(step) => self.act_on_guest(step)?,
-            action => Moment::of(|| self.act(action))?,
-        };
-        let name = step.name.clone().unwrap_or_default();
-        self.truth.moments.insert(name.clone(), moment);
-        let helpers = helpers.into_iter();
-        self.helpers.extend(helpers.map(|helper| (format!("{name}-end"), moment, helper)));
-        Ok(())
-    }
-
-    fn act(&mut self, action: &Action) -> Result<Vec<Helper>> {
-        let network = &self.network;
-        let stop = &self.setting.stop;
-        match action {
-            Action::Drop(rule) => rule.apply(network)?,
-            Action::Heal(_) => fault::heal(network)?,
-            Action::Router(narrow) => network.narrow(*narrow)?,
-            Action::Signal(ToAgent { host, signal }) => self.agent(host)?.signal(signal.signal())?,
-            Action::Start(host) => self.start(host)?,
-            Action::LinkDown(host) => network.host(host)?.link_down()?,
-            Action::LinkUp(host) => network.host(host)?.link_up()?,
-            Action::HostGone(host) => {
-                network.unplug(network.host(host)?)?;
-                if let Some(guest) = self.guests.get(host) {
-                    guest.kill();
-                    self.agents.remove(host);
-                    return Ok(Vec::new());
-                }
-                self.agent(host)?.signal(Signal::SIGKILL)?;
-            }
-            Action::Tcp(tcp) => return Ok(traffic::start(network, tcp, stop)?.into()),
-            Action::Web(web) => return Ok(vec![self.ask_web(web)?]),
-            Action::Iperf(iperf) => return Ok(vec![iperf::start(network, iperf, stop)?]),
-            Action::Load(load) => return load::start(load, stop),
-            Action::Flood(flood) => return Ok(vec![flood::start(network, flood, self.folder, &self.notes, stop)?]),
-            Action::Keys(Rekey { host, are }) => {
-                keys::give(self.folder, host, are)?;
-                self.agent(host)?.signal(Signal::SIGHUP)?;
-            }
-            Action::Collector(step) => {
-                let collector = self.collector.as_mut().context("no collector")?;
-                collector.perform(*step, network, stop)?;
-            }
-            Action::Keepalived(ToAgent { host, signal }) => {
-                let running = self.keepalived.get_mut(host).with_context(|| format!("no keepalived on {host}"))?;
-                running.signal(signal.signal())?;
-            }
-            Action::KeepalivedStart(host) => self.start_keepalived_on(host)?,
-            Action::VipOn(hosts) => self.wait_for_vip(hosts)?,
-            Action::Split(groups) => fault::split(groups, network)?,
-            Action::SignalAll(ToAgent { host, signal }) => {
-                whole_host::signal(network.host(host)?.namespace()?, signal.signal(), stop)?;
-            }
-            Action::Starve(Starve { host, lasts }) => {
-                let group = self.groups.get(host).with_context(|| format!("no control group of {host}"))?;
-                return Ok(vec![whole_host::Group::starve(group, *lasts, stop)?]);
-            }
-            Action::Guest(_) => bail!("that is done to a guest"),
-        }
-        Ok(Vec::new())
-    }
-
-    /// Asks the server of a host, which is started with the first who asks.
-    fn ask_web(&mut self, web: &Web) -> Result<Helper> {
-        let stop = &self.setting.stop;
-        if !self.servers.contains_key(&web.to) {
-            let started = Nginx::start(self.network.host(&web.to)?, self.folder, stop)?;
-            self.servers.insert(web.to.clone(), started);
-        }
-        web::ask(&self.network, web, self.folder, stop)
-    }
-
-    fn act_on_guest(&mut self, step: &GuestStep) -> Result<(Moment, Vec<Helper>)> {
-        let guest = self.guests.get(step.host()).context("no such guest")?;
-        let boots = guest.boots();
-        let (moment, mut helpers) = self.guest_faults.perform(guest, step, &self.setting.stop)?;
-        if matches!(step, GuestStep::Reset(_)) {
-            self.resets += 1;
-            guest.wait_until_up(boots + 1, &self.setting.stop)?;
-            // The one before it went with the guest.
-            self.agents.remove(&guest.name.clone());
-            let agent = Agent::start_in(guest, self.folder)?;
-            self.agents.insert(step.host().to_owned(), agent);
-            helpers.push(Helper::spawn("start of an agent", &self.setting.stop, |_| Ok(()))?);
-        }
-        Ok((moment, helpers))
     }
 
     /// A kernel that panics boots anew; then there is nothing to wait for.

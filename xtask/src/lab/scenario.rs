@@ -1,30 +1,30 @@
 //! A scenario: hosts, what happens to them, and the verdict that each must reach. One TOML file each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use lacuna_core::incident::{Class, State};
 use serde::Deserialize;
 
-use super::fault::Hook;
 use super::figures::{Growth, Logged};
 use super::guest::GuestStep;
 use super::keys;
-use super::network::{MAX_HOSTS, Place};
-use super::step::{Action, Starve, Step, ToAgent};
+use super::network::Place;
+use super::step::{Action, Step};
+
+mod checks;
+mod files;
+
+pub(crate) use files::{all, choose, compared, with_guests};
 
 /// Two intervals of the heartbeat.
 const TOLERANCE: Duration = Duration::from_millis(200);
 /// What an account may be off that comes from inside a guest, or is of one, and as a part of the length.
 const GUESTS_TOLERANCE: Duration = Duration::from_millis(300);
 const PART: f64 = 0.1;
-/// The folder of the scenarios with guests, below that of the others; its name also stands for all of them.
-const GUESTS: &str = "guests";
-/// The folder of those that compare Lacuna with others.
-const COMPARED: &str = "compare";
 
 /// A scenario as its file has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -260,192 +260,6 @@ impl Scenario {
     pub(crate) fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == name)
     }
-
-    fn check_hosts(&self) -> Result<()> {
-        let count = self.hosts.len();
-        ensure!((1..=MAX_HOSTS).contains(&count), "{count} hosts; allowed are 1 to {MAX_HOSTS}");
-        let mut names = BTreeSet::new();
-        for Host { name, guest, far, priority, .. } in &self.hosts {
-            ensure!(!(*guest && *far), "host `{name}`: a guest cannot be behind the router");
-            ensure!(
-                priority.is_none() || self.vip.is_some() && !guest,
-                "host `{name}`: a priority needs the scenario's `vip`, and no guest"
-            );
-            let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-            ensure!(
-                plain && (1..=8).contains(&name.len()) && name != "switch" && name != "router",
-                "host `{name}`: a name is 1 to 8 lower-case letters and digits, and not `switch` or `router`"
-            );
-            ensure!(names.insert(name), "host `{name}` is there twice");
-            ensure!(!(self.compared && *guest), "host `{name}`: a guest runs neither bird nor corosync");
-        }
-        Ok(())
-    }
-
-    fn check_steps(&self) -> Result<()> {
-        let mut names = BTreeSet::new();
-        let mut last = Duration::ZERO;
-        for step in &self.steps {
-            for host in step.action.hosts() {
-                self.check_host(host, "a step")?;
-            }
-            self.check_guest(&step.action)?;
-            let at = humantime::format_duration(step.at);
-            ensure!(step.at >= last, "the step at {at} is not in order of time");
-            ensure!(step.ends() <= self.lasts, "the step at {at} ends after `lasts`");
-            last = step.at;
-            for name in step.moments() {
-                ensure!(names.insert(name.clone()), "two steps are named `{name}`");
-            }
-        }
-        Ok(())
-    }
-
-    fn check_expectations(&self) -> Result<()> {
-        let moments: BTreeSet<_> = self.steps.iter().flat_map(Step::moments).collect();
-        for expect in &self.expect {
-            self.check_host(&expect.host, "an expectation")?;
-            ensure!(
-                expect.within.is_none() || expect.from.is_some(),
-                "`within` needs the step `from` that it counts from"
-            );
-            for name in [&expect.from, &expect.to].into_iter().flatten() {
-                ensure!(
-                    moments.contains(name),
-                    "an expectation of `{}`: no step is named `{name}`; there are {moments:?}",
-                    expect.host
-                );
-            }
-        }
-        let asked = self.figures.iter().map(|figure| &figure.host).chain(self.logs.iter().map(|log| &log.host));
-        for host in asked {
-            self.check_host(host, "`figures` or `logs`")?;
-        }
-        for host in &self.sees_gateway {
-            self.check_host(host, "`sees-gateway`")?;
-        }
-        for SeesPathMtu { host, peer, .. } in &self.sees_path_mtu {
-            self.check_host(host, "`sees-path-mtu`")?;
-            self.check_host(peer, "`sees-path-mtu`")?;
-        }
-        Ok(())
-    }
-
-    /// What is done to guests only is done to a guest, on a CPU that it has; what needs a namespace is not.
-    fn check_guest(&self, action: &Action) -> Result<()> {
-        let is_guest = |name: &str| self.host(name).is_some_and(|host| host.guest);
-        match action {
-            Action::Guest(step) => {
-                let host = step.host();
-                ensure!(is_guest(host), "a step for guests names `{host}`, which is none");
-                step.check()
-            }
-            Action::SignalAll(ToAgent { host, .. }) | Action::Starve(Starve { host, .. }) => {
-                ensure!(!is_guest(host), "`{host}` is a guest: its processes are not this machine's");
-                Ok(())
-            }
-            Action::Keepalived(ToAgent { host, .. }) | Action::KeepalivedStart(host) => {
-                let runs = self.host(host).is_some_and(|host| host.priority.is_some());
-                ensure!(runs, "`{host}` has no priority, so it runs no keepalived");
-                Ok(())
-            }
-            Action::Router(_) => {
-                let far = self.hosts.iter().any(|host| host.far);
-                ensure!(far, "`router` needs a host in the second segment (`far = true`)");
-                Ok(())
-            }
-            Action::Collector(_) => {
-                ensure!(self.collector, "the step `collector` needs the scenario's");
-                Ok(())
-            }
-            Action::VipOn(_) => {
-                ensure!(self.vip.is_some(), "`vip-on` needs the scenario's `vip`");
-                Ok(())
-            }
-            Action::LinkDown(host) | Action::LinkUp(host) => {
-                ensure!(!is_guest(host), "the link of the guest `{host}` cannot be taken down");
-                Ok(())
-            }
-            Action::Keys(keys) => {
-                ensure!(!is_guest(&keys.host), "the guest `{}` has no key", keys.host);
-                Ok(())
-            }
-            Action::Tcp(_) | Action::Web(_) | Action::Iperf(_) | Action::Flood(_) => {
-                ensure!(!action.hosts().into_iter().any(is_guest), "traffic runs between namespaces only");
-                Ok(())
-            }
-            Action::Drop(rule) => {
-                let guests = is_guest(&rule.from) || is_guest(&rule.to);
-                ensure!(!guests || rule.hook == Hook::Switch, "packets of guests are dropped at the switch only");
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_host(&self, name: &str, place: &str) -> Result<()> {
-        let known: Vec<_> = self.hosts.iter().map(|host| host.name.as_str()).collect();
-        ensure!(known.contains(&name), "{place} names the host `{name}`; there are {known:?}");
-        Ok(())
-    }
-}
-
-/// The folder of the scenarios.
-pub(crate) fn folder() -> PathBuf {
-    crate::root().join("tests/scenarios")
-}
-
-/// All that need no guests, by name.
-pub(crate) fn all() -> Result<Vec<Scenario>> {
-    all_in(&folder())
-}
-
-/// All with guests, by name.
-pub(crate) fn with_guests() -> Result<Vec<Scenario>> {
-    all_in(&folder().join(GUESTS))
-}
-
-/// All that compare Lacuna with others, by name.
-pub(crate) fn compared() -> Result<Vec<Scenario>> {
-    all_in(&folder().join(COMPARED))
-}
-
-fn all_in(folder: &Path) -> Result<Vec<Scenario>> {
-    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut paths: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
-        .collect();
-    paths.sort();
-    paths.iter().map(|path| Scenario::read(path)).collect()
-}
-
-/// Those that were asked for: names, paths of files, `all` that need no guests, or `guests`, all with them.
-pub(crate) fn choose(asked: &[String]) -> Result<Vec<Scenario>> {
-    let mut chosen = Vec::new();
-    for name in asked {
-        match name.as_str() {
-            "all" => chosen.extend(all()?.into_iter().filter(|scenario| !scenario.long)),
-            GUESTS => chosen.extend(with_guests()?.into_iter().filter(|scenario| !scenario.long)),
-            name => chosen.push(find(name)?),
-        }
-    }
-    Ok(chosen)
-}
-
-/// By its name, that of one with guests with or without `guests/` before it, or by the path of its file.
-fn find(name: &str) -> Result<Scenario> {
-    let file = format!("{}.toml", name.strip_prefix("guests/").unwrap_or(name));
-    let places = [folder().join(&file), folder().join(GUESTS).join(&file)];
-    let known = if name.starts_with("guests/") { &places[1..] } else { &places[..] };
-    if let Some(path) = known.iter().find(|path| path.is_file()) {
-        return Scenario::read(path);
-    }
-    if name.contains('/') || name.ends_with(".toml") {
-        return Scenario::read(Path::new(name));
-    }
-    let known: Vec<_> = all()?.into_iter().chain(with_guests()?).map(|known| known.name).collect();
-    anyhow::bail!("no scenario `{name}`; there are: all, {GUESTS}, {}", known.join(", "));
 }
 
 #[cfg(test)]
