@@ -89,6 +89,8 @@ impl Faults {
         ensure!(!self.frozen.contains_key(&key), "CPU {cpu} of {host} is frozen already");
         let thread = thread_of(guest, cpu)?;
         settle(guest, other(cpu))?;
+        // It shall be taken away at any moment, not in the interrupt of the last answer.
+        stop.sleep_until(Instant::now() + PAUSE * 2)?;
         let group = Group::for_freezing(guest.pid, &[thread])?;
         for number in 0..TRIES {
             let (moment, ()) = Moment::of(|| freeze(&group, stop))?;
