@@ -15,6 +15,8 @@ const STUCK_PATCHING: [&str; 2] = ["BUG: soft lockup", "text_poke_bp_batch+"];
 const HANDLERS: &str = "lab: breakpoint handlers ";
 /// What is written of a guest that does not answer and has a CPU in them.
 const STUCK_HANDLING: &str = "lab: a CPU without interrupts does not leave a breakpoint";
+/// What is written of a guest whose emulator let a CPU stand still that nobody froze.
+const STANDS_STILL: &str = "lab: a CPU that is run does not leave an instruction of a program";
 /// How often, and how far apart, it is looked where the CPUs of such a guest are; and how often one has to be in them.
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -39,6 +41,7 @@ fn is_of_emulator(log: &[u8]) -> bool {
     let log = String::from_utf8_lossy(log);
     log.contains(STRAY_BREAKPOINT)
         || log.contains(STUCK_HANDLING)
+        || log.contains(STANDS_STILL)
         || STUCK_PATCHING.iter().all(|words| log.contains(words))
 }
 
@@ -66,6 +69,32 @@ pub(super) fn look_for_breakpoints(
     Ok(())
 }
 
+/// Looks whether a CPU that does not answer stands at one instruction of a program, which each tick of its timer would have
+/// it leave. One that waits for another CPU does so in the kernel; so the emulator itself waits, for a thread of its own that
+/// is frozen. What was found is written beside the console of that name.
+pub(super) fn look_for_standstill(
+    folder: &Path,
+    name: &str,
+    cpu: u32,
+    registers: impl Fn() -> Result<String>,
+) -> Result<bool> {
+    let first = registers()?;
+    for _ in 1..LOOKS {
+        std::thread::sleep(BETWEEN_LOOKS);
+        if program_counter(&first).is_none() || program_counter(&registers()?) != program_counter(&first) {
+            return Ok(false);
+        }
+    }
+    std::fs::write(folder.join(format!("{name}.standstill.log")), format!("{STANDS_STILL}: CPU {cpu}\n{first}"))?;
+    Ok(true)
+}
+
+/// Where a CPU is that runs a program, and does not wait for an interrupt.
+fn program_counter(registers: &str) -> Option<u64> {
+    let is = |part| registers.split_whitespace().any(|word| word == part);
+    register(registers, "RIP").filter(|_| is("CPL=3") && is("HLT=0"))
+}
+
 /// From where to where the handlers are, of `ffffffffa5c01000-ffffffffa5c01130` and so on.
 fn handlers(console: &str) -> Vec<Range<u64>> {
     // Of the last boot: the kernel is somewhere else after each.
@@ -78,12 +107,14 @@ fn handlers(console: &str) -> Vec<Range<u64>> {
 
 /// Whether that CPU takes no interrupts and is in one of the handlers.
 fn is_inside(handlers: &[Range<u64>], registers: &str) -> bool {
-    let register = |name: &str| {
-        let value = registers.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
-        u64::from_str_radix(value, 16).ok()
-    };
-    let (Some(at), Some(flags)) = (register("RIP"), register("RFL")) else { return false };
+    let (Some(at), Some(flags)) = (register(registers, "RIP"), register(registers, "RFL")) else { return false };
     flags & INTERRUPTS_ON == 0 && handlers.iter().any(|handler| handler.contains(&at))
+}
+
+/// The value of that register, as QEMU's `x86_cpu_dump_state` prints it.
+fn register(registers: &str, name: &str) -> Option<u64> {
+    let value = registers.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
+    u64::from_str_radix(value, 16).ok()
 }
 
 #[cfg(test)]
@@ -124,5 +155,25 @@ mod tests {
         assert!(!looked("RAX=0 RIP=ffffffff81b00010 RFL=00000046 [---Z-P-] CPL=0"), "behind it");
         assert!(!looked("RAX=0 RIP=ffffffff81b0000f RFL=00000246 [---Z-P-] CPL=0"), "it takes interrupts");
         assert!(!looked("no registers"));
+    }
+
+    /// Whether a CPU stands still whose registers are these, one after the other, and again.
+    fn stands(registers: &[&str]) -> bool {
+        let folder = Folder::create("standstill-test").unwrap();
+        let number = std::cell::Cell::new(0);
+        let next = || Ok(registers[number.replace(number.get() + 1) % registers.len()].to_owned());
+        let stands = look_for_standstill(folder.path(), "db1", 1, next).unwrap();
+        assert_eq!(emulator_erred(folder.path()).unwrap(), stands, "it is written down");
+        stands
+    }
+
+    #[test]
+    fn only_a_cpu_that_stays_in_a_program_stands_still() {
+        let at = "RIP=00007f1200001000 RFL=00000246 [---Z-P-] CPL=3 II=0 A20=1 SMM=0 HLT=0";
+        assert!(stands(&[at]));
+        assert!(!stands(&[at, &at.replace("1000 ", "1004 ")]), "it goes on");
+        assert!(!stands(&[&at.replace("CPL=3", "CPL=0")]), "the kernel may wait for another CPU");
+        assert!(!stands(&[&at.replace("HLT=0", "HLT=1")]));
+        assert!(!stands(&["no registers"]));
     }
 }

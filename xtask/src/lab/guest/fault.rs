@@ -109,8 +109,11 @@ impl Faults {
     fn thaw(&mut self, guest: &Arc<Guest>, on: &OnCpu, stop: &Stop) -> Result<Done> {
         let group = self.frozen.remove(&(on.host.clone(), on.cpu));
         let group = group.with_context(|| format!("CPU {} of {} is not frozen", on.cpu, on.host))?;
-        // What runs on the other CPU may wait for this one by now; but it does so on a CPU that is run.
-        let rest_ran = guest.emulator_answers(SOON) && runs(guest.pid, thread_of(guest, other(on.cpu))?, stop)?;
+        // What runs on the other CPU may wait for this one by now, and not answer; but it does so on a CPU that is run.
+        let rest = other(on.cpu);
+        let rest_ran = guest.emulator_answers(SOON)
+            && (guest.answers(rest, SOON)
+                || runs(guest.pid, thread_of(guest, rest)?, stop)? && !guest.stands_still(rest)?);
         let (moment, ()) = Moment::of(|| group.freeze(false))?;
         ensure!(rest_ran, "not only CPU {} of {} stood still in the end, but the whole of it", on.cpu, on.host);
         Ok((moment, Vec::new()))

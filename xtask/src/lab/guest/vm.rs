@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::Image;
 use super::channel::Channel;
-use super::erred::look_for_breakpoints;
+use super::erred::{look_for_breakpoints, look_for_standstill};
 use super::qmp::Qmp;
 use crate::lab::clock::{Moment, Stamp};
 use crate::lab::netns::Namespace;
@@ -167,6 +167,11 @@ impl Guest {
         if let Err(error) = looked {
             eprintln!("{}: {error:#}", self.name);
         }
+    }
+
+    /// Whether the emulator lets a CPU stand still that nobody froze; then the run counts for nothing.
+    pub(crate) fn stands_still(&self, cpu: u32) -> Result<bool> {
+        look_for_standstill(&self.folder, &self.name, cpu, || self.registers(cpu, ANSWER))
     }
 
     /// Runs a command of the emulator.
