@@ -110,8 +110,10 @@ impl CpuCase {
             self.note_handler(&stall, to);
             self.signs_of_life += u32::from(did_something(&stall));
             // A sample of the stack is not taken at every look.
-            let landed = stall.landed.clone().or_else(|| self.during.take().and_then(|before| before.landed));
-            self.during = Some(CpuStall { landed, ..stall });
+            let before = self.during.take().unwrap_or_default();
+            let landed = stall.landed.or(before.landed);
+            let sampled = if stall.sampled.is_empty() { before.sampled } else { stall.sampled };
+            self.during = Some(CpuStall { landed, sampled, ..stall });
         }
     }
 
@@ -235,18 +237,20 @@ impl CpuCase {
         self.after.as_ref()?.landed.as_ref()
     }
 
-    /// Whether the names are still to come of what ended it, at `now`.
+    /// Whether names are still to come, of what ended it or of what it was in, at `now`.
     #[must_use]
     pub fn awaits_names(&self, now: Nanos) -> bool {
-        let naming = self.after.as_ref().is_some_and(|after| after.naming && after.landed.is_none());
+        let naming = self.after.as_ref().is_some_and(|after| after.naming && !after.has_names());
         naming && self.to.is_some_and(|to| to.plus(NAMES_AT_MOST) > now)
     }
 
     /// The kernel's functions that this CPU was in: where the end of the stall landed, else a sample while it lasted.
     #[must_use]
     pub fn stack(&self) -> &[String] {
-        let sampled = || self.during.as_ref()?.landed.as_ref();
-        self.landed().or_else(sampled).map_or(&[], |landed| &landed.stack)
+        let looks = [self.after.as_ref(), self.during.as_ref()];
+        let landed = looks.into_iter().flatten().filter_map(|look| look.landed.as_ref()).map(|landed| &landed.stack);
+        let sampled = looks.into_iter().flatten().map(|look| &look.sampled).filter(|stack| !stack.is_empty());
+        landed.chain(sampled).next().map_or(&[], Vec::as_slice)
     }
 
     /// The interrupt handler that it was in for most of the time: the last look may be at a CPU that has just left it.

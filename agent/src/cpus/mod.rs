@@ -21,14 +21,16 @@ use crate::probes::{CpuActivity, LandingKind, ProbeMetrics, RawLanding};
 mod names;
 mod pulse;
 mod refuge;
+mod sampled;
 mod sentinel;
 #[cfg(test)]
 mod tests;
 
 pub use pulse::Pulse;
 
-use names::Names;
+use names::{Names, Of};
 use refuge::Refuge;
+use sampled::Samples;
 use sentinel::{Late, Look, Sentinel, overdue};
 
 /// The name of the driver's thread, by which it is found among the agent's.
@@ -62,10 +64,10 @@ pub struct CpuWatch {
     first: BTreeMap<u32, First>,
     /// Finds names for addresses; absent where its thread did not start.
     names: Option<Names>,
-    /// What was found of the present stall of each CPU, with its begin.
-    landed: BTreeMap<u32, (Nanos, Landed)>,
-    /// Stalls that are over and for which names are still to come, by CPU and begin.
-    ended: BTreeMap<(u32, Nanos), Evidence>,
+    /// Of CPUs that stand still, or did.
+    samples: Samples,
+    /// Stalls that are over, by the names that are still to come.
+    ended: BTreeMap<Of, Evidence>,
 }
 
 /// What is known of a CPU at a moment.
@@ -103,7 +105,7 @@ impl CpuWatch {
         let names = Names::start(files.clone(), metrics.clone())
             .inspect_err(|error| tracing::warn!("stalls of CPUs stay without names of functions: {error}"))
             .ok();
-        let (landed, ended) = (BTreeMap::new(), BTreeMap::new());
+        let (samples, ended) = (Samples::default(), BTreeMap::new());
         let mut watch = Self {
             files,
             metrics,
@@ -117,7 +119,7 @@ impl CpuWatch {
             before,
             first,
             names,
-            landed,
+            samples,
             ended,
         };
         watch.follow_topology();
@@ -168,11 +170,7 @@ impl CpuWatch {
         let known = self.known(suspected || !over.is_empty(), suspected, reading);
         seen.extend(self.named());
         for late in over {
-            let ended = self.ended(host, late, &known);
-            if self.awaits_names(&ended) {
-                self.ended.insert((late.cpu, late.from), ended.clone());
-            }
-            seen.push(ended);
+            seen.push(self.ended(host, late, &known));
         }
         let mut avoid = BTreeSet::new();
         for place in 0..self.sentinels.len() {
@@ -241,8 +239,8 @@ impl CpuWatch {
         stall.poke = look.poke.map(|answered| if answered { Poke::Answered } else { Poke::Unanswered });
         stall.running = known.activity.as_ref().and_then(|activity| activity.running).map(|tid| self.running(tid));
         stall.handler = known.activity.as_ref().and_then(|activity| activity.handler.clone());
-        self.sample(cpu, look.due, &stall);
-        stall.landed = self.landed.get(&cpu).filter(|(due, _)| *due == look.due).map(|(_, landed)| landed.clone());
+        self.sample((cpu, look.due), now, &stall);
+        stall.sampled = self.samples.stack((cpu, look.due));
         self.sentinels[place].poke_if_due(&look, now);
         Evidence::during(host, look.due, now, Fact::CpuStall(Box::new(stall)))
     }
@@ -258,8 +256,18 @@ impl CpuWatch {
         let landing = self.landing_of(&late);
         // The sentinel of a busy CPU waits for its turn after that.
         let to = landing.as_ref().map_or(late.to, |landing| landing.at);
-        stall.naming = landing.is_some_and(|landing| self.ask_names((late.cpu, late.from), landing));
-        Evidence::during(host, late.from, to, Fact::CpuStall(Box::new(stall)))
+        let awaited = self.awaited((late.cpu, late.from), landing).filter(|_| self.ended.len() < MAX_NAMELESS);
+        stall.naming = awaited.is_some();
+        let ended = Evidence::during(host, late.from, to, Fact::CpuStall(Box::new(stall)));
+        self.ended.extend(awaited.map(|of| (of, ended.clone())));
+        ended
+    }
+
+    /// The names that are to come for a stall that is over: of what it ended in, or else of a sample.
+    fn awaited(&self, stall: (u32, Nanos), landing: Option<RawLanding>) -> Option<Of> {
+        let names = self.names.as_ref()?;
+        let ended = landing.filter(|landing| names.ask(Of::End(stall), landing.clone())).map(|_| Of::End(stall));
+        ended.or(self.samples.awaits_names(stall).then_some(Of::Sample(stall)))
     }
 
     /// That CPU when the stall that began at `due` was first looked at; absent where it was not.
@@ -296,37 +304,37 @@ impl CpuWatch {
         Running { tid, comm: task.map(|task| task.comm).unwrap_or_default(), policy }
     }
 
-    /// Names that were found: for a stall that is over it is told once more, with what it went on with.
+    /// Names that were found: a stall that is over is told once more, with what it went on with or was in.
     fn named(&mut self) -> Vec<Evidence> {
         let answers = self.names.as_ref().map(Names::answers).unwrap_or_default();
         let mut again = Vec::new();
-        for ((cpu, from), landed) in answers {
-            let ended = self.ended.remove(&(cpu, from));
-            again.extend(ended.map(|ended| with_landing(ended, landed.clone())));
-            self.landed.insert(cpu, (from, landed));
+        for (of, landed) in answers {
+            let ended = self.ended.remove(&of);
+            if let Of::Sample(stall) = of {
+                self.samples.name(stall, landed.stack.clone());
+            }
+            again.extend(ended.map(|ended| with_names(ended, of, landed)));
         }
         again
     }
 
-    /// Whether what ended it gets names, and there is room to remember it until then.
-    fn awaits_names(&self, ended: &Evidence) -> bool {
-        let naming = matches!(&ended.fact, Fact::CpuStall(stall) if stall.naming);
-        naming && self.ended.len() < MAX_NAMELESS
-    }
-
     /// While the timer ticks and the time goes to the kernel, its stack at a tick shows in what.
-    fn sample(&self, cpu: u32, due: Nanos, stall: &CpuStall) {
+    fn sample(&mut self, stall: (u32, Nanos), now: Nanos, told: &CpuStall) {
         let (Some(metrics), Some(names)) = (&self.metrics, &self.names) else { return };
-        let ticks = stall.timer_at.is_some_and(|at| at > due);
-        let known = self.landed.get(&cpu).is_some_and(|(of, _)| *of == due);
-        if !ticks || known || stall.system_ns <= stall.user_ns {
+        let (cpu, due) = stall;
+        let ticks = told.timer_at.is_some_and(|at| at > due);
+        if !ticks || self.samples.has(stall) || told.system_ns <= told.user_ns {
             return;
         }
         match metrics.landing(cpu).filter(|landing| landing.at > due) {
-            Some(sample) if sample.kind == LandingKind::Sample => drop(names.ask((cpu, due), sample)),
-            // What ended the silence is there, and not to be overwritten.
-            Some(_) => {}
-            None => metrics.sample(cpu),
+            Some(sample) if sample.kind == LandingKind::Sample => {
+                if names.ask(Of::Sample(stall), sample) {
+                    self.samples.take(stall);
+                }
+            }
+            // It ended a silence that is most of the stall, and is not to be overwritten.
+            Some(landing) if landing.silence * 2 >= now.since(due) => {}
+            _ => metrics.sample(cpu),
         }
     }
 
@@ -336,17 +344,15 @@ impl CpuWatch {
         let ends_it = landing.at > late.from && landing.at <= late.to && landing.kind != LandingKind::Sample;
         (ends_it && landing.silence * 2 >= late.to.since(late.from)).then_some(landing)
     }
-
-    /// Whether there are names to come for that landing.
-    fn ask_names(&self, stall: (u32, Nanos), landing: RawLanding) -> bool {
-        self.names.as_ref().is_some_and(|names| names.ask(stall, landing))
-    }
 }
 
-fn with_landing(ended: Evidence, landed: Landed) -> Evidence {
+fn with_names(ended: Evidence, of: Of, landed: Landed) -> Evidence {
     match ended.fact {
         Fact::CpuStall(stall) => {
-            let stall = CpuStall { landed: Some(landed), ..*stall };
+            let stall = match of {
+                Of::End(_) => CpuStall { landed: Some(landed), naming: false, ..*stall },
+                Of::Sample(_) => CpuStall { sampled: landed.stack, naming: false, ..*stall },
+            };
             Evidence { fact: Fact::CpuStall(Box::new(stall)), ..ended }
         }
         fact => Evidence { fact, ..ended },

@@ -17,11 +17,18 @@ const WAITING: usize = 64;
 /// A stall of a CPU: which one, and since when.
 pub(super) type Stall = (u32, Nanos);
 
+/// What is looked for: the functions of a sample, or of what the interrupt landed in that ended the stall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Of {
+    Sample(Stall),
+    End(Stall),
+}
+
 /// See the module's documentation. The thread ends with this value.
 #[derive(Debug)]
 pub(super) struct Names {
-    requests: SyncSender<(Stall, RawLanding)>,
-    answers: Receiver<(Stall, Landed)>,
+    requests: SyncSender<(Of, RawLanding)>,
+    answers: Receiver<(Of, Landed)>,
 }
 
 impl Names {
@@ -30,14 +37,14 @@ impl Names {
     /// # Errors
     /// Where it cannot be started.
     pub(super) fn start(files: HostFiles, metrics: Option<Arc<dyn ProbeMetrics>>) -> std::io::Result<Self> {
-        let (requests, asked) = sync_channel::<(Stall, RawLanding)>(WAITING);
+        let (requests, asked) = sync_channel::<(Of, RawLanding)>(WAITING);
         let (told, answers) = sync_channel(WAITING);
         thread::Builder::new().name("lacuna-names".into()).spawn(move || {
             let landmarks = files.landmarks();
             let passed = |address| metrics.as_ref().and_then(|metrics| metrics.passed(address));
-            for (stall, landing) in asked {
+            for (of, landing) in asked {
                 let landed = landmarks.landed(&landing).unwrap_or_else(|| files.landed(&landing, passed));
-                if told.send((stall, landed)).is_err() {
+                if told.send((of, landed)).is_err() {
                     break;
                 }
             }
@@ -46,12 +53,12 @@ impl Names {
     }
 
     /// Asks for the names of a landing; whether they will come: it stays without where too many wait.
-    pub(super) fn ask(&self, stall: Stall, landing: RawLanding) -> bool {
-        self.requests.try_send((stall, landing)).is_ok()
+    pub(super) fn ask(&self, of: Of, landing: RawLanding) -> bool {
+        self.requests.try_send((of, landing)).is_ok()
     }
 
     /// What was found since the last call.
-    pub(super) fn answers(&self) -> Vec<(Stall, Landed)> {
+    pub(super) fn answers(&self) -> Vec<(Of, Landed)> {
         self.answers.try_iter().take(WAITING).collect()
     }
 }

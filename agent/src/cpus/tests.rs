@@ -1,12 +1,16 @@
 //! Sentinels on the CPUs of this machine.
 
-use std::sync::atomic::AtomicBool;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lacuna_core::evidence::RetransmitCause;
+
 use super::*;
 use crate::clock;
+use crate::probes::Log2Histogram;
 
 /// Nothing here takes longer, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -83,6 +87,70 @@ fn what_a_cpu_did_is_told_since_before_its_stall_though_it_is_on_time_again_befo
     // The sentinel ran, and its report is still on its way.
     watch.before.insert(cpu, after(600));
     let ended = watch.ended("b", Late { cpu, from: due, to }, &BTreeMap::from([(cpu, after(601))]));
-    let Fact::CpuStall(stall) = ended.fact else { unreachable!("it is of a CPU") };
-    assert_eq!(stall.user_ns, Some(501 * TICK_NS));
+    assert_eq!(told(&ended).user_ns, Some(501 * TICK_NS));
+}
+
+/// A kernel whose CPUs tick in one function, and how often it was asked for a stack.
+#[derive(Default)]
+struct Ticking(AtomicU32);
+
+impl ProbeMetrics for Ticking {
+    fn landing(&self, _cpu: u32) -> Option<RawLanding> {
+        self.0.fetch_add(1, Relaxed);
+        let kind = LandingKind::Sample;
+        Some(RawLanding { at: Nanos(u64::MAX), silence: Duration::ZERO, kind, frames: vec![1], code: Vec::new() })
+    }
+    fn timer_lateness(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        None
+    }
+    fn timer_gaps(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        None
+    }
+    fn runqueue_delay(&self) -> Option<Vec<(u32, Log2Histogram)>> {
+        None
+    }
+    fn retransmits(&self) -> Option<Vec<(IpAddr, RetransmitCause, u64, u64)>> {
+        None
+    }
+    fn drops(&self) -> Option<Vec<(String, u64)>> {
+        None
+    }
+    fn events_lost(&self) -> Option<u64> {
+        None
+    }
+}
+
+fn told(evidence: &Evidence) -> &CpuStall {
+    let Fact::CpuStall(stall) = &evidence.fact else { unreachable!("it is of a CPU") };
+    stall
+}
+
+#[test]
+fn a_stack_is_asked_for_once_and_told_though_the_stall_is_over_before_it_has_names() {
+    let (kernel, (commands, _)) = (Arc::new(Ticking::default()), sync_channel(1));
+    let metrics: Arc<dyn ProbeMetrics> = Arc::clone(&kernel) as _;
+    let mut watch = CpuWatch::start(HostFiles::default(), Some(metrics), Arc::new(Pulse::default()), commands);
+    let cpu = watch.sentinels[0].cpu;
+    let after = |ticks| Known {
+        time: Some(CpuTime { cpu, system: ticks, ..CpuTime::default() }),
+        activity: Some(CpuActivity { timer_at: Some(Nanos(3_000_000_000)), ..CpuActivity::default() }),
+        ..Known::default()
+    };
+    let (due, to) = (Nanos(1_000_000_000), Nanos(6_000_000_000));
+    watch.before.insert(cpu, after(0));
+    let look = Look { due, ..watch.sentinels[0].look() };
+    for ticks in 1..5 {
+        watch.standing("b", 0, look, &after(ticks), Nanos(4_000_000_000));
+    }
+    assert_eq!(kernel.0.load(Relaxed), 1);
+    let ended = watch.ended("b", Late { cpu, from: due, to }, &BTreeMap::from([(cpu, after(9))]));
+    assert!(told(&ended).over && told(&ended).naming && told(&ended).sampled.is_empty());
+    let mut again = Vec::new();
+    until("the names are found", || {
+        again.extend(watch.named());
+        !again.is_empty()
+    });
+    assert_eq!((again[0].from, again[0].to), (ended.from, ended.to));
+    assert!(told(&again[0]).over && !told(&again[0]).naming);
+    assert_eq!(told(&again[0]).sampled, ["0x1"]);
 }

@@ -50,6 +50,7 @@ fn cpu_stall(host: &str, took: &str, stall: &CpuStall) -> String {
         running,
         stall.handler.as_ref().map(in_handler),
         stall.landed.as_ref().map(landed),
+        stall.sampled.first().map(|function| format!("at a tick of its timer it was in {function}")),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };

@@ -209,7 +209,7 @@ impl Machine {
         let told = if chance.hits(0.2) { at.plus(TELLS_LATE) } else { at };
         self.news.push(News { at: told, evidence });
         if let Some(landing) = landed {
-            let named = CpuStall { landed: Some(landing.landed()), ..over };
+            let named = CpuStall { landed: Some(landing.landed()), naming: false, ..over };
             let found = told.plus(chance.time(NAMES.0, NAMES.1));
             self.news.push(News { at: found, evidence: vec![tell(named)] });
         }

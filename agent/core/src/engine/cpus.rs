@@ -40,8 +40,8 @@ impl Engine {
         if self.cpus.len() >= MAX_CPUS && !self.cpus.contains_key(&stall.cpu) {
             return;
         }
-        // Where a stall landed is told once more when it has names; by then the stall may be history.
-        let late_news = stall.over && stall.landed.is_some() && !self.cpus.contains_key(&stall.cpu);
+        // A stall is told once more when it has names; by then it may be history.
+        let late_news = stall.over && stall.has_names() && !self.cpus.contains_key(&stall.cpu);
         if self.own.iter_mut().any(|own| own.take(from, to, &stall)) || late_news {
             return;
         }

@@ -65,7 +65,7 @@ impl TrackedOwn {
     pub(super) fn take(&mut self, from: Nanos, to: Nanos, told: &CpuStall) -> bool {
         let same = |case: &&mut CpuCase| case.cpu == told.cpu && case.last(from).0 == from;
         if let Some(case) = self.stall.cpus.iter_mut().find(same) {
-            if told.landed.is_some() {
+            if told.over && told.has_names() {
                 case.after = Some(told.clone());
             }
             return true;

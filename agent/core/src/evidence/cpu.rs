@@ -50,15 +50,27 @@ pub struct CpuStall {
     /// The interrupt handler that the CPU is in; once the stall is over, the one that took long meanwhile.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub handler: Option<Handler>,
-    /// What the interrupt landed in that ended the stall; or a sample of the kernel's stack while the timer ticks.
+    /// What the interrupt landed in that ended the stall; in older recordings also a sample of the kernel's stack.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub landed: Option<Landed>,
-    /// What the interrupt landed in was seen, and its names are still looked for.
+    /// The kernel's functions that the CPU was in at a tick of its timer while it stood still, innermost first; empty where none
+    /// was looked at, or while its names are looked for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub sampled: Vec<String>,
+    /// What the interrupt landed in, or a tick, was seen, and its names are still looked for.
     #[serde(skip_serializing_if = "is_false", default)]
     pub naming: bool,
     /// A network card's interrupts go to this CPU, or the agent's loop ran on it: while it stands still this host may
     /// be deaf.
     pub deaf: bool,
+}
+
+impl CpuStall {
+    /// Whether names of functions were found for it.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        self.landed.is_some() || !self.sampled.is_empty()
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]

@@ -12,6 +12,7 @@ mod last_seen;
 mod machine;
 mod network;
 mod paths;
+mod samples;
 mod stall;
 mod traces;
 mod unnamed;

@@ -1,0 +1,46 @@
+//! Stories of a CPU whose kernel does not leave it while its timer ticks: the stack of a tick tells in what it is.
+
+use super::fleet::Fleet;
+use super::stall::{Stall, TICKS, assert_all_say, nothing};
+use crate::evidence::{CpuStall, Evidence, Fact};
+use crate::incident::{Class, State};
+
+fn in_the_kernel() -> CpuStall {
+    CpuStall { timer_at: TICKS, user_ns: Some(0), system_ns: Some(1_000_000_000), ..nothing() }
+}
+
+fn stack() -> Vec<String> {
+    vec!["spin_for_seconds+0x12".into()]
+}
+
+#[test]
+fn a_sample_stays_though_later_looks_have_none() {
+    let mut fleet = Fleet::new(2);
+    let mut stall = Stall::begin(&mut fleet, 1, in_the_kernel());
+    stall.go_on(&mut fleet, 1.0);
+    stall.look.sampled = stack();
+    stall.look(&mut fleet);
+    stall.look.sampled.clear();
+    stall.go_on(&mut fleet, 2.0);
+    assert_eq!(fleet.host("b").incident().verdict.detail.stack, stack());
+    stall.end(&mut fleet, None);
+    let incident = assert_all_say(&mut fleet, Class::CpuLockup, 3000);
+    assert_eq!(incident.verdict.detail.stack, stack());
+}
+
+/// Seen in a slow guest: five seconds were over before the names were found.
+#[test]
+fn a_sample_counts_whose_names_come_after_the_end() {
+    let mut fleet = Fleet::new(2);
+    let stall = Stall::begin(&mut fleet, 1, in_the_kernel());
+    stall.go_on(&mut fleet, 3.0);
+    let (from, to) = (stall.from, fleet.clock("b"));
+    let over = CpuStall { cpu: 1, of_cpus: 2, over: true, naming: true, timer_at: Some(to), ..CpuStall::default() };
+    let named = CpuStall { sampled: stack(), naming: false, ..over.clone() };
+    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").incident().state, State::Open);
+    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(named))));
+    let incident = assert_all_say(&mut fleet, Class::CpuLockup, 3000);
+    assert_eq!(incident.verdict.detail.stack, stack());
+}
