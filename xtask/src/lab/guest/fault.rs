@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::cgroup::Group;
 use super::step::{DiskStall, Freeze, GuestStep, Netem, OnCpu, Quota, RtHog, Stall, Stress, Throttle, part};
-use super::threads::{must_spin, runs};
+use super::threads::{must_spin, runs, waits};
 use super::vm::{CPUS, Guest};
 use crate::lab::clock::Moment;
 use crate::lab::helper::Helper;
@@ -50,7 +50,7 @@ impl Faults {
             GuestStep::VcpuThaw(on) => self.thaw(guest, on, stop),
             GuestStep::VmPause(_) => switch(guest, "stop", "paused"),
             GuestStep::VmResume(_) => switch(guest, "cont", "running"),
-            GuestStep::VmStop(_) => guest.stop_emulator(true).map(at_once),
+            GuestStep::VmStop(step) => vm_stop(guest, step.halted, stop),
             GuestStep::VmContinue(_) => guest.stop_emulator(false).map(at_once),
             GuestStep::VcpuThrottle(throttle) => vcpu_throttle(guest, throttle, stop),
             GuestStep::RtHog(hog) => rt_hog(guest, hog, stop),
@@ -185,6 +185,33 @@ fn switch(guest: &Guest, command: &str, status: &str) -> Result<Done> {
     let now = answer.get("status").and_then(Value::as_str);
     ensure!(now == Some(status), "{} is {now:?} after `{command}`", guest.name);
     Ok((moment, Vec::new()))
+}
+
+/// Stops the emulator, at another moment where none of the CPUs is halted of which one must be.
+fn vm_stop(guest: &Guest, halted: bool, stop: &Stop) -> Result<Done> {
+    if !halted {
+        return guest.stop_emulator(true).map(at_once);
+    }
+    for number in 0..TRIES {
+        if let Some(cpu) = halted_cpu(guest)? {
+            let moment = guest.stop_emulator(true)?;
+            if waits(guest.pid, thread_of(guest, cpu)?) {
+                return Ok(at_once(moment));
+            }
+            guest.stop_emulator(false)?;
+        }
+        stop.sleep_until(Instant::now() + PAUSE * (number + 1))?;
+    }
+    bail!("no CPU of {} was halted in {TRIES} tries", guest.name);
+}
+
+fn halted_cpu(guest: &Guest) -> Result<Option<u32>> {
+    for cpu in 0..CPUS {
+        if guest.is_halted(cpu, GLANCE)? {
+            return Ok(Some(cpu));
+        }
+    }
+    Ok(None)
 }
 
 /// Keeps all CPUs busy, so that they feel the bound.

@@ -36,7 +36,7 @@ pub(crate) enum GuestStep {
     /// And lets them go on.
     VmResume(String),
     /// The emulator itself is stopped; clocks run on.
-    VmStop(String),
+    VmStop(VmStop),
     /// And continued.
     VmContinue(String),
     /// All virtual CPUs together get a part of a CPU.
@@ -89,6 +89,18 @@ pub(crate) struct Freeze {
     pub(crate) cpu: u32,
     /// Whether it must be taken away while it is halted. Anywhere else what it does then may look like a lock-up, and
     /// an idle CPU ticks.
+    #[serde(default)]
+    pub(crate) halted: bool,
+}
+
+/// `vm-stop`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VmStop {
+    /// Whose.
+    pub(crate) host: String,
+    /// Whether one of its CPUs must be halted. Where all are in the kernel, one may wait for a lock of another for all that
+    /// anybody in the guest can know.
     #[serde(default)]
     pub(crate) halted: bool,
 }
@@ -224,7 +236,8 @@ impl GuestStep {
         match self {
             Self::TimerMask(on) | Self::TimerUnmask(on) | Self::VcpuThaw(on) => &on.host,
             Self::VcpuFreeze(freeze) => &freeze.host,
-            Self::VmPause(host) | Self::VmResume(host) | Self::VmStop(host) | Self::VmContinue(host) => host,
+            Self::VmStop(stop) => &stop.host,
+            Self::VmPause(host) | Self::VmResume(host) | Self::VmContinue(host) => host,
             Self::Reset(host) | Self::NetemOff(host) => host,
             Self::VcpuThrottle(throttle) => &throttle.host,
             Self::RtHog(hog) => &hog.host,

@@ -182,6 +182,13 @@ pub(crate) fn runs(process: u32, thread: u32, stop: &Stop) -> Result<bool> {
     stop.wait_for(WATCHED, || read().is_ok_and(|now| now.since(before).run > 0))
 }
 
+/// Whether that thread, which may be stopped, waits for another one, as that of a halted CPU does: the call to the kernel that
+/// it is in (`proc_pid_syscall(5)`).
+pub(crate) fn waits(process: u32, thread: u32) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{process}/task/{thread}/syscall")).unwrap_or_default();
+    call.split_whitespace().next() == Some(&nix::libc::SYS_futex.to_string())
+}
+
 /// Watches that thread for a moment: an error where it sleeps, as that of an idle CPU does.
 pub(crate) fn must_spin(process: u32, thread: u32, stop: &Stop) -> Result<()> {
     let started = Instant::now();
@@ -226,6 +233,25 @@ mod tests {
         assert_eq!(Waits::default().held(), None);
         let late = [100, 200, 900].map(|wall| Reading { wall: wall * 1_000_000, waits: vec![0] });
         assert_eq!(Waits::of(late.into()).held(), Some(0.5), "nobody read for 0.7 s");
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_another_is_told_from_one_that_spins() {
+        let ((tell, told), done) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let own = || u32::try_from(nix::unistd::gettid().as_raw()).unwrap();
+        let waiter = std::thread::spawn(move || {
+            tell.send(own()).unwrap();
+            let _ = done.1.recv();
+        });
+        let waiting = told.recv().unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while !waits(std::process::id(), waiting) {
+            assert!(Instant::now() < end, "it never waits");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!waits(std::process::id(), own()));
+        drop(done.0);
+        waiter.join().unwrap();
     }
 
     #[test]
