@@ -79,9 +79,10 @@ pub(super) fn look_for_standstill(
     registers: impl Fn() -> Result<String>,
 ) -> Result<bool> {
     let first = registers()?;
+    let Some(at) = program_counter(&first) else { return Ok(false) };
     for _ in 1..LOOKS {
         std::thread::sleep(BETWEEN_LOOKS);
-        if program_counter(&first).is_none() || program_counter(&registers()?) != program_counter(&first) {
+        if program_counter(&registers()?) != Some(at) {
             return Ok(false);
         }
     }
