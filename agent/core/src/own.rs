@@ -95,6 +95,13 @@ impl OwnStall {
         nanoseconds.map(|part| (part as f64 / length).min(1.0))
     }
 
+    /// The part of the stall in which the agent ran or waited for a CPU; absent where neither was measured.
+    #[must_use]
+    pub fn ran_or_waited(&self) -> Option<f64> {
+        let AgentLate { ran_ns, waited_ns, .. } = self.agent;
+        self.share([ran_ns, waited_ns].into_iter().flatten().reduce(u64::saturating_add))
+    }
+
     /// The part of the stall that timers of one CPU were late for; absent where timers were not watched.
     #[must_use]
     pub fn timers_late(&self) -> Option<f64> {

@@ -144,7 +144,7 @@ impl Engine {
         if self.follows_a_pause(&stall) {
             match stall.up_to_late_timers() {
                 Some(pause) => stall = pause,
-                // The agent only waited until others had had as much time as it was charged for.
+                // The agent only made up for it, and waited until others had had as much time as it was charged for.
                 None => return,
             }
         }
@@ -157,10 +157,10 @@ impl Engine {
         self.take_own(stall);
     }
 
-    /// Whether the agent waited for a CPU right after a pause of all of them, and no longer than that pause was.
+    /// Whether the agent waited for a CPU or made up for lost time right after a pause of all CPUs, and no longer than that was.
     fn follows_a_pause(&self, stall: &OwnStall) -> bool {
         let soon = self.own.iter().any(|own| own.is_paid_for(stall.from, stall.length()));
-        soon && stall.all_timers_dead() != Some(true) && stall.share(stall.agent.waited_ns) >= Some(MOST)
+        soon && stall.all_timers_dead() != Some(true) && stall.ran_or_waited() >= Some(MOST)
     }
 
     /// Whether it is what a CPU had to make up for that had just stood still for longer.

@@ -187,6 +187,7 @@ fn not_the_agent(stall: &OwnStall) -> Option<Opinion> {
         (stall.share(stall.agent.waited_ns), "the agent was runnable and waited for a CPU"),
         (stall.share(Some(stall.agent.suspended_ns)), "the host was suspended"),
         (stall.share(stall.agent.ran_ns), "the agent ran, on a CPU that was slow or not run"),
+        (stall.ran_or_waited(), "the agent ran, or was runnable and waited for a CPU"),
     ];
     let (share, cause) = causes.into_iter().find(|(share, _)| share.is_some_and(|share| share >= MOST))?;
     Some(Opinion::RuledOut(format!("{cause} for {} of the time", percent(share.unwrap_or_default()))))

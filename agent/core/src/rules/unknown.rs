@@ -19,9 +19,9 @@ pub(super) fn finding(context: &Context<'_>, case: Case<'_>) -> Finding {
         },
         Case::Own(stall) => {
             let (me, length) = (context.me(), time(stall.length()));
-            let summary = if stall.share(stall.agent.ran_ns).is_some_and(|share| share >= MOST) {
+            let summary = if stall.ran_or_waited().is_some_and(|share| share >= MOST) {
                 format!(
-                    "the agent of {me} was {length} late since its last turn took so long: its CPU was slow, or not run"
+                    "the agent of {me} was {length} late while it ran or waited for a CPU: that was slow, busy or not run"
                 )
             } else {
                 format!("the agent of {me} did not run for {length}, and nothing that was measured accounts for it")

@@ -227,29 +227,25 @@ fn a_sentinel_that_tells_late_still_tells_of_the_pause() {
 }
 
 #[test]
-fn an_agent_that_waits_right_after_a_pause_pays_for_it() {
-    let mut fleet = Fleet::new(2);
-    let late = |waited: f64| AgentLate {
-        cpus_watched: 2,
-        waited_ns: Some(nanos(Duration::from_secs_f64(waited))),
-        busy: Some(1.0),
-        timers_watched: true,
-        ..AgentLate::default()
-    };
-    for (paused, waited) in [(2.9, 0.0), (0.5, 1.4)] {
-        let from = fleet.clock("b");
-        fleet.pause("b");
-        fleet.run(paused);
-        let to = from.plus(Duration::from_secs_f64(paused));
-        fleet.run(waited);
-        fleet.host("b").late = late(waited);
-        fleet.resume("b");
-        timers_were_late(&mut fleet, from, to);
-        fleet.run(0.1);
+fn an_agent_that_waits_or_catches_up_right_after_a_pause_pays_for_it() {
+    let ns = |seconds| Some(nanos(Duration::from_secs_f64(seconds)));
+    for (ran, waited) in [(0.0, 1.4), (0.5, 0.6)] {
+        let mut fleet = Fleet::new(2);
+        for (paused, after, ran, waited) in [(2.9, 0.0, 0.0, 0.0), (0.5, 1.4, ran, waited)] {
+            let from = fleet.clock("b");
+            fleet.pause("b");
+            fleet.run(paused);
+            let to = from.plus(Duration::from_secs_f64(paused));
+            fleet.run(after);
+            fleet.host("b").late = AgentLate { ran_ns: ns(ran), waited_ns: ns(waited), busy: Some(1.0), ..watched() };
+            fleet.resume("b");
+            timers_were_late(&mut fleet, from, to);
+            fleet.run(0.1);
+        }
+        fleet.run(4.0);
+        assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
+        assert_length(&fleet.host("b").incident(), 3500);
     }
-    fleet.run(4.0);
-    assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
-    assert_length(&fleet.host("b").incident(), 3500);
 }
 
 #[test]

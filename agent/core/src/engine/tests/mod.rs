@@ -230,6 +230,20 @@ fn a_starved_agent_is_saturation_and_not_the_network() {
 }
 
 #[test]
+fn an_agent_that_ran_and_waited_for_most_of_the_time_was_not_stopped() {
+    for (waited_ns, class) in [(600_000_000, Class::Unknown), (100_000_000, Class::AgentStall)] {
+        let mut fleet = Fleet::new(2);
+        fleet.stop("a");
+        fleet.run(2.0);
+        let late = &mut fleet.host("a").late;
+        (late.ran_ns, late.waited_ns, late.busy) = (Some(700_000_000), Some(waited_ns), Some(0.9));
+        fleet.resume("a");
+        fleet.run(3.0);
+        assert_eq!(fleet.host("a").incident().verdict.class, class);
+    }
+}
+
+#[test]
 fn a_path_that_flaps_is_one_incident_with_a_count() {
     let mut fleet = Fleet::new(2);
     for _ in 0..4 {
