@@ -137,9 +137,17 @@ impl Engine {
         if let Some(identity) = &tracked.identity {
             let case = &tracked.case;
             let judgement = judge(&self.context(), Case::Cpu(case));
-            let (class, open) = (judgement.verdict.class, case.to.is_none());
-            let (to, deaf) = (case.to.unwrap_or(now), case.deaf());
-            self.report(StallReport { from: case.from, to, class, cpu: Some(cpu), open, deaf, ..Default::default() });
+            let verdict = &judgement.verdict;
+            self.report(StallReport {
+                from: case.from,
+                to: case.to.unwrap_or(now),
+                class: verdict.class,
+                state: verdict.detail.state,
+                cpu: Some(cpu),
+                clock: None,
+                open: case.to.is_none(),
+                deaf: case.deaf(),
+            });
             let evidence = case.evidence(&self.settings.host, now);
             let (occurrences, dropped) = (case.occurrences, case.citations.parts().1);
             let draft = Draft { identity, ended: case.to, closed, now, occurrences, evidence, dropped };

@@ -6,7 +6,7 @@ use super::fleet::Fleet;
 use super::stall::{Stall, TICK, TICKS, assert_all_say, in_handler, landed, landed_in, nothing, passed};
 use super::{assert_length, ruled_out};
 use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, Place, Poke, Running};
-use crate::incident::{AgentState, Class, State};
+use crate::incident::{AgentState, Class, State, Verdict};
 use crate::time::nanos;
 
 #[test]
@@ -270,6 +270,25 @@ fn an_agent_that_is_throttled_again_and_again_is_one_stall_and_none_of_a_cpu() {
     assert_eq!((incident.verdict.class, incident.occurrences), (Class::AgentStall, 3));
     let told = fleet.host("a").incident();
     assert_eq!((told.verdict.class, told.verdict.detail.state), (Class::AgentStall, Some(AgentState::Throttled)));
+}
+
+#[test]
+fn an_agent_that_is_throttled_on_one_cpu_tells_its_peers_how_it_was_held() {
+    let mut fleet = Fleet::new(2);
+    let from = fleet.clock("b");
+    fleet.stop("b");
+    fleet.run(4.4);
+    fleet.host("b").late = AgentLate { cpus_watched: 2, timers_watched: true, ..AgentLate::default() };
+    fleet.resume("b");
+    let to = fleet.clock("b");
+    let throttled_ns = Some(nanos(to.since(from)) * 6 / 10);
+    let over = CpuStall { cpu: 1, of_cpus: 2, over: true, timer_at: Some(to), throttled_ns, ..CpuStall::default() };
+    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
+    fleet.run(4.0);
+    for name in ["a", "b"] {
+        let Verdict { class, detail, .. } = fleet.host(name).incident().verdict;
+        assert_eq!((class, detail.state), (Class::AgentStall, Some(AgentState::Throttled)), "{name}");
+    }
 }
 
 #[test]
