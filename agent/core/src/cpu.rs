@@ -90,6 +90,9 @@ impl CpuCase {
 
     /// Takes a look: overdue since `from`, looked at (or running again) at `to`.
     pub fn look(&mut self, from: Nanos, to: Nanos, stall: CpuStall) {
+        if stall.over && from < self.since {
+            return self.name_earlier(stall);
+        }
         if self.to.is_some_and(|ended| from >= ended) {
             self.occurrences += 1;
             self.since = from;
@@ -114,6 +117,13 @@ impl CpuCase {
             let landed = stall.landed.or(before.landed);
             let sampled = if stall.sampled.is_empty() { before.sampled } else { stall.sampled };
             self.during = Some(CpuStall { landed, sampled, ..stall });
+        }
+    }
+
+    /// Names of an earlier occurrence, which came once the next had begun: they say what the CPU is kept in.
+    fn name_earlier(&mut self, stall: CpuStall) {
+        if let Some(during) = self.during.as_mut().filter(|during| during.sampled.is_empty()) {
+            during.sampled = stall.sampled;
         }
     }
 

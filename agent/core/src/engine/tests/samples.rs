@@ -28,6 +28,25 @@ fn a_sample_stays_though_later_looks_have_none() {
     assert_eq!(incident.verdict.detail.stack, stack());
 }
 
+/// Seen in a slow guest, where a real-time task left others a moment every second.
+#[test]
+fn names_that_come_once_the_next_stall_is_over_too_do_not_make_it_shorter() {
+    let mut fleet = Fleet::new(2);
+    let first = Stall::begin(&mut fleet, 1, in_the_kernel());
+    first.go_on(&mut fleet, 2.0);
+    let (from, to) = (first.from, fleet.clock("b"));
+    let over = CpuStall { cpu: 1, of_cpus: 2, over: true, naming: true, timer_at: Some(to), ..CpuStall::default() };
+    let named = CpuStall { sampled: stack(), naming: false, ..over.clone() };
+    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
+    fleet.run(0.1);
+    let second = Stall::begin(&mut fleet, 1, in_the_kernel());
+    second.go_on(&mut fleet, 2.0);
+    second.end(&mut fleet, None);
+    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(named))));
+    let incident = assert_all_say(&mut fleet, Class::CpuLockup, 4100);
+    assert_eq!((incident.occurrences, incident.verdict.detail.stack), (2, stack()));
+}
+
 /// Seen in a slow guest: five seconds were over before the names were found.
 #[test]
 fn a_sample_counts_whose_names_come_after_the_end() {
