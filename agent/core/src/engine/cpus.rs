@@ -40,9 +40,11 @@ impl Engine {
         if self.cpus.len() >= MAX_CPUS && !self.cpus.contains_key(&stall.cpu) {
             return;
         }
-        // A stall is told once more when it has names; by then it may be history.
-        let late_news = stall.over && stall.has_names() && !self.cpus.contains_key(&stall.cpu);
-        if self.own.iter_mut().any(|own| own.take(from, to, &stall)) || late_news {
+        // A stall is told once more when it has names; by then it may be history. So may one be of the host as a whole, whose
+        // sentinel had to wait for its turn and was looked at no more.
+        let told = stall.has_names() || self.stood_with_host.get(&stall.cpu) == Some(&from);
+        let history = stall.over && told && !self.cpus.contains_key(&stall.cpu);
+        if self.own.iter_mut().any(|own| own.take(from, to, &stall)) || history {
             return;
         }
         // While an incident waits for its end, only another long stall belongs to it; and while it waits to be told whether it

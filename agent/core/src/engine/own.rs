@@ -225,6 +225,9 @@ impl Engine {
         let nameless = known.stall.cpus.iter().any(|cpu| cpu.awaits_names(now));
         let closed = to.plus(SETTLE) <= now && !goes_on && !nameless;
         self.say_own(&mut known, closed);
+        if closed {
+            self.stood_with_host.extend(known.stall.cpus.iter().map(|case| (case.cpu, case.last(now).0)));
+        }
         (!closed).then_some(known)
     }
 

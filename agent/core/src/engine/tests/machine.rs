@@ -123,6 +123,31 @@ fn sentinels_that_tell_one_after_another_tell_of_one_pause() {
 }
 
 #[test]
+fn a_sentinel_that_waits_for_its_turn_after_a_pause_until_that_is_told_is_no_stall_of_its_cpu() {
+    let mut fleet = Fleet::new(2);
+    let [one, two] = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
+    fleet.pause("b");
+    fleet.run(3.0);
+    fleet.host("b").late = watched();
+    fleet.resume("b");
+    let to = fleet.clock("b");
+    timers_were_late(&mut fleet, one.from, to);
+    one.end(&mut fleet, landed(Place::Idle, None));
+    let busy = CpuStall { timer_at: TICKS, switches: Some(500), ..nothing() };
+    let waits = Stall { look: busy, ..two };
+    waits.go_on(&mut fleet, 1.8);
+    let ended = fleet.clock("b");
+    fleet.run(0.5);
+    let (user_ns, system_ns) = (Some(900_000_000), Some(1_200_000_000));
+    let (cpu, from) = (waits.cpu, waits.from);
+    let over =
+        CpuStall { cpu, of_cpus: 2, over: true, timer_at: Some(ended), user_ns, system_ns, ..Default::default() };
+    fleet.host("b").engine.handle(Evidence::during("b", from, ended, Fact::CpuStall(Box::new(over))));
+    fleet.run(4.0);
+    assert_eq!(fleet.host("b").classes(), BTreeSet::from(["vm-pause"]));
+}
+
+#[test]
 fn a_machine_that_is_run_a_tenth_of_the_time_is_paused_again_and_again() {
     let mut fleet = Fleet::new(2);
     for _ in 0..5 {
