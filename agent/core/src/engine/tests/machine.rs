@@ -127,7 +127,7 @@ fn a_sentinel_that_waits_for_its_turn_after_a_pause_until_that_is_told_is_no_sta
     let mut fleet = Fleet::new(2);
     let [one, two] = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, nothing()));
     fleet.pause("b");
-    fleet.run(3.0);
+    fleet.run(1.5);
     fleet.host("b").late = watched();
     fleet.resume("b");
     let to = fleet.clock("b");
