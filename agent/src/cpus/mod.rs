@@ -165,7 +165,8 @@ impl CpuWatch {
     /// look while a CPU stood still: then only the sentinel's own word counts.
     pub fn look(&mut self, host: &str, now: Nanos, late: Duration, reading: &TurnReading) -> Vec<Evidence> {
         let mut seen = Vec::new();
-        let suspected = self.sentinels.iter().any(|sentinel| overdue(sentinel.look().due, now).is_some());
+        let dues: Vec<Nanos> = self.sentinels.iter().map(|sentinel| sentinel.look().due).collect();
+        let suspected = dues.iter().any(|due| overdue(*due, now).is_some());
         let over: Vec<Late> = self.reports.try_iter().take(REPORTS).collect();
         let known = self.known(suspected || !over.is_empty(), suspected, reading);
         seen.extend(self.named());
@@ -173,12 +174,13 @@ impl CpuWatch {
             seen.push(self.ended(host, late, &known));
         }
         let mut avoid = BTreeSet::new();
-        for place in 0..self.sentinels.len() {
+        for (place, due) in dues.into_iter().enumerate() {
             let (cpu, look) = (self.sentinels[place].cpu, self.sentinels[place].look());
             let of_cpu = known.get(&cpu).cloned().unwrap_or_default();
             let Some(overdue) = overdue(look.due, now).filter(|_| !look.displaced) else {
                 self.sentinels[place].forget_pokes();
-                if !reading.is_late(now) {
+                // Where it ran since the reports were read, one of a stall may wait that is told by what was before.
+                if !reading.is_late(now) && look.due == due {
                     self.before.insert(cpu, of_cpu);
                 }
                 continue;

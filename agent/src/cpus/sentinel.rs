@@ -176,17 +176,49 @@ fn sleep(cpu: u32, stamps: &Stamps, answered: Option<Nanos>, reports: &SyncSende
         stamps.answered.store(poked, Ordering::Release);
         return Some(now);
     }
-    let first_due = Nanos(stamps.due.swap(now.plus(PERIOD).0, Ordering::AcqRel));
+    let first_due = Nanos(stamps.due.load(Ordering::Relaxed));
     // Where this timer was on time, the poke had come together with the first one: the stall was over by then.
     let to = answered.filter(|_| now.since(due) < LATE).unwrap_or(now);
     let tells = to.since(first_due) >= LATE && !displaced;
     if tells && let Err(TrySendError::Full(_)) = reports.try_send(Late { cpu, from: first_due, to }) {
         stamps.refused.fetch_add(1, Ordering::Relaxed);
     }
+    // After the report: whoever sees that it is on time again finds that.
+    stamps.due.store(now.plus(PERIOD).0, Ordering::Release);
     None
 }
 
 /// By how much a sentinel that was due at `due` is late at `now`; absent where that is not worth a word.
 pub(super) fn overdue(due: Nanos, now: Nanos) -> Option<Duration> {
     Some(now.since(due)).filter(|late| *late >= LATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    /// Many times, since a wrong order shows by chance.
+    #[test]
+    fn whoever_sees_that_a_sentinel_is_on_time_again_finds_its_report() {
+        const LONG_AGO: u64 = 1;
+        let cpu = own_cpu().unwrap();
+        let stamps = Arc::new(Stamps::default());
+        for _ in 0..20 {
+            let (sender, reports) = sync_channel(1);
+            stamps.due.store(LONG_AGO, Ordering::Release);
+            let own = Arc::clone(&stamps);
+            let sleeper = thread::spawn(move || {
+                assert!(pin(cpu));
+                sleep(cpu, &own, None, &sender)
+            });
+            while stamps.due.load(Ordering::Acquire) == LONG_AGO && !sleeper.is_finished() {
+                std::hint::spin_loop();
+            }
+            let report = reports.try_recv().map(|late| late.from);
+            sleeper.join().unwrap();
+            assert_eq!(report, Ok(Nanos(LONG_AGO)));
+        }
+    }
 }
