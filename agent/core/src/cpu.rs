@@ -332,6 +332,13 @@ impl CpuCase {
         self.newest().is_some_and(|look| look.deaf) && !takes_packets
     }
 
+    /// Its end as evidence about `host`, where that shows a handler that it was in meanwhile.
+    #[must_use]
+    pub fn end_in_handler(&self, host: &str) -> Option<Evidence> {
+        let after = self.after.as_ref().filter(|after| after.handler.is_some())?;
+        Some(Evidence::during(host, self.from, self.to?, Fact::CpuStall(Box::new(after.clone()))))
+    }
+
     /// All of it as evidence about `host`, up to `now`.
     #[must_use]
     pub fn evidence(&self, host: &str, now: Nanos) -> Vec<Evidence> {

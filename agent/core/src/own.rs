@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cpu::CpuCase;
-use crate::evidence::{AgentLate, Evidence, Fact};
+use crate::evidence::{AgentLate, CpuStall, Evidence, Fact};
 use crate::time::{Nanos, covered, nanos};
 
 /// Timers of a CPU that are late for this part of an interval mean that it took none in it: one that idles has but few, and
@@ -20,7 +20,7 @@ pub struct OwnStall {
     pub to: Nanos,
     /// What the agent read about it afterwards.
     pub agent: AgentLate,
-    /// Timers that were late in that time, as evidence.
+    /// Timers that were late in that time, and CPUs that were in a handler, as evidence.
     pub late_timers: Vec<Evidence>,
     /// CPUs that stood still in that time, where it was all that have a sentinel.
     pub cpus: Vec<CpuCase>,
@@ -84,7 +84,8 @@ impl OwnStall {
     /// Only that part of it up to which timers were late, where no CPU took a timer interrupt for most of that.
     #[must_use]
     pub(crate) fn up_to_late_timers(&self) -> Option<Self> {
-        let to = self.late_timers.iter().map(|late| late.to).max()?.min(self.to);
+        let late = self.late_timers.iter().filter(|piece| matches!(piece.fact, Fact::TimerLate { .. }));
+        let to = late.map(|late| late.to).max()?.min(self.to);
         Some(Self { to, ..self.clone() }).filter(|part| part.all_timers_dead() == Some(true))
     }
 
@@ -140,23 +141,50 @@ pub(crate) fn late_cpus<'a>(pieces: impl IntoIterator<Item = &'a Evidence>, from
     late_by_cpu(pieces, from, to).into_values().filter(|late| *late >= least).count()
 }
 
-/// For how much of the interval timers of each CPU were late, whether they were late once or again and again.
+/// For how much of the interval timers of each CPU were late, whether they were late once or again and again, or could not
+/// interrupt it, since it was in a handler.
 fn late_by_cpu<'a>(pieces: impl IntoIterator<Item = &'a Evidence>, from: Nanos, to: Nanos) -> BTreeMap<u32, Duration> {
     let mut late: BTreeMap<u32, Vec<(Nanos, Nanos)>> = BTreeMap::new();
     for piece in pieces {
-        if let Fact::TimerLate { cpu } = piece.fact {
-            late.entry(cpu).or_default().push((piece.from, piece.to));
+        let without_ticks = match &piece.fact {
+            Fact::TimerLate { cpu } => Some((*cpu, (piece.from, piece.to))),
+            Fact::CpuStall(stall) => in_handler(stall).map(|interval| (stall.cpu, interval)),
+            _ => None,
+        };
+        if let Some((cpu, interval)) = without_ticks {
+            late.entry(cpu).or_default().push(interval);
         }
     }
     late.into_iter().map(|(cpu, intervals)| (cpu, covered(intervals, from, to))).collect()
 }
 
+/// From when to when it was in a handler that it has left.
+fn in_handler(stall: &CpuStall) -> Option<(Nanos, Nanos)> {
+    let handler = stall.handler.as_ref()?;
+    Some((handler.since, handler.until?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::Handler;
 
     fn late(cpu: u32, from: u64, to: u64) -> Evidence {
         Evidence::during("a", Nanos(from), Nanos(to), Fact::TimerLate { cpu })
+    }
+
+    /// A CPU whose sentinel was late since 0, and which was in a handler for that interval of it.
+    fn left_a_handler(cpu: u32, since: u64, until: u64) -> Evidence {
+        let handler = Handler { name: "local_timer".into(), since: Nanos(since), until: Some(Nanos(until)) };
+        let stall = CpuStall { cpu, over: true, handler: Some(handler), ..CpuStall::default() };
+        Evidence::during("a", Nanos(0), Nanos(until + 50), Fact::CpuStall(Box::new(stall)))
+    }
+
+    #[test]
+    fn a_cpu_whose_timers_are_late_and_which_then_is_in_a_handler_takes_none_in_either() {
+        let pieces = [late(0, 0, 200), late(1, 0, 80), left_a_handler(1, 90, 190), left_a_handler(2, 120, 190)];
+        assert_eq!(late_cpus(&pieces, Nanos(0), Nanos(200)), 2);
+        assert_eq!(late_cpus(&pieces[..2], Nanos(0), Nanos(200)), 1);
     }
 
     #[test]

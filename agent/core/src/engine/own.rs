@@ -271,11 +271,12 @@ impl Engine {
         }
     }
 
-    /// Late timers that overlap the stall.
+    /// Late timers that overlap the stall, and ends of stalls of CPUs that were in a handler, where no timer interrupts either.
     fn late_timers(&self, stall: &OwnStall) -> Vec<Evidence> {
-        let late = |piece: &&Evidence| matches!(piece.fact, Fact::TimerLate { .. });
-        let overlaps = |piece: &&Evidence| piece.to > stall.from && piece.from < stall.to;
-        self.recent.iter().filter(late).filter(overlaps).cloned().collect()
+        let late = self.recent.iter().filter(|piece| matches!(piece.fact, Fact::TimerLate { .. })).cloned();
+        let in_handler = self.cpus.values().filter_map(|tracked| tracked.case.end_in_handler(&self.settings.host));
+        let overlaps = |piece: &Evidence| piece.to > stall.from && piece.from < stall.to;
+        late.chain(in_handler).filter(overlaps).collect()
     }
 
     /// Looks whether the clock of this host stood still while those of its peers went on, which is a stall that no
