@@ -170,6 +170,7 @@ impl CpuWatch {
         let over: Vec<Late> = self.reports.try_iter().take(REPORTS).collect();
         let known = self.known(suspected || !over.is_empty(), suspected, reading);
         seen.extend(self.named());
+        let ended: BTreeSet<(u32, Nanos)> = over.iter().map(|late| (late.cpu, late.from)).collect();
         for late in over {
             seen.push(self.ended(host, late, &known));
         }
@@ -177,7 +178,8 @@ impl CpuWatch {
         for (place, due) in dues.into_iter().enumerate() {
             let (cpu, look) = (self.sentinels[place].cpu, self.sentinels[place].look());
             let of_cpu = known.get(&cpu).cloned().unwrap_or_default();
-            let Some(overdue) = overdue(look.due, now).filter(|_| !look.displaced) else {
+            let stands = !look.displaced && !ended.contains(&(cpu, look.due));
+            let Some(overdue) = overdue(look.due, now).filter(|_| stands) else {
                 self.sentinels[place].forget_pokes();
                 // Where it ran since the reports were read, one of a stall may wait that is told by what was before.
                 if !reading.is_late(now) && look.due == due {
