@@ -13,6 +13,15 @@ fn stack() -> Vec<String> {
     vec!["spin_for_seconds+0x12".into()]
 }
 
+/// It ends now, while the names of its sample are looked for; hands back what is told once they are found.
+fn end_without_names(stall: &Stall, fleet: &mut Fleet) -> Evidence {
+    let (from, to) = (stall.from, fleet.clock("b"));
+    let told = |stall: CpuStall| Evidence::during("b", from, to, Fact::CpuStall(Box::new(stall)));
+    let over = CpuStall { cpu: 1, of_cpus: 2, over: true, naming: true, timer_at: Some(to), ..CpuStall::default() };
+    fleet.host("b").engine.handle(told(over.clone()));
+    told(CpuStall { sampled: stack(), naming: false, ..over })
+}
+
 #[test]
 fn a_sample_stays_though_later_looks_have_none() {
     let mut fleet = Fleet::new(2);
@@ -34,15 +43,12 @@ fn names_that_come_once_the_next_stall_is_over_too_do_not_make_it_shorter() {
     let mut fleet = Fleet::new(2);
     let first = Stall::begin(&mut fleet, 1, in_the_kernel());
     first.go_on(&mut fleet, 2.0);
-    let (from, to) = (first.from, fleet.clock("b"));
-    let over = CpuStall { cpu: 1, of_cpus: 2, over: true, naming: true, timer_at: Some(to), ..CpuStall::default() };
-    let named = CpuStall { sampled: stack(), naming: false, ..over.clone() };
-    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
+    let named = end_without_names(&first, &mut fleet);
     fleet.run(0.1);
     let second = Stall::begin(&mut fleet, 1, in_the_kernel());
     second.go_on(&mut fleet, 2.0);
     second.end(&mut fleet, None);
-    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(named))));
+    fleet.host("b").engine.handle(named);
     let incident = assert_all_say(&mut fleet, Class::CpuLockup, 4100);
     assert_eq!((incident.occurrences, incident.verdict.detail.stack), (2, stack()));
 }
@@ -53,13 +59,10 @@ fn a_sample_counts_whose_names_come_after_the_end() {
     let mut fleet = Fleet::new(2);
     let stall = Stall::begin(&mut fleet, 1, in_the_kernel());
     stall.go_on(&mut fleet, 3.0);
-    let (from, to) = (stall.from, fleet.clock("b"));
-    let over = CpuStall { cpu: 1, of_cpus: 2, over: true, naming: true, timer_at: Some(to), ..CpuStall::default() };
-    let named = CpuStall { sampled: stack(), naming: false, ..over.clone() };
-    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
+    let named = end_without_names(&stall, &mut fleet);
     fleet.run(4.0);
     assert_eq!(fleet.host("b").incident().state, State::Open);
-    fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(named))));
+    fleet.host("b").engine.handle(named);
     let incident = assert_all_say(&mut fleet, Class::CpuLockup, 3000);
     assert_eq!(incident.verdict.detail.stack, stack());
 }
