@@ -40,10 +40,12 @@ impl Engine {
         if self.cpus.len() >= MAX_CPUS && !self.cpus.contains_key(&stall.cpu) {
             return;
         }
-        // A stall is told once more when it has names; by then it may be history. So may one be of the host as a whole, whose
-        // sentinel had to wait for its turn and was looked at no more.
-        let told = stall.has_names() || self.stood_with_host.get(&stall.cpu) == Some(&from);
+        // A stall is told once more when it has names, or when there turn out to be none; by then it may be history.
+        let told = stall.has_names() || self.ended_cpus.get(&stall.cpu).is_some_and(|last| from <= *last);
         let history = stall.over && told && !self.cpus.contains_key(&stall.cpu);
+        if stall.over {
+            self.note_ended(stall.cpu, from);
+        }
         if self.own.iter_mut().any(|own| own.take(from, to, &stall)) || history {
             return;
         }
@@ -66,6 +68,14 @@ impl Engine {
         tracked.case.look(from, to, stall);
         if over && tracked.case.deaf() {
             self.excuse(from, to);
+        }
+    }
+
+    /// The end of that CPU's stall which began at `from` is told.
+    pub(super) fn note_ended(&mut self, cpu: u32, from: Nanos) {
+        if self.ended_cpus.len() < MAX_CPUS || self.ended_cpus.contains_key(&cpu) {
+            let last = self.ended_cpus.entry(cpu).or_default();
+            *last = from.max(*last);
         }
     }
 

@@ -118,8 +118,8 @@ pub struct Engine {
     own: Vec<TrackedOwn>,
     /// CPUs of this host that stand still, or did not long ago.
     cpus: BTreeMap<u32, TrackedCpu>,
-    /// Since when each CPU stood still that last did so with the host as a whole, in a stall that is told.
-    stood_with_host: BTreeMap<u32, Nanos>,
+    /// Since when each CPU stood still whose end was told last: what tells it again is no new stall.
+    ended_cpus: BTreeMap<u32, Nanos>,
     /// By how much each peer's clock seems to have gone on while this host's stood still, and since when.
     clock_step: Option<(Nanos, BTreeMap<String, Duration>)>,
     /// When the clock of this host stood still last, and for how long.
@@ -163,7 +163,7 @@ impl Engine {
             pending: Vec::new(),
             own: Vec::new(),
             cpus: BTreeMap::new(),
-            stood_with_host: BTreeMap::new(),
+            ended_cpus: BTreeMap::new(),
             clock_step: None,
             clock_stood: None,
             reports: VecDeque::new(),

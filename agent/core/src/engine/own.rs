@@ -226,7 +226,8 @@ impl Engine {
         let closed = to.plus(SETTLE) <= now && !goes_on && !nameless;
         self.say_own(&mut known, closed);
         if closed {
-            self.stood_with_host.extend(known.stall.cpus.iter().map(|case| (case.cpu, case.last(now).0)));
+            // A sentinel that had to wait for its turn, and was looked at no more, may tell its end yet.
+            known.stall.cpus.iter().for_each(|case| self.note_ended(case.cpu, case.last(now).0));
         }
         (!closed).then_some(known)
     }

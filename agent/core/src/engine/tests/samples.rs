@@ -66,3 +66,20 @@ fn a_sample_counts_whose_names_come_after_the_end() {
     let incident = assert_all_say(&mut fleet, Class::CpuLockup, 3000);
     assert_eq!(incident.verdict.detail.stack, stack());
 }
+
+/// Seen in a slow guest: the sample was of user mode, and the CPU had been found to be shared out meanwhile.
+#[test]
+fn a_stall_that_is_told_once_more_without_names_is_no_new_one() {
+    let mut fleet = Fleet::new(2);
+    let look = CpuStall { switches: Some(500), user_ns: Some(900_000_000), ..in_the_kernel() };
+    let stall = Stall::begin(&mut fleet, 1, look);
+    stall.go_on(&mut fleet, 2.0);
+    let mut told = end_without_names(&stall, &mut fleet);
+    fleet.run(1.4);
+    if let Fact::CpuStall(stall) = &mut told.fact {
+        stall.sampled.clear();
+    }
+    fleet.host("b").engine.handle(told);
+    fleet.run(3.0);
+    assert_eq!(fleet.host("b").seen, []);
+}
