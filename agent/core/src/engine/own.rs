@@ -152,9 +152,18 @@ impl Engine {
         let begins = self.watched_since.is_none_or(|since| stall.from < since.plus(FIRST_TURNS));
         if stall.length() < if begins { least.max(FIRST_TURNS) } else { least } {
             let judgement = judge(&self.context(), Case::Own(&stall));
+            stall.since = self.held_since(&stall, &judgement);
             return self.report_own(&stall, stall.to, &judgement);
         }
         self.take_own(stall);
+    }
+
+    /// Since when the agent was held in that way, where it was held again before its turn was over: it sent nothing in between,
+    /// and each part by itself may be too short to explain what a peer did not hear.
+    fn held_since(&self, stall: &OwnStall, judgement: &Judgement) -> Nanos {
+        let (class, state) = (judgement.verdict.class, judgement.verdict.detail.state);
+        let part = |report: &&StallReport| (report.to, report.class, report.state) == (stall.from, class, state);
+        self.reports.iter().rev().filter(|report| report.cpu.is_none()).find(part).map_or(stall.since, |part| part.from)
     }
 
     /// Whether the agent waited for a CPU or made up for lost time right after a pause of all CPUs, and no longer than that was.
