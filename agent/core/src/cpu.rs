@@ -17,6 +17,8 @@ const COMES_BACK: Duration = Duration::from_millis(500);
 const SHARED_OUT: f64 = 10.0;
 /// So much time in ticks of 4 or 10 ms tells how it was spent.
 const TICKS_THAT_TELL: Duration = Duration::from_millis(250);
+/// A CPU that is in user mode for less is busy in its kernel.
+const MOST_IN_USER_MODE: f64 = 0.5;
 /// The names of functions are found in this time, or not at all; on a slow machine the list of them takes seconds to read.
 pub(crate) const NAMES_AT_MOST: Duration = Duration::from_secs(8);
 /// A late timer explains a stall where it was late for this part of it.
@@ -294,6 +296,15 @@ impl CpuCase {
         self.timer_dead() == Some(false) && rate >= SHARED_OUT
     }
 
+    /// Whether it ticked all the while and ran ordinary tasks in user mode, as far as was seen: who waits for it waits for its turn. A real-time
+    /// task, which runs until it sleeps, gives none.
+    #[must_use]
+    pub fn runs_ordinary_tasks(&self, now: Nanos) -> bool {
+        let real_time = self.running().and_then(|running| running.policy.as_deref()).is_some_and(is_real_time);
+        let in_user_mode = self.user_part(now).is_none_or(|user| user >= MOST_IN_USER_MODE);
+        self.timer_dead() == Some(false) && self.timer_late.is_zero() && in_user_mode && !real_time
+    }
+
     /// Whether its timer worked and only the agent's thread was held: its quota was used up, or the CPU idled meanwhile.
     #[must_use]
     pub fn holds_the_agent_only(&self, now: Nanos) -> bool {
@@ -355,6 +366,11 @@ impl InHandler {
     fn length(&self) -> Duration {
         self.until.since(self.from)
     }
+}
+
+/// Policies whose tasks come before all ordinary ones (sched(7)).
+fn is_real_time(policy: &str) -> bool {
+    ["SCHED_FIFO", "SCHED_RR", "SCHED_DEADLINE"].contains(&policy)
 }
 
 /// Whether a CPU did anything, by a look at it.

@@ -67,6 +67,12 @@ impl LoadTrack {
         found
     }
 
+    /// Whether there was more work than CPUs at the last readings, however short that is so far.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.since.is_some()
+    }
+
     fn remember(&mut self, load: &CpuLoad) {
         if self.readings.len() == WINDOW {
             self.readings.pop_front();

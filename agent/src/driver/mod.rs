@@ -103,6 +103,8 @@ pub struct Driver {
     /// When the store is next told that this loop watches.
     next_beat: Nanos,
     drained_at: Nanos,
+    /// Since when the last turn ran or was held up, and when it ended.
+    last_turn: (Nanos, Nanos),
     ticks: u64,
 }
 
@@ -123,6 +125,7 @@ impl Driver {
             next_slow: now,
             next_beat: now,
             drained_at: now,
+            last_turn: (now, now),
             ticks: 0,
         }
     }
@@ -188,6 +191,7 @@ impl Driver {
         self.parts.own.end_of_turn();
         self.publisher.peers(&self.parts.engine, &self.parts.network, now.boot, slow);
         self.publisher.lateness(now.boot, now.boot.since(due));
+        self.last_turn = (now.boot, clock::boot());
     }
 
     /// What this host did in the meantime comes before what others say of it.
@@ -200,7 +204,8 @@ impl Driver {
         seen.extend(self.parts.cpus.look(&self.config.host, now, now.since(due), &reading));
         if now.since(due) >= half {
             let watched = self.parts.cpus.watched();
-            seen.push(self.parts.own.late(&self.config.host, due, now, watched, &reading));
+            let since = late_since(self.last_turn, due);
+            seen.push(self.parts.own.late(&self.config.host, since, now, watched, &reading));
         }
         self.parts.own.begin_turn(now, reading);
         seen.extend(self.parts.io.look(&self.config.host, now, self.parts.own.blocked()));
@@ -380,4 +385,21 @@ impl Driver {
 
 fn clock_fact(host: &str, now: Reading) -> Evidence {
     Evidence::at(host, now.boot, Fact::Clock { wall: now.wall })
+}
+
+/// Since when the agent is late with what was `due` then. Where the turn before still ran, it was held up in that one, which
+/// may not have sent what it had to by then either.
+fn late_since((began, ended): (Nanos, Nanos), due: Nanos) -> Nanos {
+    if ended > due { began.min(due) } else { due }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_takes_longer_than_until_the_next_one_is_a_part_of_what_that_is_late_by() {
+        let of_last = |ended: u64| late_since((Nanos(200), Nanos(ended)), Nanos(300));
+        assert_eq!([210, 300, 301].map(of_last), [300, 300, 200].map(Nanos));
+    }
 }

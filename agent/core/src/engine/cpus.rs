@@ -106,7 +106,7 @@ impl Engine {
         // Whether the host as a whole stood still is known only when all sentinels and the agent itself have told.
         let told = case.to.is_none_or(|to| to.plus(SENTINELS_TELL) <= now);
         let short = case.to.is_some() && !long;
-        let busy_or_held = case.is_shared_out(now) || case.holds_the_agent_only(now);
+        let busy_or_held = case.is_shared_out(now) || case.holds_the_agent_only(now) || self.is_of_load(case);
         let effect = long && (self.waits_for_another(case) || self.makes_up_for_a_pause(case, now));
         let nothing = short || busy_or_held || effect;
         if nothing || self.is_host_wide(case, now) {
@@ -124,6 +124,11 @@ impl Engine {
     fn makes_up_for_a_pause(&self, case: &CpuCase, now: Nanos) -> bool {
         let soon = self.own.iter().any(|own| own.is_paid_for(case.last(now).0, case.last_length(now)));
         soon && case.timer_dead() == Some(false)
+    }
+
+    /// Whether who waited for it waited for its turn, where there is more work than CPUs: that is no stall of a scheduler.
+    pub(super) fn is_of_load(&self, case: &CpuCase) -> bool {
+        self.load.is_saturated() && case.runs_ordinary_tasks(self.now)
     }
 
     /// Whether the timers of all CPUs were late while this one stood still.
@@ -213,7 +218,7 @@ impl Engine {
         let covers = |case: &CpuCase| {
             let (begin, end) = case.last(to);
             let most = end.min(to).since(begin.max(from)) * 2 >= to.since(from);
-            (most || case.timer_dead_for(from, to)) && !case.holds_the_agent_only(self.now)
+            (most || case.timer_dead_for(from, to)) && !case.holds_the_agent_only(self.now) && !self.is_of_load(case)
         };
         self.cpus.values().map(|tracked| &tracked.case).filter(|case| covers(case)).map(|case| case.cpu).collect()
     }

@@ -176,7 +176,7 @@ impl Engine {
     fn follows_a_cpu(&self, stall: &OwnStall) -> bool {
         let makes_up = |case: &CpuCase| {
             let soon = case.to.is_some_and(|to| to.plus(AFTERMATH) >= stall.from && to <= stall.to);
-            soon && stall.length() < case.last_length(stall.to)
+            soon && stall.length() < case.last_length(stall.to) && !self.is_of_load(case)
         };
         self.cpus.values().any(|tracked| makes_up(&tracked.case))
     }

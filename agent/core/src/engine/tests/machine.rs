@@ -88,27 +88,6 @@ fn a_cpu_that_idles_holds_nothing_that_another_could_have_waited_for() {
     assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
 }
 
-/// Seen in a guest with more work than CPUs: its peer was left without a reason.
-#[test]
-fn an_agent_that_waits_again_before_its_turn_is_over_says_so_of_all_of_it() {
-    let mut fleet = Fleet::new(2);
-    fleet.run(5.0);
-    let from = fleet.clock("b").plus(TICK);
-    fleet.stop("b");
-    fleet.run(0.2);
-    let waited = AgentLate { waited_ns: Some(200_000_000), busy: Some(1.0), ..AgentLate::default() };
-    // Its next turn is due a tick after the one before, which has just been over.
-    fleet.stop("b");
-    fleet.run(0.1);
-    let first = Evidence::during("b", from, fleet.clock("b"), Fact::AgentLate(waited.clone()));
-    fleet.host("b").engine.handle(first);
-    fleet.run(0.2);
-    fleet.host("b").late = waited;
-    fleet.resume("b");
-    fleet.run(4.0);
-    assert_eq!(fleet.host("a").incident().verdict.class, Class::CpuSaturation);
-}
-
 #[test]
 fn what_a_cpu_is_late_for_after_a_stall_is_not_that_stall() {
     let mut fleet = Fleet::new(2);

@@ -13,6 +13,7 @@ mod machine;
 mod network;
 mod paths;
 mod samples;
+mod saturated;
 mod stall;
 mod traces;
 mod unnamed;
