@@ -86,7 +86,7 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     let mut taken = BTreeSet::new();
     let mut groups: BTreeMap<(&String, &String), bool> = BTreeMap::new();
     let mut traces = Traces::default();
-    for expect in &scenario.expect {
+    for expect in scenario.expect.iter().filter(|expect| !expect.any_number) {
         let histories = seen.get(&expect.host).map(|seen| &seen.incidents);
         let histories = histories.into_iter().flatten();
         let open = histories.filter(|(id, _)| !taken.contains(&(expect.host.clone(), (*id).clone())));
@@ -112,6 +112,10 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     }
     for (host, history) in all(seen) {
         if !taken.contains(&(host.clone(), history.last.id.clone())) {
+            if is_one_of_any_number(scenario, truth, host, history)? {
+                judgement.reached.push(format!("{host}: {}", told(history)));
+                continue;
+            }
             match excuse(host, history, truth, seen)? {
                 Some(excuse) => judgement.excused.push(excuse),
                 None => judgement.wrong.push(format!("{host}: {}", told(history))),
@@ -126,6 +130,17 @@ pub(crate) fn judge(scenario: &Scenario, truth: &Truth, seen: &BTreeMap<String, 
     let disturbed = held(scenario, truth).or_else(squeezed);
     judgement.disturbed = disturbed.filter(|_| !blames_another(scenario, seen));
     Ok(judgement)
+}
+
+/// Whether it is among those of which a scenario allows any number.
+fn is_one_of_any_number(scenario: &Scenario, truth: &Truth, host: &str, history: &History) -> Result<bool> {
+    for expect in scenario.expect.iter().filter(|expect| expect.any_number && expect.host == host) {
+        let found = best(scenario, expect, truth, std::iter::once(history))?;
+        if found.is_some_and(|(_, faults)| faults.is_none()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Who goes under which trace, by the step that it began with, its class and whom it is about: what one step does to somebody is one

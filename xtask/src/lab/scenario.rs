@@ -166,6 +166,9 @@ pub(crate) struct Expect {
     /// True where it is allowed and not required.
     #[serde(default)]
     pub(crate) optional: bool,
+    /// True where any number of such incidents is allowed, and none is required.
+    #[serde(default)]
+    pub(crate) any_number: bool,
 }
 
 impl Host {

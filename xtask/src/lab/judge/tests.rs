@@ -135,6 +135,16 @@ fn an_optional_verdict_may_be_missing_but_not_wrong() {
 }
 
 #[test]
+fn of_some_verdicts_any_number_passes_and_each_is_judged() {
+    let any_number = format!("{DROP}any-number = true\n");
+    let both = ["1", "2"].map(|id| incident(json!({ "id": id })));
+    check(&any_number, &[], "", "");
+    check(&any_number, &[("a", both.to_vec())], "", "");
+    let long = incident(json!({ "duration_ms": 6000 }));
+    check(&any_number, &[("a", vec![long])], "", "a: path-drop");
+}
+
+#[test]
 fn times_are_judged_against_the_truth() {
     let cases = [
         (json!({ "duration_ms": 5199 }), ""),
