@@ -185,7 +185,7 @@ fn two_hosts_that_answer_are_a_split_brain_until_one_of_them_stops() {
     watcher.wait_for_split_brain(State::Closed, &["a", "b"]);
     assert!(watcher.incidents().iter().all(|incident| incident.id == watcher.incidents()[0].id));
     let replies = |seen: &Seen, name: &str| {
-        seen.evidence.iter().filter(|piece| piece.host == name && matches!(piece.fact, Fact::ArpReply { .. })).count()
+        seen.evidence.iter().filter(|piece| &*piece.host == name && matches!(piece.fact, Fact::ArpReply { .. })).count()
     };
     watcher.wait_for("answers of the peers themselves", |seen| replies(seen, "a") > 2 && replies(seen, "b") > 2);
 }

@@ -241,5 +241,5 @@ pub fn incident(draft: Draft<'_>, judgement: Judgement, observer: &str, host: &H
 }
 
 fn cite(piece: Evidence, wall: Wall) -> Cited {
-    Cited { host: piece.host, from: wall.text(piece.from), to: wall.text(piece.to), fact: piece.fact }
+    Cited { host: piece.host.to_string(), from: wall.text(piece.from), to: wall.text(piece.to), fact: piece.fact }
 }

@@ -83,7 +83,7 @@ impl Story {
         self.kernel.0.lock().unwrap().clone_from(counted);
         self.now = Nanos(self.now.0 + 1);
         let seen = self.counters.read("me", &self.network, self.now);
-        seen.into_iter().map(|evidence| (evidence.host, evidence.fact)).collect()
+        seen.into_iter().map(|evidence| (evidence.host.to_string(), evidence.fact)).collect()
     }
 }
 
@@ -190,7 +190,7 @@ fn what_was_sent_to_a_peer_before_it_joined_is_not_of_now() {
     network.set_peers(&config);
     counters.set_peers(&network);
     let seen = counters.read("db1", &network, Nanos(2));
-    assert!(seen.iter().all(|evidence| evidence.host == "db1"), "{seen:?}");
+    assert!(seen.iter().all(|evidence| &*evidence.host == "db1"), "{seen:?}");
     assert!(!counters.retransmits.is_empty(), "the kernel does count some");
     network.set_peers(&Config::without_file("db1"));
     counters.set_peers(&network);

@@ -123,7 +123,7 @@ fn a_carrier_an_mtu_and_an_address_that_change_are_evidence_of_this_host() {
     let carrier = |up| Fact::Carrier { interface: "eth0".into(), up };
     let seen = told(&mut watch, &around, "a lost carrier", |fact| *fact == carrier(false));
     let lost = seen.iter().find(|evidence| evidence.fact == carrier(false)).unwrap();
-    assert!(lost.host == "me" && lost.from <= lost.to && lost.to >= begin && lost.to <= boot_clock(), "{lost:?}");
+    assert!(&*lost.host == "me" && lost.from <= lost.to && lost.to >= begin && lost.to <= boot_clock(), "{lost:?}");
     assert!(!watch.watched().next().unwrap().carrier);
     cable.far.ip("link set eth0 up");
     told(&mut watch, &around, "a carrier again", |fact| *fact == carrier(true));
@@ -152,7 +152,7 @@ fn another_link_layer_address_is_evidence_of_the_peer() {
     cable.near.ip("neigh replace 10.99.7.4 lladdr 02:00:00:00:00:05 dev eth0 nud reachable");
     cable.near.ip(&format!("neigh replace {FAR} lladdr 02:00:00:00:00:02 dev eth0 nud reachable"));
     let seen = told(&mut watch, &around, "another neighbour", |fact| matches!(fact, Fact::NeighbourChanged { .. }));
-    let seen: Vec<_> = seen.into_iter().map(|evidence| (evidence.host, evidence.fact)).collect();
+    let seen: Vec<_> = seen.into_iter().map(|evidence| (evidence.host.to_string(), evidence.fact)).collect();
     let changed = Fact::NeighbourChanged {
         interface: "eth0".into(),
         address: FAR.parse().unwrap(),
@@ -232,7 +232,7 @@ fn a_router_with_a_smaller_mtu_says_so_and_the_kernel_takes_it_for_the_path() {
         seen.extend(watch.counters(&around, boot_clock()));
         seen.iter().any(|evidence: &Evidence| evidence.fact == learned)
     });
-    assert!(seen.iter().all(|evidence| evidence.host == "far"), "{seen:?}");
+    assert!(seen.iter().all(|evidence| &*evidence.host == "far"), "{seen:?}");
 
     let count = |probes: &Probes, remote: &str, kind| {
         let remote: IpAddr = remote.parse().unwrap();

@@ -411,6 +411,7 @@ impl Engine {
 /// Whether an incident about `peer`, seen by the host `me`, should cite it: what counts packets or changes their way, of
 /// this host or of the peer.
 fn concerns(evidence: &Evidence, peer: &str, me: &str) -> bool {
+    let host = &*evidence.host;
     match evidence.fact {
         Fact::Retransmits { .. }
         | Fact::SendRefused { .. }
@@ -419,10 +420,10 @@ fn concerns(evidence: &Evidence, peer: &str, me: &str) -> bool {
         | Fact::PathMtu { .. }
         | Fact::TooBig { .. }
         | Fact::RetransmitSizes { .. }
-        | Fact::ArpReply { .. } => evidence.host == peer,
+        | Fact::ArpReply { .. } => host == peer,
         // Of a peer where it is known of which one.
-        Fact::Fragments { .. } | Fact::FragNeeded { .. } => evidence.host == peer || evidence.host == me,
-        Fact::NeighbourChanged { gateway, .. } => gateway || evidence.host == peer,
+        Fact::Fragments { .. } | Fact::FragNeeded { .. } => host == peer || host == me,
+        Fact::NeighbourChanged { gateway, .. } => gateway || host == peer,
         Fact::Drops { .. } | Fact::SocketOverflow { .. } | Fact::EventsLost { .. } => true,
         Fact::Carrier { .. }
         | Fact::MtuChanged { .. }

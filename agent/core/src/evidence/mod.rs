@@ -1,6 +1,8 @@
 //! One vocabulary: whatever is seen, by a probe in the kernel, by a heartbeat or in a file under /proc, is an
 //! [`Evidence`] value with a host and an interval. Everything after that speaks only of evidence.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::Nanos;
@@ -26,8 +28,8 @@ pub use story::{MAX_STORIES, Scope, Story, StoryKind};
 /// One observation: what was seen, of which host, in which interval of this host's boot clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The host that the fact is about: this one, or a peer.
-    pub host: String,
+    /// The host that the fact is about: this one, or a peer. Shared, since millions of pieces are about the same few.
+    pub host: Arc<str>,
     /// Begin of the interval.
     pub from: Nanos,
     /// End of the interval; the same as `from` for a moment.
@@ -41,12 +43,12 @@ impl Evidence {
     /// A fact of a moment.
     #[must_use]
     pub fn at(host: &str, at: Nanos, fact: Fact) -> Self {
-        Self { host: host.to_owned(), from: at, to: at, fact }
+        Self { host: host.into(), from: at, to: at, fact }
     }
 
     /// A fact of an interval.
     #[must_use]
     pub fn during(host: &str, from: Nanos, to: Nanos, fact: Fact) -> Self {
-        Self { host: host.to_owned(), from, to, fact }
+        Self { host: host.into(), from, to, fact }
     }
 }

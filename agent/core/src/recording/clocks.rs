@@ -23,10 +23,10 @@ impl ClockNotes {
             (Fact::Heartbeat(beat), Some((boot, wall))) => {
                 let received = i128::from(wall.0) + i128::from(evidence.to.0) - i128::from(boot.0);
                 let took = received - i128::from(beat.sent_wall.0);
-                match self.least.get_mut(&evidence.host) {
+                match self.least.get_mut(&*evidence.host) {
                     Some(least) => *least = took.min(*least),
                     None => {
-                        self.least.insert(evidence.host.clone(), took);
+                        self.least.insert(evidence.host.to_string(), took);
                     }
                 }
             }

@@ -109,8 +109,8 @@ struct Beat {
 #[derive(Default)]
 struct State {
     at: Nanos,
-    names: Vec<String>,
-    numbers: HashMap<String, u32>,
+    names: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
     hosts: Vec<Known>,
 }
 
@@ -129,8 +129,9 @@ struct Known {
 impl State {
     fn host(&mut self, name: &str) {
         let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
+        let name: Arc<str> = name.into();
+        self.names.push(Arc::clone(&name));
+        self.numbers.insert(name, number);
         self.hosts.push(Known::default());
     }
 
@@ -191,7 +192,7 @@ impl Writer {
     pub(super) fn put_evidence(&mut self, evidence: &Evidence, out: &mut Vec<u8>) {
         let known = self.state.numbers.get(&evidence.host).copied();
         if known.is_none() && self.state.names.len() < MAX_HOSTS {
-            append(&Frame::Host(evidence.host.clone()), out);
+            append(&Frame::Host(evidence.host.to_string()), out);
             self.state.host(&evidence.host);
         }
         match known.and_then(|host| self.compact(host, evidence)) {
@@ -422,6 +423,6 @@ impl Reader {
             Frame::EchoReply { .. } => Fact::EchoReply,
             _ => Fact::EchoSent,
         };
-        Ok(Evidence { host: name.clone(), from, to, fact })
+        Ok(Evidence { host: Arc::clone(name), from, to, fact })
     }
 }
