@@ -54,16 +54,10 @@ impl ClockTrack {
     /// that this was settled on, they may just be on time again.
     #[must_use]
     pub fn behind(&self) -> Duration {
-        if self.is_on_time_again() {
-            Duration::ZERO
-        } else {
-            self.shift().map_or(Duration::ZERO, |shift| duration(-shift))
-        }
-    }
-
-    fn is_on_time_again(&self) -> bool {
-        let both = self.before.zip(self.least());
-        both.is_some_and(|((settled, before), (at, least))| at.since(settled) < LATE_FOR && least + JITTER >= before)
+        let Some(((at, least), (_, floor))) = self.least().zip(self.floor) else { return Duration::ZERO };
+        let on_time_again =
+            self.before.is_some_and(|(settled, before)| at.since(settled) < LATE_FOR && least + JITTER >= before);
+        if on_time_again { Duration::ZERO } else { duration(floor - least) }
     }
 
     /// By how much the peer's clock fell behind this host's; zero where it did not. Packets that are all late look the
@@ -71,11 +65,8 @@ impl ClockTrack {
     #[must_use]
     pub fn peer_behind(&self) -> Option<Duration> {
         let several = self.recent.len() > 1;
-        several.then(|| self.shift().map_or(Duration::ZERO, duration))
-    }
-
-    fn shift(&self) -> Option<i128> {
-        Some(self.least()?.1 - self.floor?.1)
+        let shift = || Some(duration(self.least()?.1 - self.floor?.1));
+        several.then(|| shift().unwrap_or_default())
     }
 
     fn least(&self) -> Option<(Nanos, i128)> {

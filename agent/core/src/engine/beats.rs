@@ -69,8 +69,13 @@ impl Engine {
 
     /// Whether heartbeats are exchanged with that host. All others that are known are anchors, of which there are few.
     pub(super) fn is_peer(&self, name: &str) -> bool {
-        let anchor = self.settings.anchors.iter().any(|anchor| anchor == name);
-        self.peers.contains_key(name) && (!anchor || self.settings.peers.iter().any(|peer| peer == name))
+        self.peers.contains_key(name) && !self.is_anchor_only(name)
+    }
+
+    /// Whether that host is only asked for echoes.
+    pub(super) fn is_anchor_only(&self, name: &str) -> bool {
+        let is_in = |names: &[String]| names.iter().any(|known| known == name);
+        is_in(&self.settings.anchors) && !is_in(&self.settings.peers)
     }
 
     /// What this host tells of its own stalls; what is open goes on until now.

@@ -82,7 +82,7 @@ impl Engine {
 
     /// Whether the peer runs on the same hypervisor.
     pub(super) fn is_neighbour(&self, peer: &Peer) -> bool {
-        self.hypervisor().is_some() && peer.hypervisor == self.hypervisor()
+        peer.hypervisor.is_some() && peer.hypervisor == self.hypervisor()
     }
 
     pub(super) fn check_gaps(&mut self, now: Nanos) {
@@ -243,6 +243,9 @@ impl Engine {
 
     /// The part of an interval that this host slept through.
     pub(super) fn own_overlap(&self, from: Nanos, to: Nanos) -> Duration {
+        if self.slept_until <= from && self.cpus.is_empty() {
+            return Duration::ZERO;
+        }
         // As a rule there are none, and nothing has to be put in order.
         covered(self.slept().filter(|(_, end)| *end > from).collect(), from, to)
     }

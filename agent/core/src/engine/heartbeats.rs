@@ -16,7 +16,7 @@ const NEWS: Duration = Duration::from_secs(5);
 
 impl Engine {
     pub(super) fn on_heartbeat(&mut self, name: &str, beat: &Heartbeat, at: Nanos) {
-        if !self.is_peer(name) {
+        if self.is_anchor_only(name) {
             return;
         }
         let Some((key, mut peer)) = self.peers.remove_entry(name) else { return };
@@ -57,7 +57,7 @@ impl Engine {
         let since = at.minus(arrival.silence);
         let slept = self.own_overlap(since, at);
         // Neighbours that sleep together do not wake at the same moment.
-        let together = self.is_neighbour(peer) && slept * 2 > arrival.silence;
+        let together = slept * 2 > arrival.silence && self.is_neighbour(peer);
         let gap = self.patience(name, peer, Direction::FromPeer, before.received);
         let least = if together { gap + TOGETHER } else { gap };
         let long = arrival.silence.saturating_sub(slept) >= least;

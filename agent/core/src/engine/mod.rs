@@ -112,6 +112,8 @@ pub struct Engine {
     adopted: BTreeMap<String, Incident>,
     /// When this host itself stood still.
     own_stalls: VecDeque<(Nanos, Nanos)>,
+    /// The latest end of those.
+    slept_until: Nanos,
     /// Own stalls that are not judged yet.
     pending: Vec<OwnStall>,
     /// Stalls of this host as a whole that are over, and may come back (the last of them) or be explained better.
@@ -160,6 +162,7 @@ impl Engine {
             told: BTreeMap::new(),
             adopted: BTreeMap::new(),
             own_stalls: VecDeque::new(),
+            slept_until: Nanos(0),
             pending: Vec::new(),
             own: Vec::new(),
             cpus: BTreeMap::new(),

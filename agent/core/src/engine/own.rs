@@ -97,6 +97,7 @@ impl Engine {
             self.own_stalls.pop_front();
         }
         self.own_stalls.push_back((from, to));
+        self.slept_until = to.max(self.slept_until);
     }
 
     /// What came in since then and counts as lost on the way was so because this host slept for that long besides.
