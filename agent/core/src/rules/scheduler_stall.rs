@@ -2,7 +2,8 @@
 //!
 //! Confirms: the sentinel of a CPU did not run although that CPU's timer woke it, next to no task was switched, and the
 //! time went to a user task. Rules out: a timer that gave no interrupt; kernel code that does not reschedule (that is
-//! `cpu-lockup`); a CPU that went from task to task; the agent's own quota.
+//! `cpu-lockup`); a CPU that went from task to task; the agent's own quota; an ordinary task on a host with more work than CPUs, of
+//! which no case is made.
 
 use super::cpu_lockup::USER_TASK;
 use super::{Case, Context, Opinion, by_account, cpu_of, holds_with, of_cpu, percent, time};
