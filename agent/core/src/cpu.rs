@@ -296,8 +296,8 @@ impl CpuCase {
         self.timer_dead() == Some(false) && rate >= SHARED_OUT
     }
 
-    /// Whether it ticked all the while and ran ordinary tasks in user mode, as far as was seen: who waits for it waits for its turn. A real-time
-    /// task, which runs until it sleeps, gives none.
+    /// Whether it ticked all the while and ran ordinary tasks in user mode, as far as was seen: who waits for it waits for its
+    /// turn. A real-time task, which runs until it sleeps, gives none.
     #[must_use]
     pub fn runs_ordinary_tasks(&self, now: Nanos) -> bool {
         let real_time = self.running().and_then(|running| running.policy.as_deref()).is_some_and(is_real_time);
