@@ -262,6 +262,9 @@ fn faults(scenario: &Scenario, expect: &Expect, truth: &Truth, history: &History
         faults.wrong.push("closed and still provisional".into());
     }
     faults.wrong.extend(wrong_times(scenario, expect, truth, incident)?);
+    if let Some(most) = expect.at_most.filter(|most| u128::from(incident.duration_ms) > most.as_millis()) {
+        faults.wrong.push(format!("lasted {} ms, allowed are at most {most:?}", incident.duration_ms));
+    }
     faults.wrong.extend(too_late(expect, truth, history));
     faults.wrong.extend(wrong_versions(expect, history));
     Ok(faults)

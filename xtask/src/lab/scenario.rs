@@ -154,6 +154,9 @@ pub(crate) struct Expect {
     /// or in a scenario with guests a tenth of the length and no less than [`GUESTS_TOLERANCE`].
     #[serde(with = "humantime_serde", default)]
     pub(crate) tolerance: Option<Duration>,
+    /// How long it may last at most.
+    #[serde(with = "humantime_serde", default)]
+    pub(crate) at_most: Option<Duration>,
     /// Kinds of evidence that it must cite.
     #[serde(default)]
     pub(crate) evidence: Vec<String>,

@@ -145,6 +145,15 @@ fn of_some_verdicts_any_number_passes_and_each_is_judged() {
 }
 
 #[test]
+fn what_may_last_so_long_at_most_must_not_last_longer() {
+    let short = |most| format!("{DROP}at-most = \"{most}\"\n");
+    check(&short("5s"), &[("a", vec![incident(json!({}))])], "", "");
+    check(&short("4999ms"), &[("a", vec![incident(json!({}))])], "", "lasted 5000 ms, allowed are at most 4.999s");
+    let any_number = format!("{}any-number = true\n", short("4999ms"));
+    check(&any_number, &[("a", vec![incident(json!({}))])], "", "a: path-drop");
+}
+
+#[test]
 fn times_are_judged_against_the_truth() {
     let cases = [
         (json!({ "duration_ms": 5199 }), ""),
