@@ -300,7 +300,9 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Nanos) {
         self.now = self.now.max(now);
         self.watched_since.get_or_insert(now);
+        // Before a pause closes: they may have to make up for it.
         self.check_clocks(now);
+        self.follow_own(now);
         self.judge_own(now);
         self.check_cpus(now);
         self.check_gaps(now);

@@ -121,7 +121,6 @@ impl Engine {
         for stall in ripe {
             self.judge_stall(stall);
         }
-        self.follow_own(now);
     }
 
     /// Whether the sentinels have told what they know of it: what holds the agent again, up to `last`, holds them as well.
@@ -218,7 +217,7 @@ impl Engine {
     }
 
     /// Says what is new of each stall, with what others tell meanwhile, and closes it in the end.
-    fn follow_own(&mut self, now: Nanos) {
+    pub(super) fn follow_own(&mut self, now: Nanos) {
         for known in std::mem::take(&mut self.own) {
             let open = self.follow(known, now);
             self.own.extend(open);
