@@ -13,7 +13,7 @@ impl Engine {
     pub fn adopt(&mut self, mut incident: Incident, now: Nanos) {
         self.place_adopted(&mut incident, None, now);
         let subject = &incident.verdict.subject;
-        let peer = subject.peer.as_ref().or(subject.host.as_ref()).filter(|name| self.peers.contains_key(*name));
+        let peer = subject.peer.as_ref().or(subject.host.as_ref()).filter(|name| self.peers.contains(name));
         match peer.cloned() {
             Some(name) => {
                 if let Some(earlier) = self.adopted.insert(name, incident) {

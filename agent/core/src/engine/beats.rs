@@ -69,7 +69,7 @@ impl Engine {
 
     /// Whether heartbeats are exchanged with that host. All others that are known are anchors, of which there are few.
     pub(super) fn is_peer(&self, name: &str) -> bool {
-        self.peers.contains_key(name) && !self.is_anchor_only(name)
+        self.peers.contains(name) && !self.is_anchor_only(name)
     }
 
     /// Whether that host is only asked for echoes.

@@ -36,7 +36,6 @@ impl Engine {
             .peers
             .iter()
             .filter(|(name, peer)| self.settings.peers.contains(name) && !peer.left && !stood_still(name))
-            .map(|(name, peer)| (name, &**peer))
             .collect();
         let told = |peer: &Peer| {
             let after = peer.last.as_ref().is_some_and(|last| last.at > back.plus(self.settings.interval));

@@ -19,7 +19,7 @@ impl Engine {
         if self.is_anchor_only(name) {
             return;
         }
-        let Some((key, mut peer)) = self.peers.remove_entry(name) else { return };
+        let Some((place, mut peer)) = self.peers.take(name) else { return };
         let before = peer.baseline();
         let arrival = peer.on_heartbeat(beat, at, self.me.incarnation);
         let first = peer.received_total == 1 || arrival.counts_anew();
@@ -49,7 +49,7 @@ impl Engine {
             }
             self.settle_or_resume(name);
         }
-        self.peers.insert(key, peer);
+        self.peers.put_back(place, peer);
     }
 
     /// A heartbeat after a silence that nobody had noticed yet opens a gap as well: it is over already.

@@ -33,6 +33,7 @@ use cpus::TrackedCpu;
 use holes::TrackedHole;
 use losses::TrackedLoss;
 use own::TrackedOwn;
+use peers::Peers;
 use vips::TrackedVip;
 
 mod adopt;
@@ -44,6 +45,8 @@ mod heartbeats;
 mod holes;
 mod losses;
 mod own;
+mod peers;
+mod recent;
 mod stories;
 mod telling;
 #[cfg(test)]
@@ -95,8 +98,7 @@ pub struct Engine {
     settings: Settings,
     me: Me,
     wall: Wall,
-    /// Each in a box: it is taken out and put back with each heartbeat.
-    peers: BTreeMap<String, Box<Peer>>,
+    peers: Peers,
     /// What the peers are called in views.
     hashes: BTreeMap<String, u64>,
     /// The last numbers that left for peers which are configured away.
@@ -152,7 +154,7 @@ impl Engine {
             settings: Settings::default(),
             me,
             wall: Wall::default(),
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             hashes: BTreeMap::new(),
             numbers: BTreeMap::new(),
             gaps: BTreeMap::new(),
@@ -198,11 +200,11 @@ impl Engine {
         for name in self.unnamed.keys().filter(|name| !known.contains(*name)).cloned().collect::<Vec<_>>() {
             self.close_unnamed(&name, self.now);
         }
-        for name in self.peers.keys().filter(|name| !known.contains(*name)).cloned().collect::<Vec<_>>() {
-            if let Some(mut peer) = self.peers.remove(&name) {
+        for name in self.peers.names().filter(|name| !known.contains(*name)).cloned().collect::<Vec<_>>() {
+            if let Some((place, mut peer)) = self.peers.take(&name) {
                 self.close_loss(&name, &mut peer, self.now);
                 self.close_hole(&name, &mut peer, self.now);
-                self.peers.insert(name, peer);
+                self.peers.put_back(place, peer);
             }
         }
         let adopted: Vec<String> = self.adopted.keys().filter(|name| !known.contains(*name)).cloned().collect();
@@ -213,7 +215,7 @@ impl Engine {
         self.hashes = known.iter().map(|name| (name.clone(), name_hash(name))).collect();
         for name in known {
             let sent_seq = self.numbers.remove(&name).unwrap_or(0);
-            self.peers.entry(name).or_insert_with(|| Box::new(Peer::going_on_after(sent_seq)));
+            self.peers.insert_where_absent(name, || Peer::going_on_after(sent_seq));
         }
         self.configure_vips(&settings.vips);
         self.settings = settings;
@@ -227,7 +229,7 @@ impl Engine {
         while self.numbers.len() > MAX_FORMER {
             self.numbers.pop_first();
         }
-        self.peers.retain(|name, _| known.contains(name));
+        self.peers.retain(known);
         self.told.retain(|name, _| known.contains(name));
         self.stories.retain(|name| known.contains(name));
     }
@@ -340,13 +342,13 @@ impl Engine {
 
     /// Every peer and anchor with what is known of it.
     pub fn peers(&self) -> impl Iterator<Item = (&str, &Peer)> {
-        self.peers.iter().map(|(name, peer)| (name.as_str(), &**peer))
+        self.peers.iter().map(|(name, peer)| (name.as_str(), peer))
     }
 
     /// What is known of that peer or anchor.
     #[must_use]
     pub fn peer(&self, name: &str) -> Option<&Peer> {
-        self.peers.get(name).map(|peer| &**peer)
+        self.peers.get(name)
     }
 
     /// True while nothing comes in from the peer and that is an incident.
