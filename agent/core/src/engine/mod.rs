@@ -56,10 +56,6 @@ mod vips;
 
 pub use beats::Beats;
 
-/// Evidence that may belong to a gap which is noticed only later is kept for this long.
-const RECENT: Duration = Duration::from_secs(10);
-/// Pieces of such evidence that are kept.
-const MAX_RECENT: usize = 128;
 /// A stall of this host is closed when it did not come back for this long: an on and off of a second is one incident.
 const SETTLE: Duration = Duration::from_secs(2);
 /// What an agent does for the first time takes longer: what it is late by in this time after its start is of itself, and so
@@ -371,34 +367,6 @@ impl Engine {
         }
     }
 
-    /// Keeps evidence that an incident may cite, and hands it to those that are open.
-    fn remember(&mut self, evidence: Evidence) {
-        self.cite(&evidence);
-        let expired = |old: &Evidence| old.to.plus(RECENT) < evidence.to;
-        while self.recent.len() == MAX_RECENT || self.recent.front().is_some_and(expired) {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(evidence);
-    }
-
-    /// What was kept of the time since `since`, as far as an incident about `peer` cites it.
-    fn recent_of<'a>(&'a self, peer: &'a str, since: Nanos) -> impl Iterator<Item = &'a Evidence> {
-        let me = &self.settings.host;
-        self.recent.iter().filter(move |old| old.to > since && concerns(old, peer, me))
-    }
-
-    /// Hands evidence to the incidents that are open and concerned.
-    fn cite(&mut self, evidence: &Evidence) {
-        let gaps = self.gaps.values_mut().map(|open| (&open.gap.peer, &mut open.gap.citations));
-        let losses = self.losses.values_mut().map(|open| (&open.loss.peer, &mut open.loss.citations));
-        let holes = self.holes.values_mut().map(|open| (&open.hole.peer, &mut open.hole.citations));
-        for (peer, citations) in gaps.chain(losses).chain(holes) {
-            if concerns(evidence, peer, &self.settings.host) {
-                citations.add(evidence.clone());
-            }
-        }
-    }
-
     /// Judges `case` at the present time and writes its document.
     fn write(&self, case: Case<'_>, draft: Draft<'_>) -> Incident {
         incident(draft, judge(&self.context(), case), &self.settings.host, &self.me.facts)
@@ -412,35 +380,5 @@ impl Engine {
             self.reports.remove(closed);
         }
         self.reports.push_back(report);
-    }
-}
-
-/// Whether an incident about `peer`, seen by the host `me`, should cite it: what counts packets or changes their way, of
-/// this host or of the peer.
-fn concerns(evidence: &Evidence, peer: &str, me: &str) -> bool {
-    let host = &*evidence.host;
-    match evidence.fact {
-        Fact::Retransmits { .. }
-        | Fact::SendRefused { .. }
-        | Fact::HeartbeatDrops { .. }
-        | Fact::Refused { .. }
-        | Fact::PathMtu { .. }
-        | Fact::TooBig { .. }
-        | Fact::RetransmitSizes { .. }
-        | Fact::ArpReply { .. } => host == peer,
-        // Of a peer where it is known of which one.
-        Fact::Fragments { .. } | Fact::FragNeeded { .. } => host == peer || host == me,
-        Fact::NeighbourChanged { gateway, .. } => gateway || host == peer,
-        Fact::Drops { .. } | Fact::SocketOverflow { .. } | Fact::EventsLost { .. } => true,
-        Fact::Carrier { .. }
-        | Fact::MtuChanged { .. }
-        | Fact::AddressChanged { .. }
-        | Fact::InterfaceErrors { .. }
-        | Fact::ZeroWindows { .. }
-        | Fact::ReceiveOverflow { .. }
-        | Fact::SoftnetDrops { .. }
-        | Fact::TransmitTimeout { .. } => true,
-        Fact::KernelMessage(ref message) => message.about == "netdev-watchdog",
-        _ => false,
     }
 }
