@@ -115,7 +115,7 @@ impl OwnStall {
     pub fn evidence(&self, host: &str) -> Vec<Evidence> {
         let mut all = Vec::new();
         if self.behind.is_none() {
-            all.push(Evidence::during(host, self.from, self.to, Fact::AgentLate(self.agent.clone())));
+            all.push(Evidence::during(host, self.from, self.to, Fact::AgentLate(Box::new(self.agent.clone()))));
         }
         if let Some((cpu, stolen_ns)) = self.agent.steal.filter(|(_, stolen)| *stolen > 0) {
             all.push(Evidence::during(host, self.from, self.to, Fact::Steal { cpu, stolen_ns }));

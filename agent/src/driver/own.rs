@@ -156,7 +156,7 @@ impl OwnWatch {
             timers_watched: self.timers_watched,
             cpus_watched,
         };
-        Evidence::during(host, due, now, Fact::AgentLate(late))
+        Evidence::during(host, due, now, Fact::AgentLate(Box::new(late)))
     }
 
     /// Without sleeping: the timer of this CPU may be what has died.
@@ -253,7 +253,7 @@ mod tests {
     fn late(watch: &mut OwnWatch) -> AgentLate {
         let (now, reading) = (clock::boot(), watch.read());
         match watch.late("a", now.minus(Duration::from_millis(200)), now, 0, &reading).fact {
-            Fact::AgentLate(late) => late,
+            Fact::AgentLate(late) => *late,
             other => panic!("{other:?}"),
         }
     }

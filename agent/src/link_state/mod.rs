@@ -235,7 +235,7 @@ impl InterfaceWatch {
         };
         let change = self.neighbours.is_there(message)?;
         let interface = self.interfaces.name(change.index).unwrap_or_default().to_owned();
-        let (before, now) = (change.before, change.now);
+        let (before, now) = (change.before.map(Into::into), change.now.map(Into::into));
         Some((host.to_owned(), Fact::NeighbourChanged { interface, address, gateway, before, now }))
     }
 }

@@ -275,7 +275,7 @@ impl Engine {
                 // A flood would leave no room for anything else that is remembered.
                 self.cite(&evidence);
             }
-            Fact::AgentLate(late) => self.on_agent_late(from, to, late.clone()),
+            Fact::AgentLate(late) => self.on_agent_late(from, to, (**late).clone()),
             Fact::CpuStall(stall) => self.on_cpu_stall(from, to, (**stall).clone()),
             Fact::CpuLoad(load) => self.on_load(from, to, load),
             Fact::IoStuck(stuck) => self.on_io(from, to, stuck),
@@ -298,11 +298,11 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Nanos) {
         self.now = self.now.max(now);
         self.watched_since.get_or_insert(now);
-        // Before a pause closes: they may have to make up for it.
         self.check_clocks(now);
-        self.follow_own(now);
         self.judge_own(now);
+        // Before a pause closes: they may have to make up for it.
         self.check_cpus(now);
+        self.follow_own(now);
         self.check_gaps(now);
         self.check_unnamed(now);
         self.check_vips(now);

@@ -101,7 +101,7 @@ pub enum Fact {
         wall: WallNanos,
     },
     /// The agent of this host should have run at `from` and ran at `to`.
-    AgentLate(AgentLate),
+    AgentLate(Box<AgentLate>),
     /// A timer on a CPU of this host was late: due at `from`, expired at `to`.
     TimerLate {
         /// The CPU.
@@ -296,10 +296,10 @@ pub enum Fact {
         gateway: bool,
         /// Its link-layer address before, in hexadecimal; absent where there was none.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        before: Option<String>,
+        before: Option<Box<str>>,
         /// Its link-layer address now; absent where it does not answer.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        now: Option<String>,
+        now: Option<Box<str>>,
     },
     /// Datagrams that did not get through in fragments: from or to `host` where it is a peer, of this host as a whole
     /// otherwise.

@@ -11,6 +11,12 @@ use crate::evidence::{
 use crate::time::WallNanos;
 use crate::trace::TraceId;
 
+/// It is moved some times on its way to the engine: by instructions up to there, by calls beyond.
+#[test]
+fn a_piece_is_small() {
+    assert!(size_of::<Piece>() <= 128, "{} bytes", size_of::<Piece>());
+}
+
 fn begin(incarnation: u64) -> Line {
     let me = Me { boot_id: [7; 16], incarnation, ..Me::default() };
     Line::Begin { version: VERSION, settings: Box::default(), me: Box::new(me) }

@@ -23,7 +23,7 @@ impl Host {
         if now.since(self.due) >= LATE {
             let late = late.unwrap_or_else(|| self.waited(now.since(self.due), chance));
             let late = AgentLate { cpus_watched: self.machine.cpus, timers_watched: self.machine.has_probes, ..late };
-            self.tell(Evidence::during(&name, self.due, now, Fact::AgentLate(late)));
+            self.tell(Evidence::during(&name, self.due, now, Fact::AgentLate(Box::new(late))));
         }
         self.notice_storage(at, now);
         self.notice_drops(now);

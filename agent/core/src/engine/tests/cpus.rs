@@ -304,7 +304,7 @@ fn an_agent_that_is_held_again_before_its_sentinels_tell_is_one_stall() {
         timers_watched: true,
         ..AgentLate::default()
     };
-    let first = Evidence::during("b", from, fleet.clock("b"), Fact::AgentLate(throttled(2)));
+    let first = Evidence::during("b", from, fleet.clock("b"), Fact::AgentLate(Box::new(throttled(2))));
     fleet.host("b").engine.handle(first);
     fleet.stop("b");
     fleet.run(2.7);

@@ -176,8 +176,8 @@ fn an_agent_that_is_late_at_every_tick_still_sees_a_dead_peer() {
         for _ in 0..40 {
             let (from, to) =
                 (fleet.now.plus(Duration::from_millis(200 - late_ms)), fleet.now.plus(Duration::from_millis(200)));
-            let late = AgentLate::default();
-            fleet.host("a").engine.handle(Evidence::during("a", from, to, Fact::AgentLate(late)));
+            let late = Fact::AgentLate(Box::default());
+            fleet.host("a").engine.handle(Evidence::during("a", from, to, late));
             fleet.run(0.2);
         }
         let of_b = |incident: &crate::incident::Incident| incident.verdict.subject.peer.as_deref() == Some("b");

@@ -234,7 +234,7 @@ impl Fleet {
         let host = self.host(name);
         let since = host.stopped.take().expect("it was stopped").minus(host.behind);
         host.paused = false;
-        host.engine.handle(Evidence::during(name, since, now, Fact::AgentLate(host.late.clone())));
+        host.engine.handle(Evidence::during(name, since, now, Fact::AgentLate(Box::new(host.late.clone()))));
         for evidence in std::mem::take(&mut host.queue) {
             host.engine.handle(evidence);
         }

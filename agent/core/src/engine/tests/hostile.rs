@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::fleet::Fleet;
 use crate::engine::{Engine, Me};
 use crate::evidence::{
-    AgentLate, Evidence, Fact, FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard,
-    LargeHeartbeat, OtherViews, PeerView, Scope, Size, SizeProbe, StallReport, Story, StoryKind, name_hash,
+    Evidence, Fact, FlowReport, Heard, Heartbeat, HoleReason, HoleReport, KernelDrops, LargeHeard, LargeHeartbeat,
+    OtherViews, PeerView, Scope, Size, SizeProbe, StallReport, Story, StoryKind, name_hash,
 };
 use crate::incident::{Class, State};
 use crate::settings::Settings;
@@ -167,7 +167,7 @@ fn take(engine: &mut Engine, step: Step, now: &mut Nanos) {
         Step::Echo(name, true) => engine.handle(Evidence::at(name, *now, Fact::EchoReply)),
         Step::Echo(name, false) => engine.handle(Evidence::at(name, *now, Fact::EchoSent)),
         Step::Late(ms) => {
-            let late = Fact::AgentLate(AgentLate::default());
+            let late = Fact::AgentLate(Box::default());
             engine.handle(Evidence::during("a", now.minus(Duration::from_millis(ms)), *now, late));
         }
         Step::Turn(ms) => *now = now.plus(Duration::from_millis(ms)),

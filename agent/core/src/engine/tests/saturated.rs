@@ -38,7 +38,7 @@ fn an_agent_that_waits_again_before_its_turn_is_over_says_so_of_all_of_it() {
     // Its next turn is due a tick after the one before, which has just been over.
     fleet.stop("b");
     fleet.run(0.1);
-    let first = Evidence::during("b", from, fleet.clock("b"), Fact::AgentLate(waited(200_000_000)));
+    let first = Evidence::during("b", from, fleet.clock("b"), Fact::AgentLate(Box::new(waited(200_000_000))));
     fleet.host("b").engine.handle(first);
     fleet.run(0.2);
     fleet.host("b").late = waited(200_000_000);
