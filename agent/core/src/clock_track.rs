@@ -31,6 +31,8 @@ pub struct ClockTrack {
     before: Option<(Nanos, i128)>,
     /// (received, difference) of the newest heartbeats.
     recent: VecDeque<(Nanos, i128)>,
+    /// See [`Self::behind`], which is asked far more often than it changes.
+    behind: Duration,
 }
 
 impl ClockTrack {
@@ -40,6 +42,7 @@ impl ClockTrack {
             self.retire();
         }
         self.recent.push_back((at, i128::from(at.0) - i128::from(sent.0)));
+        self.behind = self.falls_behind();
     }
 
     /// The oldest one joins those that the newest are compared with.
@@ -54,6 +57,10 @@ impl ClockTrack {
     /// that this was settled on, they may just be on time again.
     #[must_use]
     pub fn behind(&self) -> Duration {
+        self.behind
+    }
+
+    fn falls_behind(&self) -> Duration {
         let Some(((at, least), (_, floor))) = self.least().zip(self.floor) else { return Duration::ZERO };
         let on_time_again =
             self.before.is_some_and(|(settled, before)| at.since(settled) < LATE_FOR && least + JITTER >= before);
@@ -79,6 +86,7 @@ impl ClockTrack {
         let raised = self.floor.filter(|(_, floor)| *floor + JITTER < now.1);
         self.before = raised.map(|(_, floor)| (now.0, floor));
         self.floor = Some(now);
+        self.behind = self.falls_behind();
     }
 }
 

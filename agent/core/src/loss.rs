@@ -100,6 +100,10 @@ impl LossTrack {
         if self.since.is_none() || self.lost() == 0 {
             self.since = (lost > 0).then_some(at);
         }
+        // As a rule nothing is lost: a window that is full of that stays as it is.
+        if self.since.is_none() && self.window.len() == WINDOW {
+            return;
+        }
         let news = (0..lost).map(|_| true).chain((0..arrived.min(WINDOW as u64)).map(|_| false));
         self.window.extend(news);
         let excess = self.window.len().saturating_sub(WINDOW);

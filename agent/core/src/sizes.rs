@@ -59,6 +59,11 @@ impl LargeTrack {
     }
 
     fn on_heard(&mut self, heard: &LargeHeard) {
+        // Small heartbeats tell it again and again, until the next large one came in.
+        let told_before = self.before == Some((heard.seq, heard.count));
+        if told_before && self.unheard.front().is_none_or(|(seq, _)| *seq > heard.seq) {
+            return;
+        }
         let passed = self.unheard.iter().rev().find(|(seq, _)| *seq <= heard.seq).map(|(_, at)| *at);
         self.last_passed = self.last_passed.max(passed);
         self.unheard.retain(|(seq, _)| *seq > heard.seq);

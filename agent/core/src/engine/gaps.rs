@@ -86,10 +86,11 @@ impl Engine {
     }
 
     pub(super) fn check_gaps(&mut self, now: Nanos) {
-        // As a rule nobody is overdue, and no gap is open.
+        // As a rule nobody is overdue, which needs no look at how patient to be, and no gap is open.
+        let quiet = |peer: &Peer| peer.last.as_ref().is_some_and(|last| last.at.plus(self.settings.gap) <= now);
         let overdue = |name: &str, peer: &Peer| self.deadline(name, peer).is_some_and(|deadline| deadline <= now);
         let concerned = self.peers.iter().filter_map(|(name, peer)| {
-            let falls_silent = !self.is_silent(name) && overdue(name, peer);
+            let falls_silent = quiet(peer) && !self.is_silent(name) && overdue(name, peer);
             (falls_silent || self.gaps.contains_key(name)).then(|| (name.clone(), falls_silent))
         });
         for (name, falls_silent) in concerned.collect::<Vec<_>>() {

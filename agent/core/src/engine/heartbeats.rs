@@ -57,10 +57,13 @@ impl Engine {
         let since = at.minus(arrival.silence);
         let slept = self.own_overlap(since, at);
         // Neighbours that sleep together do not wake at the same moment.
-        let together = slept * 2 > arrival.silence && self.is_neighbour(peer);
-        let gap = self.patience(name, peer, Direction::FromPeer, before.received);
-        let least = if together { gap + TOGETHER } else { gap };
-        let long = arrival.silence.saturating_sub(slept) >= least;
+        let together = || slept * 2 > arrival.silence && self.is_neighbour(peer);
+        let least = || {
+            let gap = self.patience(name, peer, Direction::FromPeer, before.received);
+            if together() { gap + TOGETHER } else { gap }
+        };
+        let silence = arrival.silence.saturating_sub(slept);
+        let long = silence >= self.settings.gap && silence >= least();
         let unexplained = arrival.new_boot.is_some() || long && !before.left;
         if unexplained && !arrival.reordered && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since, at, |gap| gap.silent = true);
@@ -96,17 +99,18 @@ impl Engine {
         let since = since.max(peer.resumed);
         // What left within the last interval may still be on its way, or wait for the peer's next tick.
         let interval = self.settings.interval;
-        let sent = peer.sent_beyond(seq, since.plus(interval / 10), at.minus(interval));
+        let sent = || peer.sent_beyond(seq, since.plus(interval / 10), at.minus(interval));
         let overflow = peer.overflow.saturating_sub(before.overflow);
         let old = !beat.goodbye
+            && at.since(since) >= self.settings.gap
             && at.since(since) >= self.patience(name, peer, Direction::ToPeer, peer.received)
-            && sent.saturating_sub(overflow) >= 2;
+            && sent().saturating_sub(overflow) >= 2;
         if old && !self.gaps.contains_key(name) {
             self.open_gap(name, before, since.max(peer.first_sent().unwrap_or(since)), at, |gap| gap.unheard = true);
         }
         if let Some(open) = self.gaps.get_mut(name) {
             if open.gap.unheard && beat.goodbye {
-                open.gap.lost_to = open.gap.lost_to.max(Some(sent));
+                open.gap.lost_to = open.gap.lost_to.max(Some(sent()));
             }
             if open.gap.unheard && !old {
                 // It works since the peer heard us, not since it said so.

@@ -33,6 +33,15 @@ pub struct Story {
     pub peer: Option<u64>,
 }
 
+impl Story {
+    /// Whether it is the same incident in the words of `later`, but for times and for whether it is closed.
+    #[must_use]
+    pub(crate) fn is_told_again_by(&self, later: &Self) -> bool {
+        let words = |story: &Self| (story.trace, story.kind, story.scope, story.host, story.peer);
+        words(self) == words(later)
+    }
+}
+
 /// What befell somebody, by what may befall him at the same time without being the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,6 @@
 //! Whose wall clock is ahead, by what hosts recorded of each other's heartbeats.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::evidence::{Evidence, Fact};
 use crate::time::{Nanos, WallNanos};
@@ -12,7 +12,7 @@ pub struct ClockNotes {
     read: Option<(Nanos, WallNanos)>,
     /// For each peer the least difference between its time of sending and the host's of receiving, in nanoseconds: that of
     /// the heartbeat which was on its way for the shortest time, and of a clock that did not step meanwhile.
-    least: BTreeMap<String, i128>,
+    least: Vec<(Arc<str>, i128)>,
 }
 
 impl ClockNotes {
@@ -23,15 +23,24 @@ impl ClockNotes {
             (Fact::Heartbeat(beat), Some((boot, wall))) => {
                 let received = i128::from(wall.0) + i128::from(evidence.to.0) - i128::from(boot.0);
                 let took = received - i128::from(beat.sent_wall.0);
-                match self.least.get_mut(&*evidence.host) {
-                    Some(least) => *least = took.min(*least),
-                    None => {
-                        self.least.insert(evidence.host.to_string(), took);
-                    }
-                }
+                self.note_least(&evidence.host, took);
             }
             _ => {}
         }
+    }
+
+    /// A part of a recording shares the names of its hosts: as a rule there is no need to look at the letters.
+    fn note_least(&mut self, peer: &Arc<str>, took: i128) {
+        let place = |is: &dyn Fn(&Arc<str>) -> bool| self.least.iter().position(|(known, _)| is(known));
+        let place = place(&|known| Arc::ptr_eq(known, peer)).or_else(|| place(&|known| known == peer));
+        match place.and_then(|place| self.least.get_mut(place)) {
+            Some(known) => *known = (Arc::clone(peer), took.min(known.1)),
+            None => self.least.push((Arc::clone(peer), took)),
+        }
+    }
+
+    fn least(&self, peer: &str) -> Option<i128> {
+        self.least.iter().find(|(known, _)| **known == *peer).map(|(_, least)| *least)
     }
 }
 
@@ -42,10 +51,10 @@ impl ClockNotes {
 pub fn ahead(hosts: &[(&str, &ClockNotes)]) -> Vec<Option<i64>> {
     let between = |one: usize, other: usize| {
         let (one, other) = (hosts.get(one)?, hosts.get(other)?);
-        let (there, back) = (other.1.least.get(one.0), one.1.least.get(other.0));
+        let (there, back) = (other.1.least(one.0), one.1.least(other.0));
         match (there, back) {
             (Some(there), Some(back)) => Some((there - back) / 2),
-            (Some(there), None) => Some(*there),
+            (Some(there), None) => Some(there),
             (None, back) => back.map(|back| -back),
         }
     };
@@ -69,8 +78,6 @@ pub fn ahead(hosts: &[(&str, &ClockNotes)]) -> Vec<Option<i64>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::evidence::Heartbeat;
 

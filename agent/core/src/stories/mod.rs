@@ -46,10 +46,29 @@ struct Own {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     plot: Plot,
-    trace: TraceId,
-    settled: bool,
-    /// When it was told last.
+    /// In whose words that was last, and when.
+    story: Story,
     at: Nanos,
+}
+
+impl Told {
+    fn new(story: &Story, at: Nanos) -> Self {
+        Self { plot: Plot::told(story, at), story: *story, at }
+    }
+
+    /// Takes a newer one; whether anything differs that decides.
+    fn become_newer(&mut self, new: Self) -> bool {
+        let news = !self.plot.tells_the_same(&new.plot) || self.story.settled != new.story.settled;
+        *self = new;
+        news
+    }
+
+    /// Takes the same words ten times a second, of which only the times are other ones; whether anything differs that decides.
+    fn go_on(&mut self, story: &Story, at: Nanos) -> bool {
+        let news = self.plot.go_on(story, at) || self.story.settled != story.settled;
+        (self.story, self.at) = (*story, at);
+        news
+    }
 }
 
 /// All stories that a host knows. See the module's documentation.
@@ -68,16 +87,20 @@ impl Stories {
         if stories.is_empty() && !self.told.contains_key(peer) {
             return;
         }
-        let told = self.told.entry(peer.to_owned()).or_default();
+        let told = match self.told.get_mut(peer) {
+            Some(told) => told,
+            None => self.told.entry(peer.to_owned()).or_default(),
+        };
         told.retain(|old| old.at.plus(TELL) > at);
         for story in stories.iter().take(MAX_STORIES) {
+            if let Some(old) = told.iter_mut().find(|old| old.story.is_told_again_by(story)) {
+                self.known += u64::from(old.go_on(story, at));
+                continue;
+            }
             let room = told.len() < MAX_OF_PEER;
-            let new = Told { plot: Plot::told(story, at), trace: story.trace, settled: story.settled, at };
-            match told.iter_mut().find(|old| old.trace == new.trace && old.plot.is_of(&new.plot)) {
-                Some(old) => {
-                    self.known += u64::from(!old.plot.tells_the_same(&new.plot) || old.settled != new.settled);
-                    *old = new;
-                }
+            let new = Told::new(story, at);
+            match told.iter_mut().find(|old| old.story.trace == story.trace && old.plot.is_of(&new.plot)) {
+                Some(old) => self.known += u64::from(old.become_newer(new)),
                 None if room => {
                     self.known += 1;
                     told.push(new);
@@ -164,7 +187,7 @@ impl Stories {
     fn others(&self) -> impl Iterator<Item = Other<'_>> {
         let own = self.own.values().map(|own| Other { plot: &own.plot, trace: own.trace, settled: own.settled });
         let told = self.told.values().flatten();
-        own.chain(told.map(|told| Other { plot: &told.plot, trace: told.trace, settled: told.settled }))
+        own.chain(told.map(|told| Other { plot: &told.plot, trace: told.story.trace, settled: told.story.settled }))
     }
 
     /// What the heartbeat of that number, which leaves at `now`, tells: a few, in turns.

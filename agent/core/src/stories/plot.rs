@@ -66,8 +66,16 @@ impl Plot {
             (Scope::PathOrHost, Some(peer)) => vec![peer],
             _ => hosts.clone(),
         };
-        let (from, until) = (at.minus(story.age), story.over.map(|over| at.minus(over)));
+        let (from, until) = times(story, at);
         Self { kind: story.kind, scope: story.scope, cast: hosts.clone(), hosts, suspects, from, until }
+    }
+
+    /// As a peer tells of it again, in a heartbeat that came in at `at`; whether anything differs that decides.
+    pub(super) fn go_on(&mut self, story: &Story, at: Nanos) -> bool {
+        let (from, until) = times(story, at);
+        let news = !self.is_as_long(from, until);
+        (self.from, self.until) = (from, until);
+        news
     }
 
     /// As peers are told of it, at `now`.
@@ -100,10 +108,11 @@ impl Plot {
     /// Whether nothing that decides differs. When one and the same thing began is told a little differently each time.
     #[must_use]
     pub fn tells_the_same(&self, other: &Self) -> bool {
-        self.is_of(other)
-            && self.scope == other.scope
-            && self.until.is_some() == other.until.is_some()
-            && self.from.is_near(other.from, TOGETHER / 10)
+        self.is_of(other) && self.scope == other.scope && self.is_as_long(other.from, other.until)
+    }
+
+    fn is_as_long(&self, from: Nanos, until: Option<Nanos>) -> bool {
+        self.until.is_some() == until.is_some() && self.from.is_near(from, TOGETHER / 10)
     }
 
     /// Whether both are of one thing that happened.
@@ -145,6 +154,11 @@ impl Plot {
     fn meets(&self, other: &Self) -> bool {
         self.suspects.iter().any(|host| other.suspects.contains(host))
     }
+}
+
+/// Begin and end by a story that came in at `at`.
+fn times(story: &Story, at: Nanos) -> (Nanos, Option<Nanos>) {
+    (at.minus(story.age), story.over.map(|over| at.minus(over)))
 }
 
 fn kind(document: &Incident) -> StoryKind {
