@@ -15,6 +15,7 @@ mod paths;
 mod samples;
 mod saturated;
 mod stall;
+mod storage;
 mod traces;
 mod unnamed;
 mod vips;
