@@ -3,28 +3,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Line;
-use super::tale::{Tale, story, tale};
-use crate::evidence::{
-    Evidence, Fact, FlowReport, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Size, Story,
-};
-use crate::time::{Nanos, WallNanos};
+use super::fields::{self, Unreadable, difference, sum};
+use super::news::{self, News, Sightings};
+use super::{Line, beat};
+use crate::evidence::{Evidence, Fact, Heartbeat, LargeHeartbeat, Size};
+use crate::time::Nanos;
 
 /// Most hosts whose evidence has the compact form; that of others is told in full.
 const MAX_HOSTS: usize = 4096;
 
-/// Why a frame cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable(pub(super) String);
-
 /// A line as it is written. Numbers called `*_step` are differences to the line of the same host and kind before, modulo 2^64.
-/// Who reads it takes the beat and the stories by themselves: [`Later`].
+/// Who reads it takes a heartbeat by itself: [`Later`].
 #[derive(Serialize, Deserialize)]
-enum Frame<B = Beat, S = Vec<Tale>> {
+enum Frame<N = News> {
     /// A line in full.
     Full(String),
     /// A host gets the next number.
@@ -37,11 +31,12 @@ enum Frame<B = Beat, S = Vec<Tale>> {
         at_step: i64,
         seq_step: i64,
     },
+    /// Up to version 3.
     Beat {
         host: u32,
         from_step: i64,
         to_step: i64,
-        beat: B,
+        beat: Later,
     },
     EchoSent {
         host: u32,
@@ -68,41 +63,32 @@ enum Frame<B = Beat, S = Vec<Tale>> {
         seq_step: i64,
         sent_step: i64,
     },
-    /// Since version 3: a heartbeat that tells of incidents.
+    /// In version 3: a heartbeat that tells of incidents.
     Telling {
         host: u32,
         from_step: i64,
         to_step: i64,
-        beat: B,
-        stories: S,
+        beat: Later,
+        stories: Later,
+    },
+    /// Since version 4: a heartbeat.
+    News {
+        host: u32,
+        from_step: i64,
+        to_step: i64,
+        news: N,
     },
 }
 
 /// What is in the bytes that come next: nothing separates the fields of a frame.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Later;
-
-/// A [`PeerView`], field by field: what it leaves out as JSON has to be there.
-type View = (u64, Option<Duration>, Option<bool>, Option<Duration>);
 
 /// A [`Line`] of evidence that belongs to somebody else, with the same JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum AsLine<'a> {
     Evidence(&'a Evidence),
-}
-
-/// A heartbeat that differs from the one before only in what always does. [`restore`] reads it, field by field.
-#[derive(Serialize)]
-struct Beat {
-    seq_step: i64,
-    sent_step: i64,
-    wall_step: i64,
-    heard: Option<(i64, i64, i64, Duration)>,
-    views: Vec<View>,
-    others: Option<(Duration, i64)>,
-    large: Vec<(Size, i64, i64)>,
-    flows: Vec<(Size, u64, u64, Option<Duration>)>,
 }
 
 /// What a line is told against: the same on both sides.
@@ -124,6 +110,7 @@ struct Known {
     sender: Option<([u8; 16], u64)>,
     /// Told to the engine and changed in its place as soon as nobody holds it any more.
     beat: Option<Arc<Heartbeat>>,
+    sightings: Sightings,
 }
 
 impl State {
@@ -162,14 +149,6 @@ impl State {
             _ => {}
         }
     }
-}
-
-fn difference(now: u64, before: u64) -> i64 {
-    now.wrapping_sub(before).cast_signed()
-}
-
-fn sum(before: u64, step: i64) -> u64 {
-    before.wrapping_add(step.cast_unsigned())
 }
 
 /// Writes lines one after the other; only a [`Reader`] that has read all before understands the next.
@@ -216,15 +195,11 @@ impl Writer {
                 Some(Frame::Sent { host, at_step: state.step_to(to), seq_step })
             }
             Fact::Heartbeat(now) => {
-                let before = known.beat.as_mut().filter(|before| is_alike(before, now))?;
-                let beat = steps(before, now);
-                adopt(Arc::make_mut(before), now);
+                let before = known.beat.as_mut().filter(|before| news::suffice(before, now))?;
+                let news = News::of(before, now, &mut known.sightings);
+                news::adopt(Arc::make_mut(before), now);
                 let (from_step, to_step) = (state.step_to(from), state.step_to(to));
-                let stories: Vec<Tale> = now.stories.iter().map(tale).collect();
-                Some(match stories.is_empty() {
-                    true => Frame::Beat { host, from_step, to_step, beat },
-                    false => Frame::Telling { host, from_step, to_step, beat, stories },
-                })
+                Some(Frame::News { host, from_step, to_step, news })
             }
             Fact::EchoSent if from == to => Some(Frame::EchoSent { host, at_step: state.step_to(to) }),
             Fact::EchoReply => {
@@ -257,93 +232,6 @@ fn append(frame: &Frame, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether the two differ only in what a [`Beat`] tells.
-fn is_alike(before: &Heartbeat, now: &Heartbeat) -> bool {
-    let same_list = |before: &[LargeHeard], now: &[LargeHeard]| {
-        before.len() == now.len() && before.iter().zip(now).all(|(before, now)| before.size == now.size)
-    };
-    before.boot_id == now.boot_id
-        && before.incarnation == now.incarnation
-        && before.goodbye == now.goodbye
-        && before.overflow == now.overflow
-        && before.hypervisor == now.hypervisor
-        && before.probe == now.probe
-        && before.hole == now.hole
-        && before.drops == now.drops
-        && before.stalls == now.stalls
-        && same_list(&before.large, &now.large)
-}
-
-fn steps(before: &Heartbeat, now: &Heartbeat) -> Beat {
-    let heard_before = before.heard.unwrap_or_default();
-    let heard = now.heard.map(|heard| {
-        let Heard { incarnation, seq, count, age } = heard;
-        let step = |now, before| difference(now, before);
-        (step(incarnation, heard_before.incarnation), step(seq, heard_before.seq), step(count, heard_before.count), age)
-    });
-    let view = |view: &PeerView| (view.peer, view.heard_age, view.kernel_answers, view.heard_for);
-    let sum_before = before.others.unwrap_or_default().all;
-    let large = before.large.iter().zip(&now.large);
-    Beat {
-        seq_step: difference(now.seq, before.seq),
-        sent_step: difference(now.sent_at.0, before.sent_at.0),
-        wall_step: difference(now.sent_wall.0, before.sent_wall.0),
-        heard,
-        views: now.views.iter().map(view).collect(),
-        others: now.others.map(|others| (others.heard_within, difference(others.all, sum_before))),
-        large: large.map(|(b, n)| (n.size, difference(n.seq, b.seq), difference(n.count, b.count))).collect(),
-        flows: now.flows.iter().map(|flow| (flow.size, flow.duplicates, flow.reordered, flow.variation)).collect(),
-    }
-}
-
-/// Makes `before` the same as `now`, which is alike: without new lists where they have room.
-fn adopt(before: &mut Heartbeat, now: &Heartbeat) {
-    (before.seq, before.sent_at, before.sent_wall) = (now.seq, now.sent_at, now.sent_wall);
-    (before.heard, before.others) = (now.heard, now.others);
-    before.large.clone_from(&now.large);
-}
-
-/// Makes `before` the heartbeat that a [`Beat`] in these bytes tells, in its place.
-fn restore(before: &mut Heartbeat, bytes: &mut &[u8]) -> Result<(), Unreadable> {
-    before.seq = sum(before.seq, take(bytes)?);
-    before.sent_at = Nanos(sum(before.sent_at.0, take(bytes)?));
-    before.sent_wall = WallNanos(sum(before.sent_wall.0, take(bytes)?));
-    let heard = before.heard.unwrap_or_default();
-    before.heard = take::<Option<_>>(bytes)?.map(|(incarnation, seq, count, age)| Heard {
-        incarnation: sum(heard.incarnation, incarnation),
-        seq: sum(heard.seq, seq),
-        count: sum(heard.count, count),
-        age,
-    });
-    before.views.clear();
-    for _ in 0..take::<usize>(bytes)? {
-        let (peer, heard_age, kernel_answers, heard_for): View = take(bytes)?;
-        before.views.push(PeerView { peer, heard_age, kernel_answers, heard_for });
-    }
-    let all = before.others.unwrap_or_default().all;
-    let others: Option<(Duration, i64)> = take(bytes)?;
-    before.others = others.map(|(heard_within, step)| OtherViews { heard_within, all: sum(all, step) });
-    for place in 0..take::<usize>(bytes)? {
-        let (size, seq, count) = take(bytes)?;
-        if let Some(large) = before.large.get_mut(place) {
-            *large = LargeHeard { size, seq: sum(large.seq, seq), count: sum(large.count, count) };
-        }
-    }
-    before.flows.clear();
-    for _ in 0..take::<usize>(bytes)? {
-        let (size, duplicates, reordered, variation) = take(bytes)?;
-        before.flows.push(FlowReport { size, duplicates, reordered, variation });
-    }
-    Ok(())
-}
-
-/// Takes a value from the beginning of these bytes.
-fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, Unreadable> {
-    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
-    *bytes = rest;
-    Ok(value)
-}
-
 /// Reads what a [`Writer`] wrote, from its first line on.
 #[derive(Default)]
 pub(super) struct Reader {
@@ -354,7 +242,7 @@ impl Reader {
     /// Takes the next line from the beginning of `bytes`; absent at their end.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Line>, Unreadable> {
         while !bytes.is_empty() {
-            match take(bytes)? {
+            match fields::take(bytes)? {
                 Frame::Host(name) if self.state.names.len() < MAX_HOSTS => self.state.host(&name),
                 Frame::Host(_) => return Err(Unreadable("too many hosts".into())),
                 Frame::Full(text) => {
@@ -371,7 +259,7 @@ impl Reader {
         Ok(None)
     }
 
-    fn evidence(&mut self, frame: &Frame<Later, Later>, bytes: &mut &[u8]) -> Result<Evidence, Unreadable> {
+    fn evidence(&mut self, frame: &Frame<Later>, bytes: &mut &[u8]) -> Result<Evidence, Unreadable> {
         let state = &mut self.state;
         let unknown = || Unreadable("a host, or what its line is told against, is not known".into());
         let (host, from, to) = match frame {
@@ -381,7 +269,8 @@ impl Reader {
                 let at = state.step_by(*at_step);
                 (*host, at, at)
             }
-            Frame::Beat { host, from_step, to_step, .. }
+            Frame::News { host, from_step, to_step, .. }
+            | Frame::Beat { host, from_step, to_step, .. }
             | Frame::Telling { host, from_step, to_step, .. }
             | Frame::EchoReply { host, from_step, to_step }
             | Frame::Large { host, from_step, to_step, .. } => {
@@ -396,14 +285,12 @@ impl Reader {
                 known.sent_seq = sum(known.sent_seq, seq_step);
                 Fact::HeartbeatSent { seq: known.sent_seq, error: None }
             }
-            Frame::Beat { .. } | Frame::Telling { .. } => {
+            Frame::News { .. } | Frame::Beat { .. } | Frame::Telling { .. } => {
                 let shared = known.beat.as_mut().ok_or_else(unknown)?;
                 let beat = Arc::make_mut(shared);
-                restore(beat, bytes)?;
-                beat.stories.clear();
-                if let Frame::Telling { .. } = frame {
-                    let stories: Option<Vec<Story>> = take::<Vec<Tale>>(bytes)?.into_iter().map(story).collect();
-                    beat.stories = stories.ok_or_else(unknown)?;
+                match frame {
+                    Frame::News { .. } => news::restore(beat, &mut known.sightings, bytes)?,
+                    _ => beat::restore(beat, matches!(frame, Frame::Telling { .. }), bytes)?,
                 }
                 Fact::Heartbeat(Arc::clone(shared))
             }

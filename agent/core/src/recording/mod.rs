@@ -1,11 +1,15 @@
 //! What the engine was told, and the replay of it: evidence is recorded, never incidents.
 //!
 //! Version 1 is a JSON value a line; version 2 is compact and checksummed ([`blocks`]); in version 3 heartbeats tell of incidents
-//! as well. All hold the same lines, and what is new was simply not there before: older ones are read without a change.
+//! as well, and since version 4 they are told by what is [`news`] in them instead of by a whole [`beat`]. All hold the same lines:
+//! older ones are read without a change.
 
+mod beat;
 mod blocks;
 mod clocks;
 mod compact;
+mod fields;
+mod news;
 mod replay;
 mod tale;
 #[cfg(test)]
@@ -27,7 +31,7 @@ pub use self::replay::{Options, ReplayError, Replayed, replay, tell};
 use self::text::TextReader;
 
 /// The newest version of recordings; all before it can be read as well.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A block is written once it has so many bytes; it has a few more then.
 pub const BLOCK_BYTES: usize = 64 << 10;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fields::{self, Unreadable};
 use crate::evidence::{Scope, Story, StoryKind};
 use crate::trace::TraceId;
 
@@ -13,7 +14,12 @@ pub(super) fn tale(story: &Story) -> Tale {
     (trace.number(), age, over, settled, kind, scope, host, peer)
 }
 
-/// Absent where the trace has no name.
-pub(super) fn story((trace, age, over, settled, kind, scope, host, peer): Tale) -> Option<Story> {
-    Some(Story { trace: TraceId::new(trace)?, age, over, settled, kind, scope, host, peer })
+/// Reads a list of them.
+pub(super) fn read(bytes: &mut &[u8], stories: &mut Vec<Story>) -> Result<(), Unreadable> {
+    for _ in 0..fields::number(bytes)? {
+        let (trace, age, over, settled, kind, scope, host, peer): Tale = fields::take(bytes)?;
+        let trace = TraceId::new(trace).ok_or_else(|| Unreadable("a trace has no name".into()))?;
+        stories.push(Story { trace, age, over, settled, kind, scope, host, peer });
+    }
+    Ok(())
 }

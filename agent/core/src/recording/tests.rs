@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::evidence::{
-    Fact, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Scope, Size, Story, StoryKind,
+    Fact, FlowReport, Heard, Heartbeat, LargeHeard, LargeHeartbeat, OtherViews, PeerView, Scope, Size, Story, StoryKind,
 };
 use crate::time::WallNanos;
 use crate::trace::TraceId;
@@ -62,7 +62,10 @@ fn some_line(kind: u8, host: &str, [a, b, c, d]: [u64; 4], choice: u8) -> Line {
 
 fn beat(sender: ([u8; 16], u64), [a, b, c, d]: [u64; 4], choice: u8, size: Size) -> Heartbeat {
     let age = Some(Duration::from_nanos(c));
-    let view = PeerView { peer: d, heard_age: age, kernel_answers: Some(choice > 9), heard_for: None };
+    let heard_for = (choice > 60).then_some(Duration::from_nanos(a));
+    let view = PeerView { peer: d, heard_age: age, kernel_answers: Some(choice > 9), heard_for };
+    let flow = FlowReport { size, duplicates: a % 2, reordered: b, variation: heard_for };
+    let heard_within = if choice.is_multiple_of(13) { Duration::MAX } else { Duration::from_nanos(b) };
     Heartbeat {
         seq: a,
         sent_at: Nanos(b),
@@ -78,8 +81,9 @@ fn beat(sender: ([u8; 16], u64), [a, b, c, d]: [u64; 4], choice: u8, size: Size)
         }),
         overflow: u64::from(choice % 2),
         views: vec![view; usize::from(choice % 3)],
-        others: (!choice.is_multiple_of(5)).then_some(OtherViews { heard_within: Duration::from_nanos(b), all: c }),
+        others: (!choice.is_multiple_of(5)).then_some(OtherViews { heard_within, all: c }),
         large: vec![LargeHeard { size, seq: b, count: c }; usize::from(choice % 3)],
+        flows: vec![flow; usize::from(choice % 3)],
         stories: vec![story(a, d, choice); usize::from(choice % 2)],
         ..Heartbeat::default()
     }
@@ -156,6 +160,12 @@ fn a_steady_heartbeat_takes_few_bytes() {
 }
 
 #[test]
+fn more_hosts_than_have_a_place_are_told_of_all_the_same() {
+    let lines: Vec<Line> = (0..600).map(|at| some_line(8, "b", [at, at, at, at % 300], 61)).collect();
+    assert_eq!(read(&file(&[vec![lines.clone()]])), (lines, None));
+}
+
+#[test]
 fn each_part_can_be_read_alone_and_a_missing_one_is_seen() {
     let lines: Vec<Line> = (0..6).map(|at| some_line(8, "b", [at, at, at, at], 1)).collect();
     let parts: Vec<Vec<Vec<Line>>> = lines.chunks(2).map(|two| vec![[vec![begin(1)], two.to_vec()].concat()]).collect();
@@ -178,6 +188,6 @@ fn what_is_no_recording_is_refused_with_its_place() {
     assert!(refused(b"{\"timeout\":5}\n").starts_with("no recording: it does not begin"));
     assert!(refused(b"rubbish\n").starts_with("no recording: line 1: "));
     assert!(refused(b"LACUNAR2 and more").starts_with("no recording: byte 8: it ends within the head"));
-    let newer = serde_json::to_string(&begin(1)).unwrap().replace("\"version\":3", "\"version\":9");
+    let newer = serde_json::to_string(&begin(1)).unwrap().replace(&format!("\"version\":{VERSION}"), "\"version\":9");
     assert!(refused(newer.as_bytes()).contains("version 9"), "{}", refused(newer.as_bytes()));
 }
