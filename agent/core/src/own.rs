@@ -1,6 +1,6 @@
 //! A stall of this host itself: its agent did not run when it should have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cpu::CpuCase;
@@ -81,12 +81,13 @@ impl OwnStall {
         Some(dead.into_iter().all(|dead| dead))
     }
 
-    /// Only that part of it up to which timers were late, where no CPU took a timer interrupt for most of that.
+    /// Only the longest part of it up to the end of a late timer in most of which no CPU took a timer interrupt.
     #[must_use]
     pub(crate) fn up_to_late_timers(&self) -> Option<Self> {
         let late = self.late_timers.iter().filter(|piece| matches!(piece.fact, Fact::TimerLate { .. }));
-        let to = late.map(|late| late.to).max()?.min(self.to);
-        Some(Self { to, ..self.clone() }).filter(|part| part.all_timers_dead() == Some(true))
+        let ends: BTreeSet<Nanos> = late.map(|late| late.to.min(self.to)).collect();
+        let mut parts = ends.into_iter().rev().map(|to| Self { to, ..self.clone() });
+        parts.find(|part| part.all_timers_dead() == Some(true))
     }
 
     /// The part of the stall that `nanoseconds` explain, from 0 to 1; absent where they were not measured.
@@ -185,6 +186,19 @@ mod tests {
         let pieces = [late(0, 0, 200), late(1, 0, 80), left_a_handler(1, 90, 190), left_a_handler(2, 120, 190)];
         assert_eq!(late_cpus(&pieces, Nanos(0), Nanos(200)), 2);
         assert_eq!(late_cpus(&pieces[..2], Nanos(0), Nanos(200)), 1);
+    }
+
+    #[test]
+    fn a_pause_in_a_stall_goes_as_far_as_timers_of_all_cpus_were_late() {
+        let part = |late_timers: &[Evidence]| {
+            let agent = AgentLate { cpus_watched: 2, timers_watched: true, ..AgentLate::default() };
+            let stall = OwnStall::late(Nanos(0), Nanos(210), agent);
+            OwnStall { late_timers: late_timers.to_vec(), ..stall }.up_to_late_timers().map(|part| part.to.0)
+        };
+        let both = [late(0, 10, 90), late(1, 10, 91), late(1, 110, 200)];
+        assert_eq!(part(&both), Some(91), "nothing was due on CPU 0 in the second pause");
+        assert_eq!(part(&[&both[..], &[late(0, 120, 199)]].concat()), Some(200));
+        assert_eq!(part(&both[1..]), None, "CPU 0 took its timers");
     }
 
     #[test]

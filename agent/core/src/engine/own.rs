@@ -57,8 +57,12 @@ impl TrackedOwn {
     /// Whether waiting from then on for that long may be the price of a pause of all CPUs: it comes right after it, and is
     /// no longer.
     pub(super) fn is_paid_for(&self, from: Nanos, length: Duration) -> bool {
-        self.pause()
-            .is_some_and(|pause| from <= self.until.plus(AFTERMATH_OF_ALL) && length <= self.until.since(pause.since))
+        self.was_paused_before(from) && length <= self.until.since(self.stall.since)
+    }
+
+    /// Whether a pause of all CPUs had just ended by then.
+    fn was_paused_before(&self, from: Nanos) -> bool {
+        self.pause().is_some() && from <= self.until.plus(AFTERMATH_OF_ALL)
     }
 
     /// Takes what is new of a CPU that stood still with the host; whether it did.
@@ -141,11 +145,13 @@ impl Engine {
             // The agent stood still since its CPU did, until it was moved: the CPU is the incident.
             return;
         }
-        if self.follows_a_pause(&stall) {
+        let makes_up = self.follows_a_pause(&stall);
+        if makes_up || self.stands_still_again(&stall) {
             match stall.up_to_late_timers() {
                 Some(pause) => stall = pause,
                 // The agent only made up for it, and waited until others had had as much time as it was charged for.
-                None => return,
+                None if makes_up => return,
+                None => {}
             }
         }
         let least = self.settings.gap.min(self.settings.cpu_stall);
@@ -170,6 +176,13 @@ impl Engine {
     fn follows_a_pause(&self, stall: &OwnStall) -> bool {
         let soon = self.own.iter().any(|own| own.is_paid_for(stall.from, stall.length()));
         soon && stall.all_timers_dead() != Some(true) && stall.ran_or_waited() >= Some(MOST)
+    }
+
+    /// Whether a pause of all CPUs had just ended, and timers were late for most of this stall as well, if not those of all CPUs:
+    /// one on which nothing was due shows none.
+    fn stands_still_again(&self, stall: &OwnStall) -> bool {
+        let soon = self.own.iter().any(|own| own.was_paused_before(stall.from));
+        soon && stall.all_timers_dead() != Some(true) && stall.timers_late() >= Some(MOST)
     }
 
     /// Whether it is what a CPU had to make up for that had just stood still for longer.
