@@ -20,17 +20,17 @@ const DRIFT: f64 = 0.0005;
 /// For how long packets may have been late that are on time again.
 const LATE_FOR: Duration = Duration::from_secs(60);
 /// Differences of a calm path are that close to each other, in nanoseconds.
-const JITTER: i128 = 50_000_000;
+const JITTER: i64 = 50_000_000;
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub struct ClockTrack {
     /// The least difference before the window, in nanoseconds, and when it last counted.
-    floor: Option<(Nanos, i128)>,
+    floor: Option<(Nanos, i64)>,
     /// What that was before it was settled on a greater one, and when that was.
-    before: Option<(Nanos, i128)>,
+    before: Option<(Nanos, i64)>,
     /// (received, difference) of the newest heartbeats.
-    recent: VecDeque<(Nanos, i128)>,
+    recent: VecDeque<(Nanos, i64)>,
     /// See [`Self::behind`], which is asked far more often than it changes.
     behind: Duration,
 }
@@ -41,14 +41,15 @@ impl ClockTrack {
         while self.recent.len() == WINDOW || self.recent.front().is_some_and(|old| old.0.plus(BURST) < at) {
             self.retire();
         }
-        self.recent.push_back((at, i128::from(at.0) - i128::from(sent.0)));
+        self.recent.push_back((at, difference(at, sent)));
         self.behind = self.falls_behind();
     }
 
     /// The oldest one joins those that the newest are compared with.
     fn retire(&mut self) {
         let Some((at, difference)) = self.recent.pop_front() else { return };
-        let drifted = |(since, floor): (Nanos, i128)| floor + (nanos(at.since(since)) as f64 * DRIFT) as i128;
+        let drifted =
+            |(since, floor): (Nanos, i64)| floor.saturating_add((nanos(at.since(since)) as f64 * DRIFT) as i64);
         let least = self.floor.map_or(difference, |floor| drifted(floor).min(difference));
         self.floor = Some((at, least));
     }
@@ -62,9 +63,10 @@ impl ClockTrack {
 
     fn falls_behind(&self) -> Duration {
         let Some(((at, least), (_, floor))) = self.least().zip(self.floor) else { return Duration::ZERO };
-        let on_time_again =
-            self.before.is_some_and(|(settled, before)| at.since(settled) < LATE_FOR && least + JITTER >= before);
-        if on_time_again { Duration::ZERO } else { duration(floor - least) }
+        let on_time_again = self
+            .before
+            .is_some_and(|(settled, before)| at.since(settled) < LATE_FOR && least.saturating_add(JITTER) >= before);
+        if on_time_again { Duration::ZERO } else { duration(floor.saturating_sub(least)) }
     }
 
     /// By how much the peer's clock fell behind this host's; zero where it did not. Packets that are all late look the
@@ -72,26 +74,32 @@ impl ClockTrack {
     #[must_use]
     pub fn peer_behind(&self) -> Option<Duration> {
         let several = self.recent.len() > 1;
-        let shift = || Some(duration(self.least()?.1 - self.floor?.1));
+        let shift = || Some(duration(self.least()?.1.saturating_sub(self.floor?.1)));
         several.then(|| shift().unwrap_or_default())
     }
 
-    fn least(&self) -> Option<(Nanos, i128)> {
+    fn least(&self) -> Option<(Nanos, i64)> {
         self.recent.iter().min_by_key(|(_, difference)| *difference).copied()
     }
 
     /// What is so now is what later differences are compared with.
     pub fn settle(&mut self) {
         let Some(now) = self.least() else { return };
-        let raised = self.floor.filter(|(_, floor)| *floor + JITTER < now.1);
+        let raised = self.floor.filter(|(_, floor)| floor.saturating_add(JITTER) < now.1);
         self.before = raised.map(|(_, floor)| (now.0, floor));
         self.floor = Some(now);
         self.behind = self.falls_behind();
     }
 }
 
-fn duration(nanoseconds: i128) -> Duration {
-    Duration::from_nanos(u64::try_from(nanoseconds.max(0)).unwrap_or(u64::MAX))
+/// `at` less `sent`. Times that lie more than 292 years apart, as only hostile ones do, count as that far.
+fn difference(at: Nanos, sent: Nanos) -> i64 {
+    let apart = at.0.abs_diff(sent.0).try_into().unwrap_or(i64::MAX);
+    if at < sent { -apart } else { apart }
+}
+
+fn duration(nanoseconds: i64) -> Duration {
+    Duration::from_nanos(nanoseconds.max(0).cast_unsigned())
 }
 
 #[cfg(test)]

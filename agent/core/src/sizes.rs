@@ -61,7 +61,7 @@ impl LargeTrack {
     fn on_heard(&mut self, heard: &LargeHeard) {
         // Small heartbeats tell it again and again, until the next large one came in.
         let told_before = self.before == Some((heard.seq, heard.count));
-        if told_before && self.unheard.front().is_none_or(|(seq, _)| *seq > heard.seq) {
+        if told_before && self.unheard.iter().all(|(seq, _)| *seq > heard.seq) {
             return;
         }
         let passed = self.unheard.iter().rev().find(|(seq, _)| *seq <= heard.seq).map(|(_, at)| *at);

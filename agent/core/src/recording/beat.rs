@@ -53,3 +53,58 @@ pub(super) fn restore(before: &mut Heartbeat, telling: bool, bytes: &mut &[u8]) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::evidence::{Scope, Size, StoryKind};
+    use crate::recording::tale::Tale;
+
+    type Heard = Option<(i64, i64, i64, Duration)>;
+    type View = (u64, Option<Duration>, Option<bool>, Option<Duration>);
+    type Flow = (Size, u64, u64, Option<Duration>);
+
+    /// What version 3 wrote, field by field.
+    type Written =
+        (i64, i64, i64, Heard, Vec<View>, Option<(Duration, i64)>, Vec<(Size, i64, i64)>, Vec<Flow>, Vec<Tale>);
+
+    proptest! {
+        #[test]
+        fn what_version_3_wrote_is_read(long: u64, step in -300..300_i64, on: Option<bool>, count in 0..3_usize) {
+            let time = Duration::from_nanos(long);
+            let size = if on.is_some() { Size::Mtu } else { Size::Fragmented };
+            let tale = (7, time, on.map(|_| time), on == Some(true), StoryKind::Loss, Scope::Path, long, on.map(|_| 5));
+            let written: Written = (
+                step,
+                step,
+                i64::MIN,
+                on.map(|_| (step, 1, -1, time)),
+                vec![(long, on.map(|_| time), on, Some(time)); count],
+                on.map(|_| (time, step)),
+                vec![(size, step, 2); count],
+                vec![(size, long, 3, on.map(|_| time)); count],
+                vec![tale; count],
+            );
+            let mut bytes = postcard::to_stdvec(&written).unwrap();
+            bytes.push(9);
+            let large = LargeHeard { size, seq: 1000, count: 1000 };
+            let mut beat = Heartbeat { seq: 1000, large: vec![large; count], ..Heartbeat::default() };
+            let mut rest = &bytes[..];
+            restore(&mut beat, true, &mut rest).unwrap();
+            prop_assert_eq!(rest, [9]);
+            prop_assert_eq!((beat.seq, beat.sent_at.0), (sum(1000, step), sum(0, step)));
+            prop_assert_eq!(beat.heard.map(|heard| (heard.seq, heard.count, heard.age)), on.map(|_| (1, u64::MAX, time)));
+            let view = PeerView { peer: long, heard_age: on.map(|_| time), kernel_answers: on, heard_for: Some(time) };
+            prop_assert_eq!(beat.views, vec![view; count]);
+            prop_assert_eq!(beat.others.map(|others| others.heard_within), on.map(|_| time));
+            prop_assert_eq!(beat.large, vec![LargeHeard { seq: sum(1000, step), count: 1002, ..large }; count]);
+            let flow = FlowReport { size, duplicates: long, reordered: 3, variation: on.map(|_| time) };
+            prop_assert_eq!(beat.flows, vec![flow; count]);
+            prop_assert_eq!(beat.stories.iter().map(|story| (story.host, story.age)).collect::<Vec<_>>(), vec![(long, time); count]);
+        }
+    }
+}

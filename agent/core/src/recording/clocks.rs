@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::evidence::{Evidence, Fact};
 use crate::time::{Nanos, WallNanos};
 
+/// Peers whose clocks are noted.
+const MAX_PEERS: usize = 4096;
+
 /// What one host saw of the others' wall clocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClockNotes {
@@ -29,13 +32,14 @@ impl ClockNotes {
         }
     }
 
-    /// A part of a recording shares the names of its hosts: as a rule there is no need to look at the letters.
+    /// Compact lines share the names of their hosts: as a rule there is no need to look at the letters.
     fn note_least(&mut self, peer: &Arc<str>, took: i128) {
-        let place = |is: &dyn Fn(&Arc<str>) -> bool| self.least.iter().position(|(known, _)| is(known));
-        let place = place(&|known| Arc::ptr_eq(known, peer)).or_else(|| place(&|known| known == peer));
-        match place.and_then(|place| self.least.get_mut(place)) {
-            Some(known) => *known = (Arc::clone(peer), took.min(known.1)),
-            None => self.least.push((Arc::clone(peer), took)),
+        let place = self.least.iter().position(|(known, _)| Arc::ptr_eq(known, peer));
+        let place = place.or_else(|| self.least.iter().position(|(known, _)| known == peer));
+        if let Some(known) = place.and_then(|place| self.least.get_mut(place)) {
+            *known = (Arc::clone(peer), took.min(known.1));
+        } else if self.least.len() < MAX_PEERS {
+            self.least.push((Arc::clone(peer), took));
         }
     }
 

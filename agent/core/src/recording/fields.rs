@@ -1,6 +1,6 @@
-//! Single fields of a frame, in the form that postcard gives them (its wire format: numbers in groups of seven bits, the lowest
-//! first; signed ones with their sign in the lowest bit; a byte before what may be absent). There are fifty in a heartbeat, most of
-//! them one byte long: those are taken here, and the others by postcard.
+//! Single fields of a frame, in the form that postcard gives them (its wire format: numbers in groups of seven bits, the
+//! lowest first; signed ones with their sign in the lowest bit; a byte before what may be absent). There are dozens in a
+//! heartbeat, most of them one byte long: those are taken here, and the others by postcard.
 
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ pub(super) fn take<'a, T: Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, Un
     Ok(value)
 }
 
+#[inline]
 pub(super) fn number(bytes: &mut &[u8]) -> Result<u64, Unreadable> {
     match *bytes {
         [first @ ..0x80, rest @ ..] => {
@@ -36,31 +37,38 @@ pub(super) fn number(bytes: &mut &[u8]) -> Result<u64, Unreadable> {
     }
 }
 
+#[inline]
 pub(super) fn step(bytes: &mut &[u8]) -> Result<i64, Unreadable> {
     let number = number(bytes)?;
     Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
 }
 
+#[inline]
 pub(super) fn flag(bytes: &mut &[u8]) -> Result<bool, Unreadable> {
-    match number(bytes)? {
-        0 => Ok(false),
-        1 => Ok(true),
-        other => Err(Unreadable(format!("{other} where 0 or 1 has to be"))),
-    }
+    let (on, rest) = match *bytes {
+        [on @ ..2, rest @ ..] => (*on == 1, rest),
+        [other, ..] => return Err(Unreadable(format!("{other} where 0 or 1 has to be"))),
+        [] => return Err(Unreadable("it ends within a line".into())),
+    };
+    *bytes = rest;
+    Ok(on)
 }
 
 /// A time in nanoseconds alone, as version 4 has it.
+#[inline]
 pub(super) fn time(bytes: &mut &[u8]) -> Result<Duration, Unreadable> {
     number(bytes).map(Duration::from_nanos)
 }
 
 /// As postcard has it: seconds and nanoseconds.
+#[inline]
 pub(super) fn duration(bytes: &mut &[u8]) -> Result<Duration, Unreadable> {
-    let (seconds, nanoseconds) = (number(bytes)?, number(bytes)?);
-    let sum = Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanoseconds));
+    let (seconds, nanoseconds): (u64, u32) = (number(bytes)?, take(bytes)?);
+    let sum = Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanoseconds.into()));
     sum.ok_or_else(|| Unreadable("a time is too long".into()))
 }
 
+#[inline]
 pub(super) fn optional<T>(
     bytes: &mut &[u8],
     read: impl FnOnce(&mut &[u8]) -> Result<T, Unreadable>,

@@ -12,7 +12,7 @@ use crate::time::{Nanos, WallNanos, nanos};
 
 /// Hosts that a sender's views were of and that have a place; others are named each time.
 const MAX_SIGHTINGS: usize = 256;
-/// A time that is longer is told in full.
+/// A heartbeat with a longer time is told in full.
 const LONGEST: Duration = Duration::from_nanos(u64::MAX);
 
 /// Whom a sender has told of, and since when it had heard it without a gap, on its boot clock: the same on both sides.

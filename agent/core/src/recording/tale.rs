@@ -17,9 +17,17 @@ pub(super) fn tale(story: &Story) -> Tale {
 /// Reads a list of them.
 pub(super) fn read(bytes: &mut &[u8], stories: &mut Vec<Story>) -> Result<(), Unreadable> {
     for _ in 0..fields::number(bytes)? {
-        let (trace, age, over, settled, kind, scope, host, peer): Tale = fields::take(bytes)?;
-        let trace = TraceId::new(trace).ok_or_else(|| Unreadable("a trace has no name".into()))?;
-        stories.push(Story { trace, age, over, settled, kind, scope, host, peer });
+        let trace = TraceId::new(fields::take(bytes)?).ok_or_else(|| Unreadable("a trace has no name".into()))?;
+        stories.push(Story {
+            trace,
+            age: fields::duration(bytes)?,
+            over: fields::optional(bytes, fields::duration)?,
+            settled: fields::flag(bytes)?,
+            kind: fields::take(bytes)?,
+            scope: fields::take(bytes)?,
+            host: fields::number(bytes)?,
+            peer: fields::optional(bytes, fields::number)?,
+        });
     }
     Ok(())
 }

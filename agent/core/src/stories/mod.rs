@@ -46,7 +46,7 @@ struct Own {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     plot: Plot,
-    /// In whose words that was last, and when.
+    /// In which words that was last, and when.
     story: Story,
     at: Nanos,
 }
@@ -63,7 +63,8 @@ impl Told {
         news
     }
 
-    /// Takes the same words ten times a second, of which only the times are other ones; whether anything differs that decides.
+    /// Takes the same words once more, which differ at most in times and in whether it is closed; whether anything differs that
+    /// decides.
     fn go_on(&mut self, story: &Story, at: Nanos) -> bool {
         let news = self.plot.go_on(story, at) || self.story.settled != story.settled;
         (self.story, self.at) = (*story, at);
@@ -84,11 +85,9 @@ pub struct Stories {
 impl Stories {
     /// Takes what a peer tells in a heartbeat that came in at `at`.
     pub fn hear(&mut self, peer: &str, stories: &[Story], at: Nanos) {
-        if stories.is_empty() && !self.told.contains_key(peer) {
-            return;
-        }
         let told = match self.told.get_mut(peer) {
             Some(told) => told,
+            None if stories.is_empty() => return,
             None => self.told.entry(peer.to_owned()).or_default(),
         };
         told.retain(|old| old.at.plus(TELL) > at);
