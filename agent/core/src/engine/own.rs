@@ -40,8 +40,10 @@ const MAX_FOLLOWED: usize = 4;
 
 /// A stall of this host as a whole, and the incident that it became.
 pub(super) struct TrackedOwn {
-    /// The occurrence that tells most.
+    /// The occurrence that tells most, and the one that would without it: what its CPUs went on with, which is told later, may
+    /// leave it without a name.
     stall: OwnStall,
+    spare: Option<OwnStall>,
     /// When the last one ended.
     until: Nanos,
     identity: Identity,
@@ -65,24 +67,31 @@ impl TrackedOwn {
         self.pause().is_some() && from <= self.until.plus(AFTERMATH_OF_ALL)
     }
 
+    fn occurrences(&mut self) -> impl Iterator<Item = &mut OwnStall> {
+        std::iter::once(&mut self.stall).chain(&mut self.spare)
+    }
+
     /// Takes what is new of a CPU that stood still with the host; whether it did.
     pub(super) fn take(&mut self, from: Nanos, to: Nanos, told: &CpuStall) -> bool {
         let same = |case: &&mut CpuCase| case.cpu == told.cpu && case.last(from).0 == from;
-        if let Some(case) = self.stall.cpus.iter_mut().find(same) {
+        if let Some(case) = self.occurrences().flat_map(|stall| &mut stall.cpus).find(same) {
             if told.over && told.has_names() {
                 case.after = Some(told.clone());
             }
             return true;
         }
-        let together = to.min(self.stall.to).since(from.max(self.stall.from)) * 2 > to.since(from);
-        let missing = !self.stall.cpus.iter().any(|case| case.cpu == told.cpu);
-        let belongs = told.over && together && missing && self.pause().is_some();
-        if belongs {
-            let mut case = CpuCase::new(told.cpu, from);
-            case.look(from, to, told.clone());
-            self.stall.cpus.push(case);
+        if !told.over || self.pause().is_none() {
+            return false;
         }
-        belongs
+        let stood_with = |stall: &&mut OwnStall| {
+            let together = to.min(stall.to).since(from.max(stall.from)) * 2 > to.since(from);
+            together && !stall.cpus.iter().any(|case| case.cpu == told.cpu)
+        };
+        let Some(stall) = self.occurrences().find(stood_with) else { return false };
+        let mut case = CpuCase::new(told.cpu, from);
+        case.look(from, to, told.clone());
+        stall.cpus.push(case);
+        true
     }
 }
 
@@ -198,10 +207,15 @@ impl Engine {
     fn take_own(&mut self, stall: OwnStall) {
         if let Some(mut known) = self.own.pop() {
             if self.are_alike(&known.stall, &stall) {
-                let (since, occurrences) = (known.stall.since, known.stall.occurrences + 1);
+                known.stall.occurrences += 1;
                 known.until = stall.to;
-                let telling = if self.tells_less(&stall, &known.stall) { known.stall } else { stall };
-                known.stall = OwnStall { since, occurrences, ..telling };
+                let before = known.spare.replace(stall);
+                self.let_the_best_tell(&mut known);
+                if let Some(before) =
+                    before.filter(|before| known.spare.as_ref().is_none_or(|now| self.tells_less(now, before)))
+                {
+                    known.spare = Some(before);
+                }
                 self.own.push(known);
                 return;
             }
@@ -212,7 +226,7 @@ impl Engine {
             self.say_own(&mut oldest, true);
         }
         let identity = self.identity(&self.settings.host, stall.from, self.now);
-        self.own.push(TrackedOwn { until: stall.to, stall, identity, said: None });
+        self.own.push(TrackedOwn { until: stall.to, stall, spare: None, identity, said: None });
     }
 
     /// Whether two stalls are of one kind; whether all CPUs stood still is known before the names are of where they were.
@@ -220,6 +234,13 @@ impl Engine {
         let class = |stall: &OwnStall| judge(&self.context(), Case::Own(stall)).verdict.class;
         let of_all_cpus = |stall: &OwnStall| stall.all_timers_dead() == Some(true);
         other.behind.is_none() && (of_all_cpus(one) && of_all_cpus(other) || class(one) == class(other))
+    }
+
+    /// Lets the other occurrence tell, where the one that does tells less by now.
+    fn let_the_best_tell(&self, known: &mut TrackedOwn) {
+        let Some(spare) = known.spare.take_if(|spare| !self.tells_less(spare, &known.stall)) else { return };
+        let (since, occurrences) = (known.stall.since, known.stall.occurrences);
+        known.spare = Some(std::mem::replace(&mut known.stall, OwnStall { since, occurrences, ..spare }));
     }
 
     /// Whether one of two alike tells less: it cannot be named and the other can, since what a CPU went on with may be anything;
@@ -239,6 +260,9 @@ impl Engine {
 
     /// The same of one of them, which is given back while it is open.
     fn follow(&mut self, mut known: TrackedOwn, now: Nanos) -> Option<TrackedOwn> {
+        if known.spare.as_ref().is_some_and(|spare| self.tells_less(&known.stall, spare)) {
+            self.let_the_best_tell(&mut known);
+        }
         let (from, to) = (known.stall.from, known.until);
         known.stall.neighbours =
             self.hypervisor().map(|label| self.neighbours(label, "", from, Some(to))).unwrap_or_default();
@@ -249,7 +273,9 @@ impl Engine {
         self.say_own(&mut known, closed);
         if closed {
             // A sentinel that had to wait for its turn, and was looked at no more, may tell its end yet.
-            known.stall.cpus.iter().for_each(|case| self.note_ended(case.cpu, case.last(now).0));
+            for case in known.occurrences().flat_map(|stall| &stall.cpus) {
+                self.note_ended(case.cpu, case.last(now).0);
+            }
         }
         (!closed).then_some(known)
     }
