@@ -98,7 +98,7 @@ impl Engine {
 
     /// Whether that holds of the gaps with all peers at the moment. There have to be two at least, or it is just a path.
     pub(super) fn of_all_peers(&self, holds: impl Fn(&Gap) -> bool) -> bool {
-        let mut peers = self.settings.peers.iter().filter(|name| self.peers.get(*name).is_some_and(|peer| !peer.left));
+        let mut peers = self.settings.peers.iter().filter(|name| self.peers.get(name).is_some_and(|peer| !peer.left));
         peers.clone().count() >= 2 && peers.all(|name| self.gaps.get(name).is_some_and(|open| holds(&open.gap)))
     }
 

@@ -49,6 +49,9 @@ enum Who {
     Other(u64),
 }
 
+/// Of whom, its age, whether the kernel answers, since when it was heard.
+type View = (Who, Option<u64>, Option<bool>, Option<i64>);
+
 /// See the module's documentation. [`restore`] reads it, field by field. Times are nanoseconds.
 #[derive(Serialize)]
 pub(super) struct News {
@@ -57,8 +60,7 @@ pub(super) struct News {
     /// By how much more the wall clock went on.
     wall_step: i64,
     heard: Option<(i64, i64, i64, u64)>,
-    /// Of whom, its age, whether the kernel answers, since when it was heard.
-    views: Vec<(Who, Option<u64>, Option<bool>, Option<i64>)>,
+    views: Vec<View>,
     others: Option<(u64, i64)>,
     /// Those that are not as before, by their place.
     large: Vec<(u64, i64, i64)>,
