@@ -35,14 +35,6 @@ pub(crate) struct Args {
     dev: bool,
 }
 
-impl Args {
-    /// Every target for so long, as many at once as there are CPUs, soon.
-    pub(crate) fn brief(seconds: u32) -> Self {
-        let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
-        Self { targets: Vec::new(), list: false, seconds, jobs: cpus, dev: true }
-    }
-}
-
 /// Feeds the targets; an error where one of them has a finding.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.list {
@@ -58,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// How many targets had no finding, and how many had one; each is told as it ends.
-pub(crate) fn outcomes(args: &Args) -> Result<(usize, usize)> {
+fn outcomes(args: &Args) -> Result<(usize, usize)> {
     let targets = chosen(&args.targets)?;
     install()?;
     process::run(cargo_fuzz("build", args.dev).args(target_of(&targets)))?;

@@ -12,7 +12,7 @@ mod dns;
 mod dns_tests;
 mod file;
 mod follow;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod merge;
 mod refusals;

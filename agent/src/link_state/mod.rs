@@ -1,7 +1,7 @@
 //! Interfaces, addresses and neighbours of this host, as the kernel tells of them by netlink: changes as they come, counters
 //! once a second. The sockets are of the network namespace of the thread that opens them, and nothing waits for them.
 
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod interfaces;
 mod neighbours;

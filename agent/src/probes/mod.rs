@@ -6,7 +6,7 @@ mod decode;
 mod error;
 mod events;
 mod fragments;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod heartbeat_drops;
 mod hooks;
