@@ -1,5 +1,7 @@
 //! A heartbeat as it was told up to version 3: by how it differs from the one before in what always does.
 
+use std::time::Duration;
+
 use super::fields::{self, Unreadable, sum};
 use super::tale;
 use crate::evidence::{FlowReport, Heard, Heartbeat, LargeHeard, OtherViews, PeerView};
@@ -10,15 +12,7 @@ pub(super) fn restore(before: &mut Heartbeat, telling: bool, bytes: &mut &[u8]) 
     before.seq = sum(before.seq, fields::step(bytes)?);
     before.sent_at = Nanos(sum(before.sent_at.0, fields::step(bytes)?));
     before.sent_wall = WallNanos(sum(before.sent_wall.0, fields::step(bytes)?));
-    let heard = before.heard.unwrap_or_default();
-    before.heard = fields::optional(bytes, |bytes| {
-        Ok(Heard {
-            incarnation: sum(heard.incarnation, fields::step(bytes)?),
-            seq: sum(heard.seq, fields::step(bytes)?),
-            count: sum(heard.count, fields::step(bytes)?),
-            age: fields::duration(bytes)?,
-        })
-    })?;
+    before.heard = heard(before.heard, fields::duration, bytes)?;
     before.views.clear();
     for _ in 0..fields::number(bytes)? {
         before.views.push(PeerView {
@@ -54,10 +48,25 @@ pub(super) fn restore(before: &mut Heartbeat, telling: bool, bytes: &mut &[u8]) 
     Ok(())
 }
 
+/// What a sender heard, by what it had heard `before`; each version has its own form of a time.
+pub(super) fn heard(
+    before: Option<Heard>,
+    time: fn(&mut &[u8]) -> Result<Duration, Unreadable>,
+    bytes: &mut &[u8],
+) -> Result<Option<Heard>, Unreadable> {
+    let before = before.unwrap_or_default();
+    fields::optional(bytes, |bytes| {
+        Ok(Heard {
+            incarnation: sum(before.incarnation, fields::step(bytes)?),
+            seq: sum(before.seq, fields::step(bytes)?),
+            count: sum(before.count, fields::step(bytes)?),
+            age: time(bytes)?,
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;

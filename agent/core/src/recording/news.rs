@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::beat;
 use super::fields::{self, Unreadable, difference, sum};
 use super::tale::{self, Tale, tale};
 use crate::evidence::{FlowReport, Heard, Heartbeat, LargeHeard, OtherViews, PeerView};
@@ -145,15 +146,7 @@ pub(super) fn restore(before: &mut Heartbeat, seen: &mut Sightings, bytes: &mut 
     let sent_step = fields::step(bytes)?;
     before.sent_at = Nanos(sum(before.sent_at.0, sent_step));
     before.sent_wall = WallNanos(sum(before.sent_wall.0, fields::step(bytes)?.wrapping_add(sent_step)));
-    let heard = before.heard.unwrap_or_default();
-    before.heard = fields::optional(bytes, |bytes| {
-        Ok(Heard {
-            incarnation: sum(heard.incarnation, fields::step(bytes)?),
-            seq: sum(heard.seq, fields::step(bytes)?),
-            count: sum(heard.count, fields::step(bytes)?),
-            age: fields::time(bytes)?,
-        })
-    })?;
+    before.heard = beat::heard(before.heard, fields::time, bytes)?;
     before.views.clear();
     for _ in 0..fields::number(bytes)? {
         before.views.push(view(before.sent_at, seen, bytes)?);
