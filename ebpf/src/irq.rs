@@ -21,7 +21,7 @@ use lacuna_abi::{
 
 use crate::jiffies::{JIFFY_NS, jiffies, since_jiffies};
 use crate::kernel::globals;
-use crate::landing::{Interrupt, land};
+use crate::landing::{Interrupt, land, silence_ended};
 use crate::output::count;
 use crate::passing::pass;
 
@@ -72,8 +72,9 @@ fn try_timer(ctx: &RawTracePointContext) -> Result<i32, i32> {
     if is_asked_for {
         return land(ctx, now, 0, timer);
     }
-    // Where ticks were held off, interrupts were off for more than a moment; another one may have come first after that.
-    if gap < 2 * JIFFY_NS.load() {
+    // Where ticks were held off, interrupts were off for more than a moment; another one may have come first after that. Ticks
+    // that were due when a silence ended come one after another, before the next instruction: all at the same address.
+    if gap < 2 * JIFFY_NS.load() && !silence_ended(now, LANDING_NS.load()) {
         pass(ctx);
     }
     Ok(0)

@@ -26,6 +26,16 @@ pub(crate) struct Interrupt {
     pub(crate) irq: u32,
 }
 
+/// Whether a silence of this CPU ended less than `within` nanoseconds before `now`.
+#[inline(always)]
+pub(crate) fn silence_ended(now: u64, within: u64) -> bool {
+    let Some(landing) = LANDING.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: the slot is this CPU's own, and hard interrupts do not nest.
+    unsafe { (*landing).silence > 0 && now.saturating_sub((*landing).at) < within }
+}
+
 /// Writes down what the interrupt that came at `at` landed in, after a silence of so many nanoseconds.
 #[inline(always)]
 pub(crate) fn land(ctx: &RawTracePointContext, at: u64, silence: u64, interrupt: Interrupt) -> Result<i32, i32> {
