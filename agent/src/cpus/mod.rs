@@ -326,14 +326,16 @@ impl CpuWatch {
     fn sample(&mut self, stall: (u32, Nanos), now: Nanos, told: &CpuStall) {
         let (Some(metrics), Some(names)) = (&self.metrics, &self.names) else { return };
         let (cpu, due) = stall;
+        let later_than = self.samples.later_than(stall);
         let ticks = told.timer_at.is_some_and(|at| at > due);
         if !ticks || self.samples.has(stall) || told.system_ns <= told.user_ns {
             return;
         }
-        match metrics.landing(cpu).filter(|landing| landing.at > due) {
+        match metrics.landing(cpu).filter(|landing| landing.at > later_than) {
             Some(sample) if sample.kind == LandingKind::Sample => {
+                let at = sample.at;
                 if names.ask(Of::Sample(stall), sample) {
-                    self.samples.take(stall);
+                    self.samples.take(stall, at);
                 }
             }
             // It ended a silence that is most of the stall, and is not to be overwritten.

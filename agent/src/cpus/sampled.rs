@@ -8,7 +8,11 @@ use super::names::Stall;
 
 /// The latest sample of each CPU.
 #[derive(Debug, Default)]
-pub(super) struct Samples(BTreeMap<u32, Sample>);
+pub(super) struct Samples {
+    all: BTreeMap<u32, Sample>,
+    /// When the latest tick was of each CPU that names were looked for.
+    taken: BTreeMap<u32, Nanos>,
+}
 
 #[derive(Debug)]
 struct Sample {
@@ -19,15 +23,21 @@ struct Sample {
 }
 
 impl Samples {
-    /// One was taken of that stall, and its names are looked for.
-    pub(super) fn take(&mut self, (cpu, due): Stall) {
-        self.0.insert(cpu, Sample { due, stack: None });
+    /// One was taken of that stall, at a tick at `at`, and its names are looked for.
+    pub(super) fn take(&mut self, (cpu, due): Stall, at: Nanos) {
+        self.all.insert(cpu, Sample { due, stack: None });
+        self.taken.insert(cpu, at);
     }
 
-    /// Its names were found. A tick in user mode has none, and may be followed by another.
+    /// One of that stall comes from a later tick than this: it is later than the stall's begin, and than one before.
+    pub(super) fn later_than(&self, (cpu, due): Stall) -> Nanos {
+        self.taken.get(&cpu).map_or(due, |taken| due.max(*taken))
+    }
+
+    /// Its names were found. A tick in user mode has none, and is to be followed by another.
     pub(super) fn name(&mut self, stall: Stall, stack: Vec<String>) {
-        match self.0.get_mut(&stall.0).filter(|sample| sample.due == stall.1) {
-            Some(_) if stack.is_empty() => drop(self.0.remove(&stall.0)),
+        match self.all.get_mut(&stall.0).filter(|sample| sample.due == stall.1) {
+            Some(_) if stack.is_empty() => drop(self.all.remove(&stall.0)),
             Some(sample) => sample.stack = Some(stack),
             None => {}
         }
@@ -49,7 +59,7 @@ impl Samples {
     }
 
     fn of(&self, (cpu, due): Stall) -> Option<&Sample> {
-        self.0.get(&cpu).filter(|sample| sample.due == due)
+        self.all.get(&cpu).filter(|sample| sample.due == due)
     }
 }
 
@@ -62,11 +72,14 @@ mod tests {
         let (stall, next) = ((1, Nanos(5)), (1, Nanos(9)));
         let mut samples = Samples::default();
         assert!(!samples.has(stall) && !samples.awaits_names(stall));
-        samples.take(stall);
+        assert_eq!(samples.later_than(stall), Nanos(5));
+        samples.take(stall, Nanos(6));
         assert!(samples.has(stall) && samples.awaits_names(stall) && samples.stack(stall).is_empty());
         samples.name(stall, Vec::new());
         assert!(!samples.has(stall), "it was in user mode");
-        samples.take(stall);
+        assert_eq!(samples.later_than(stall), Nanos(6), "and the same tick tells no more another time");
+        assert_eq!(samples.later_than(next), Nanos(9));
+        samples.take(stall, Nanos(7));
         samples.name(next, vec!["other+0x1".into()]);
         assert!(samples.awaits_names(stall), "those were of another stall");
         samples.name(stall, vec!["spin+0x1".into()]);
