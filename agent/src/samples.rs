@@ -43,7 +43,7 @@ pub(crate) fn recurred(incidents: Vec<Occurrence>, mark: Option<&str>) -> Report
 /// That of `subject` on db1 in that hour, for 15 s.
 pub(crate) fn occurrence(class: Class, subject: &str, hour: i64) -> Occurrence {
     let (subject, host, started_ms) = (subject.into(), Some("db1".into()), hour * HOUR_MS);
-    Occurrence { class, subject, host, started_ms, ended_ms: Some(started_ms + 15_000), times: 1 }
+    Occurrence { class, subject, host, started_ms, ended_ms: Some(started_ms + 15_000), times: 1, peer: None }
 }
 
 /// When somebody looks at the samples: 42 s after the open one began.

@@ -50,7 +50,7 @@ impl Past {
         let (booted_ms, to_ms) = (self.ms(from), self.ms(to));
         let boot_id = format!("{:032x}", self.boots);
         let period = Watched { host: "db1".into(), boot_id, booted_ms, from_ms: booted_ms, to_ms };
-        self.store.watched(&period).unwrap();
+        self.store.watched([period].iter()).unwrap();
     }
 
     fn lockup(&mut self, hours_ago: f64) {
@@ -166,15 +166,9 @@ fn a_hundred_quiet_hours_tell() {
 fn hours_without_an_agent_are_not_quiet() {
     let mut past = Past::incident_a(100.0);
     let booted_ms = past.ms(100.0);
-    past.store
-        .watched(&Watched {
-            host: "db1".into(),
-            boot_id: "another".into(),
-            booted_ms,
-            from_ms: past.ms(16.0),
-            to_ms: past.ms(0.0),
-        })
-        .unwrap();
+    let (from_ms, to_ms) = (past.ms(16.0), past.ms(0.0));
+    let period = Watched { host: "db1".into(), boot_id: "another".into(), booted_ms, from_ms, to_ms };
+    past.store.watched([period].iter()).unwrap();
     let Past { dir, store, .. } = past;
     drop(store);
     // Without the period that incident_a has for the last boot.

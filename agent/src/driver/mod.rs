@@ -25,7 +25,7 @@ use crate::link_state::Around;
 use crate::probes::ProbeEvents;
 use crate::recorder::Recorder;
 use crate::shared::Shared;
-use crate::store::{BEAT, Writer};
+use crate::store::{BEAT, HeardPeer, Writer};
 use crate::traces::Traces;
 
 mod counters;
@@ -309,7 +309,7 @@ impl Driver {
         }
         self.next_beat = now.boot.plus(BEAT);
         if let Some(writer) = &self.parts.writer {
-            writer.watched(now);
+            writer.watched(now, heard_peers(&self.parts.engine, now.boot));
         }
     }
 
@@ -385,6 +385,16 @@ impl Driver {
 
 fn clock_fact(host: &str, now: Reading) -> Evidence {
     Evidence::at(host, now.boot, Fact::Clock { wall: now.wall })
+}
+
+/// Those that were heard since the last beat, each with its boot clock as it is by now.
+fn heard_peers(engine: &Engine, now: Nanos) -> Vec<HeardPeer> {
+    let heard = engine.peers().filter_map(|(host, peer)| {
+        let last = peer.last.as_ref().filter(|last| !peer.left && now.since(last.at) <= BEAT)?;
+        let boot = last.sent_at.plus(now.since(last.at));
+        Some(HeardPeer { host: host.to_owned(), boot_id: last.boot_id, boot })
+    });
+    heard.collect()
 }
 
 /// Since when the agent is late with what was `due` then. Where the turn before still ran, it was held up in that one, which

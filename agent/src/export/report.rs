@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use lacuna_core::recurrence::{
-    Belief, MarkNote, QuietTime, Rate, Recurrence, Report, Series, UNLIKELY, hours_in_words, percent,
+    Belief, Clock, MarkNote, QuietTime, Rate, Recurrence, Report, Series, UNLIKELY, hours_in_words, percent,
 };
 
 use super::table::{Look, Paint, Table, plain};
@@ -121,7 +121,8 @@ pub(super) fn needed(told: &Recurrence) -> String {
     match &told.quiet {
         None => "-".to_owned(),
         Some(quiet) if told.belief == Belief::Gone => quiet.hours_needed.map_or("-".into(), |_| "none".into()),
-        Some(quiet) => quiet.hours_needed.map_or("more restarts".into(), hours_in_words),
+        Some(quiet) if quiet.clock == Clock::SinceBoot && quiet.hours_needed.is_none() => "more restarts".into(),
+        Some(quiet) => quiet.hours_needed.map_or("-".into(), hours_in_words),
     }
 }
 

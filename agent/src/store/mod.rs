@@ -24,6 +24,7 @@ pub use error::StoreError;
 pub use query::{Cursor, DEFAULT_LIMIT, Found, MAX_LIMIT, NoCursor, Query, StoreReader, state_name};
 pub use timeline::{MAX_INCIDENTS, MAX_MARKS, Past};
 pub(crate) use watch::BEAT;
+pub use watch::HeardPeer;
 pub use writer::{Marker, QUEUE, Writer, spawn_writer};
 
 /// The file in the store's directory that the agent which writes to it holds locked.
@@ -145,8 +146,14 @@ impl Store {
 
     fn expire_before(&mut self, oldest_ms: i64) -> rusqlite::Result<u64> {
         let transaction = self.connection.transaction()?;
-        let sql = "DELETE FROM incidents WHERE state = 'closed' AND coalesce(ended_ms, started_ms) < ?";
-        let removed = transaction.execute(sql, [oldest_ms])?;
+        let old = "FROM incidents WHERE state = 'closed' AND coalesce(ended_ms, started_ms) < ?";
+        let newest: Option<i64> =
+            transaction.query_row(&format!("SELECT max(started_ms) {old}"), [oldest_ms], |row| row.get(0))?;
+        let removed = transaction.execute(&format!("DELETE {old}"), [oldest_ms])?;
+        // By what is gone, and not by the clock: one that is wrong for a while would leave no time to report on.
+        if let Some(newest) = newest {
+            timeline::complete_from(&transaction, newest.saturating_add(1))?;
+        }
         timeline::forget_before(&transaction, oldest_ms)?;
         transaction.commit()?;
         Ok(count(removed))

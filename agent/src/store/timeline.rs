@@ -49,12 +49,17 @@ impl Store {
         self.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.of(error))
     }
 
-    /// Notes that the agent watched, or still watches.
+    /// Notes that the agent watched, or still watches, or heard a peer: all of it or nothing.
     ///
     /// # Errors
     /// The database cannot be written.
-    pub fn watched(&mut self, period: &Watched) -> Result<(), StoreError> {
-        self.with_room("", |store| upsert_watched(&store.connection, period)).map(|_| ())
+    pub fn watched<'a>(&mut self, periods: impl Iterator<Item = &'a Watched> + Clone) -> Result<(), StoreError> {
+        let write = |store: &mut Self| {
+            let transaction = store.connection.transaction()?;
+            periods.clone().try_for_each(|period| upsert_watched(&transaction, period))?;
+            transaction.commit()
+        };
+        self.with_room("", write).map(|_| ())
     }
 }
 
@@ -64,6 +69,7 @@ fn insert_mark(connection: &Connection, at_ms: i64, text: &str) -> rusqlite::Res
     connection.prepare_cached(sql)?.query_row(params![at_ms, text, MAX_MARKS], |row| row.get(0)).optional()
 }
 
+/// Of two peers that were restored from one snapshot, with the same boot, and heard at the same moment, one has a row.
 fn upsert_watched(connection: &Connection, period: &Watched) -> rusqlite::Result<()> {
     let sql = "INSERT INTO watched (host, boot_id, booted_ms, from_ms, to_ms) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (boot_id, from_ms) DO UPDATE SET to_ms = max(to_ms, ?5)";
@@ -79,7 +85,6 @@ pub(super) fn complete_from(connection: &Connection, from_ms: i64) -> rusqlite::
 
 /// Watched time and marks of before go.
 pub(super) fn forget_before(connection: &Connection, oldest_ms: i64) -> rusqlite::Result<()> {
-    complete_from(connection, oldest_ms)?;
     connection.prepare_cached("DELETE FROM watched WHERE to_ms < ?1")?.execute([oldest_ms])?;
     connection.prepare_cached("DELETE FROM marks WHERE at_ms < ?1")?.execute([oldest_ms])?;
     Ok(())
@@ -148,11 +153,11 @@ struct GistOfVerdict {
     subject: Subject,
 }
 
-/// Those that began since, the newest where there are too many.
+/// Those that began since, or go on, the newest where there are too many.
 fn incidents(connection: &Connection, since_ms: i64, past: &mut Past) -> rusqlite::Result<()> {
     let sql =
         "SELECT started_ms, CASE state WHEN 'closed' THEN coalesce(ended_ms, started_ms) END, document FROM incidents
-               WHERE started_ms >= ?1 ORDER BY started_ms DESC, id DESC";
+               WHERE started_ms >= ?1 OR state <> 'closed' ORDER BY started_ms DESC, id DESC";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([since_ms])?;
     while let Some(row) = rows.next()? {
@@ -180,6 +185,7 @@ fn occurrence(row: &Row<'_>) -> rusqlite::Result<Option<Occurrence>> {
         class: verdict.class,
         subject: words::subject(&subject),
         host: subject.host,
+        peer: subject.peer,
         started_ms: row.get(0)?,
         ended_ms: row.get(1)?,
         times: occurrences.max(1),

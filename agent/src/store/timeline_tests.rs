@@ -58,9 +58,9 @@ fn watched_time_grows_and_what_is_past_is_as_it_was_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(&settings(dir.path())).unwrap();
     for to in [1000, 11_000, 21_000] {
-        store.watched(&watched(1000, to)).unwrap();
+        store.watched([watched(1000, to)].iter()).unwrap();
     }
-    store.watched(&watched(90_000, 95_000)).unwrap();
+    store.watched([watched(90_000, 95_000)].iter()).unwrap();
     store.put(&samples::path_drop()).unwrap();
     store.put(&samples::host_down()).unwrap();
     let reader = StoreReader::new(dir.path());
@@ -84,13 +84,38 @@ fn marks_are_bounded_and_go_with_the_retention() {
     }
     let refused = store.mark("one too many", at).unwrap_err();
     assert!(matches!(refused, StoreError::TooManyMarks { .. }), "{refused}");
-    store.watched(&watched(0, 1000)).unwrap();
+    store.watched([watched(0, 1000)].iter()).unwrap();
     let now = at + StoreSettings::default().retention + Duration::from_secs(1);
     store.expire(now).unwrap();
     let past = StoreReader::new(dir.path()).past(UNIX_EPOCH).unwrap();
     assert!(past.marks.is_empty() && past.history.watched.is_empty());
-    assert_eq!(past.complete_from_ms, millis(at) + 1000);
+    assert_eq!(past.complete_from_ms, 0, "no incident is gone");
     store.mark("room again", now).unwrap();
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_while_leaves_time_to_report_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&settings(dir.path())).unwrap();
+    let incident = samples::numbered(1);
+    store.put(&incident).unwrap();
+    let started_ms = Row::of(&incident).unwrap().started_ms;
+    let ahead =
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(started_ms).unwrap()) + Duration::from_secs(60 * 86_400);
+    assert_eq!(store.expire(ahead).unwrap(), 1);
+    let past = StoreReader::new(dir.path()).past(UNIX_EPOCH).unwrap();
+    assert_eq!(past.complete_from_ms, started_ms + 1, "not a month from now");
+}
+
+#[test]
+fn what_still_goes_on_is_of_the_past_whenever_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&settings(dir.path())).unwrap();
+    store.put(&samples::path_drop()).unwrap();
+    store.put(&samples::host_down()).unwrap();
+    let later = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    let [down] = StoreReader::new(dir.path()).past(later).unwrap().history.incidents.try_into().unwrap();
+    assert!(down.ended_ms.is_none(), "the other one is over: {down:?}");
 }
 
 #[test]
@@ -99,7 +124,7 @@ fn time_whose_incidents_were_evicted_does_not_look_quiet() {
     let small = StoreSettings { max_size: 0, ..settings(dir.path()) };
     let mut store = Store::open(&small).unwrap();
     let start = |i: u32| 1_795_000_000_000 + i64::from(i) * 60_000;
-    store.watched(&watched(start(0), start(400))).unwrap();
+    store.watched([watched(start(0), start(400))].iter()).unwrap();
     let evicted: u64 = (0..400).map(|i| store.put(&samples::numbered(i)).unwrap()).sum();
     assert!(evicted > 0);
     let past = StoreReader::new(dir.path()).past(UNIX_EPOCH).unwrap();
@@ -118,7 +143,7 @@ fn the_writer_notes_what_the_driver_watched_and_marks() {
         boot: lacuna_core::time::Nanos(second * 1_000_000_000),
         wall: lacuna_core::time::WallNanos((1_795_000_000 + second) * 1_000_000_000),
     };
-    [100, 110, 120, 500, 510].into_iter().for_each(|second| writer.watched(reading(second)));
+    [100, 110, 120, 500, 510].into_iter().for_each(|second| writer.watched(reading(second), Vec::new()));
     let marker = writer.marker();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(shared.counters.read().newest_mark_ms, None);

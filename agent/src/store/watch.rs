@@ -1,8 +1,12 @@
-//! From the driver's signs of life to watched time: a period ends where they stop for long, or the wall clock is set.
+//! From the driver's signs of life to watched time: a period ends where they stop for long, or the wall clock is set. So it is with
+//! the peers that are heard: of one that is not, nobody knows whether it is quiet.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lacuna_core::gap::hex;
 use lacuna_core::recurrence::Watched;
+use lacuna_core::time::{Nanos, WallNanos};
 
 use crate::clock::Reading;
 
@@ -12,6 +16,57 @@ pub(crate) const BEAT: Duration = Duration::from_secs(10);
 const BREAK: Duration = Duration::from_secs(60);
 /// A wall clock that moves by more against the boot clock, between two signs, was set.
 const STEP_MS: u64 = 2000;
+
+/// Periods of peers are written with every so manieth sign of life: within the minute for which the end of one may be unknown.
+const PEERS_EVERY: u32 = 5;
+/// Peers whose periods are kept, as many as there may be.
+const MOST_PEERS: usize = 1024;
+
+/// A peer that was heard just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeardPeer {
+    /// Its name.
+    pub host: String,
+    /// Its boot.
+    pub boot_id: [u8; 16],
+    /// Its boot clock, as far as it is known.
+    pub boot: Nanos,
+}
+
+/// The periods of all peers.
+#[derive(Debug, Default)]
+pub(super) struct PeerWatch {
+    peers: BTreeMap<String, ([u8; 16], Watch)>,
+    beats: u32,
+}
+
+impl PeerWatch {
+    /// Those were heard at `now`, by this host's clock. The periods that are to be written: those that ended, and from time to time
+    /// those that go on.
+    pub(super) fn beat(&mut self, now: WallNanos, heard: &[HeardPeer]) -> Vec<Watched> {
+        let mut ended = Vec::new();
+        for peer in heard {
+            let new = || (peer.boot_id, Watch::new(peer.host.clone(), hex(&peer.boot_id)));
+            if self.peers.get(&peer.host).is_some_and(|(boot_id, _)| *boot_id != peer.boot_id) {
+                ended.extend(self.peers.remove(&peer.host).and_then(|(_, watch)| watch.period));
+            }
+            if self.peers.len() < MOST_PEERS || self.peers.contains_key(&peer.host) {
+                let (_, watch) = self.peers.entry(peer.host.clone()).or_insert_with(new);
+                ended.extend(watch.beat(Reading { boot: peer.boot, wall: now }));
+            }
+        }
+        self.beats = self.beats.wrapping_add(1);
+        if self.beats.is_multiple_of(PEERS_EVERY) {
+            ended.extend(self.periods());
+        }
+        ended
+    }
+
+    /// The period of each, as far as it goes.
+    pub(super) fn periods(&self) -> impl Iterator<Item = Watched> {
+        self.peers.values().filter_map(|(_, watch)| watch.period().cloned())
+    }
+}
 
 /// The period that the agent is in.
 #[derive(Debug)]
@@ -64,7 +119,6 @@ fn millis(nanos: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lacuna_core::time::{Nanos, WallNanos};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -91,6 +145,27 @@ mod tests {
             lengths(&[reading(100, 5100), reading(110, 5110), reading(400, 5400), reading(410, 5410)]),
             [10, 10]
         );
+    }
+
+    #[test]
+    fn a_peer_is_watched_while_it_is_heard() {
+        let mut watch = PeerWatch::default();
+        let heard = |boot: u8, boot_s: u64| {
+            [HeardPeer { host: "db1".into(), boot_id: [boot; 16], boot: Nanos(boot_s * SECOND) }]
+        };
+        let mut written = Vec::new();
+        let mut beat = |wall_s: u64, heard: &[HeardPeer]| written.extend(watch.beat(WallNanos(wall_s * SECOND), heard));
+        (0..4).for_each(|beats| beat(1000 + beats * 10, &heard(1, 100 + beats * 10)));
+        // Its agent ends for ten minutes, then it is booted anew.
+        (4..64).for_each(|beats| beat(1000 + beats * 10, &[]));
+        (64..66).for_each(|beats| beat(1000 + beats * 10, &heard(1, 100 + beats * 10)));
+        (66..70).for_each(|beats| beat(1000 + beats * 10, &heard(2, beats * 10 - 650)));
+        written.dedup();
+        let told: Vec<_> =
+            written.iter().map(|one| (one.boot_id.as_str().len(), one.booted_ms, one.from_ms, one.to_ms)).collect();
+        assert!(told.contains(&(32, 900_000, 1_000_000, 1_030_000)), "{told:?}");
+        assert!(told.contains(&(32, 900_000, 1_640_000, 1_650_000)), "{told:?}");
+        assert!(told.contains(&(32, 1_650_000, 1_660_000, 1_690_000)), "{told:?}");
     }
 
     #[test]

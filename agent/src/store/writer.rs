@@ -1,6 +1,6 @@
 //! The store's own thread: the driver never waits for a disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -11,7 +11,7 @@ use lacuna_core::incident::Incident;
 use lacuna_core::recurrence::{Mark, Watched};
 use tokio::sync::oneshot;
 
-use super::watch::Watch;
+use super::watch::{HeardPeer, PeerWatch, Watch};
 use super::{Store, StoreError, StoreSettings};
 use crate::clock::{self, Reading};
 use crate::shared::Shared;
@@ -21,7 +21,7 @@ pub const QUEUE: usize = 1024;
 /// Incidents whose newest version is kept while the store cannot be written.
 const PENDING: usize = 1024;
 /// Watched periods that wait while the store cannot be written; the oldest go first, and count as unwatched.
-const PENDING_PERIODS: usize = 64;
+const PENDING_PERIODS: usize = 4096;
 /// The first wait after a failure; doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -36,8 +36,8 @@ const PART: &str = "store";
 #[derive(Debug)]
 enum Order {
     Incident(Arc<Incident>),
-    /// The driver watches at that moment.
-    Watched(Reading),
+    /// The driver watches at that moment, and hears those peers.
+    Watched(Reading, Vec<HeardPeer>),
     Mark(String, oneshot::Sender<Result<Mark, String>>),
 }
 
@@ -99,9 +99,9 @@ impl Writer {
         self.refused.0.degrade(PART, because.to_owned());
     }
 
-    /// The driver watches now; never blocks. One that finds no room is followed by the next.
-    pub fn watched(&self, now: Reading) {
-        let _ = self.queue.try_send(Order::Watched(now));
+    /// The driver watches now, and hears those peers; never blocks. One that finds no room is followed by the next.
+    pub fn watched(&self, now: Reading, heard: Vec<HeardPeer>) {
+        let _ = self.queue.try_send(Order::Watched(now, heard));
     }
 
     /// An end for those who note changes.
@@ -147,7 +147,9 @@ struct Work {
     pending: BTreeMap<String, Arc<Incident>>,
     /// The time that the agent watches, and times before a break in it that are not written yet.
     watch: Watch,
-    periods: VecDeque<Watched>,
+    peers: PeerWatch,
+    /// By begin and host, the oldest first.
+    periods: BTreeMap<(i64, String), Watched>,
     /// After a failure: the wait, and when it is over.
     retry: Option<(Duration, Instant)>,
     expire_at: Instant,
@@ -162,7 +164,8 @@ impl Work {
             shared,
             pending: BTreeMap::new(),
             watch,
-            periods: VecDeque::new(),
+            peers: PeerWatch::default(),
+            periods: BTreeMap::new(),
             retry: None,
             expire_at: clock::instant(),
         };
@@ -189,6 +192,10 @@ impl Work {
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => true,
             };
+            if last {
+                let periods = self.peers.periods().collect();
+                self.note_periods(periods);
+            }
             if last || self.retry.is_none_or(|(_, at)| at <= clock::instant()) {
                 self.turn();
             }
@@ -201,11 +208,10 @@ impl Work {
     fn take(&mut self, order: Order) {
         match order {
             Order::Incident(incident) => self.keep(incident),
-            Order::Watched(now) => {
-                self.periods.extend(self.watch.beat(now));
-                if self.periods.len() > PENDING_PERIODS {
-                    self.periods.pop_front();
-                }
+            Order::Watched(now, heard) => {
+                let mut periods = self.peers.beat(now.wall, &heard);
+                periods.extend(self.watch.beat(now));
+                self.note_periods(periods);
             }
             Order::Mark(text, answer) => {
                 let marked = self.mark(&text);
@@ -214,6 +220,16 @@ impl Work {
                 }
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(marked.map_err(|error| error.to_string()));
+            }
+        }
+    }
+
+    /// To be written; what is known of the same period is replaced.
+    fn note_periods(&mut self, periods: Vec<Watched>) {
+        for period in periods {
+            self.periods.insert((period.from_ms, period.host.clone()), period);
+            if self.periods.len() > PENDING_PERIODS {
+                self.periods.pop_first();
             }
         }
     }
@@ -277,13 +293,8 @@ impl Work {
             }
             next.remove();
         }
-        while let Some(period) = self.periods.front() {
-            store.watched(period)?;
-            self.periods.pop_front();
-        }
-        if let Some(period) = self.watch.period() {
-            store.watched(period)?;
-        }
+        store.watched(self.periods.values().chain(self.watch.period()))?;
+        self.periods.clear();
         if self.expire_at <= clock::instant() {
             store.expire(clock::wall())?;
             self.expire_at = clock::instant() + EXPIRE_EVERY;

@@ -2,7 +2,7 @@
 
 use super::boots::{OnBoots, gaps};
 use super::cover::Cover;
-use super::evenness::{REFUTED, bursts, waits_from_boot};
+use super::evenness::{REFUTED, bursts, pauses, waits_from_boot};
 use super::model::{History, Occurrence, Window};
 use super::poisson::{self, Rate, UNLIKELY};
 use super::report::{AtConstantRate, Belief, Clock, QuietTime, Recurrence};
@@ -104,17 +104,18 @@ impl Case<'_> {
         }
     }
 
-    /// Gaps are compared as they are: no model of bursts is known to hold.
+    /// The pauses between bursts are taken as boots are: a safe time, then a constant rate.
     fn since_incident(&self, gaps: Vec<f64>, refuted: Option<f64>, hours: f64, plain: AtConstantRate) -> QuietTime {
         let last = self.series.iter().map(|one| one.started_ms).max().unwrap_or(self.mark_ms);
         let since = |until_ms| self.cover.hours(last, until_ms);
         let quiet = [Quiet { from: since(self.mark_ms), to: since(self.window.until_ms) }];
-        let waits = Waits { ended: gaps, cut: Vec::new() };
-        let chance = waits.at_most(&quiet);
+        let waits = Waits { ended: pauses(gaps), cut: Vec::new() };
+        let at_most = waits.at_most(&quiet);
         QuietTime {
-            chance: Some(chance),
-            chance_at_most: Some(chance),
-            hours_needed: needed(&quiet, |quiet| Some(waits.at_most(quiet))),
+            chance: Some(waits.chance(&quiet).unwrap_or(at_most)),
+            chance_at_most: Some(at_most),
+            hours_needed: needed(&quiet, |quiet| waits.chance(quiet)),
+            pause_hours: waits.ended,
             ..blank(Clock::SinceIncident, hours, refuted, plain)
         }
     }
@@ -156,6 +157,7 @@ fn blank(clock: Clock, hours: f64, refuted: Option<f64>, at_constant_rate: AtCon
         hours_from_boot: Vec::new(),
         quiet_boot_hours: Vec::new(),
         quiet_boot_hours_after: Vec::new(),
+        pause_hours: Vec::new(),
         constant_rate_chance: refuted,
         at_constant_rate,
     }

@@ -39,7 +39,7 @@ pub(super) struct OnBoots {
     pub(super) starts_ms: Vec<i64>,
 }
 
-/// When the host booted: of the agent's own host the store knows it; of others it knows their restarts.
+/// When the host booted: of the agent's own host and of those it heard the store knows it; before, it knows of restarts.
 fn starts(history: &History, host: &str) -> Vec<i64> {
     // Of a boot whose wall clock was set meanwhile the clock counts that was watched by for longest.
     let mut own: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
@@ -48,11 +48,11 @@ fn starts(history: &History, host: &str) -> Vec<i64> {
         *known = (*known).max((one.to_ms - one.from_ms, one.booted_ms));
     }
     let mut starts: Vec<i64> = own.into_values().map(|(_, booted)| booted).collect();
-    if starts.is_empty() {
-        let restarts = history.incidents.iter();
-        let restarts = restarts.filter(|one| one.class == Class::Restart && one.host.as_deref() == Some(host));
-        starts = restarts.map(|one| one.ended_ms.unwrap_or(one.started_ms)).collect();
-    }
+    let first = starts.iter().copied().min().unwrap_or(i64::MAX);
+    let of_host = |one: &&Occurrence| one.class == Class::Restart && one.host.as_deref() == Some(host);
+    let restarts = history.incidents.iter().filter(of_host).map(|one| one.ended_ms.unwrap_or(one.started_ms));
+    // Each is over when the host is heard again, which is after the boot that followed it began.
+    starts.extend(restarts.filter(|restart| *restart < first));
     starts.sort_unstable();
     starts
 }

@@ -1,6 +1,6 @@
 //! Watched time: what lies outside of it is neither quiet nor at risk.
 
-use super::model::Watched;
+use super::model::{Occurrence, Watched};
 
 const MS_PER_HOUR: f64 = 3_600_000.0;
 /// What begins so shortly after watched time ended, or before it began, was seen: the end is noted every ten seconds only,
@@ -17,8 +17,8 @@ pub(super) struct Cover {
 impl Cover {
     /// The union of those periods.
     #[must_use]
-    pub(super) fn of(watched: &[Watched]) -> Self {
-        let mut periods: Vec<(i64, i64)> = watched.iter().map(|one| (one.from_ms, one.to_ms)).collect();
+    pub(super) fn of<'a>(watched: impl Iterator<Item = &'a Watched>) -> Self {
+        let mut periods: Vec<(i64, i64)> = watched.map(|one| (one.from_ms, one.to_ms)).collect();
         periods.sort_unstable();
         let mut parts: Vec<(i64, i64)> = Vec::new();
         for (from, to) in periods {
@@ -28,6 +28,18 @@ impl Cover {
             }
         }
         Self { parts }
+    }
+
+    /// When incidents like that one would have been seen: while whom they are about was heard. Before there is such an account, as
+    /// before this was kept, and of what there is none, as of several hosts: while the agent watched.
+    #[must_use]
+    pub(super) fn for_incident(watched: &[Watched], incident: &Occurrence) -> Self {
+        let about = incident.peer.as_deref().or(incident.host.as_deref());
+        let heard = || watched.iter().filter(|one| about == Some(one.host.as_str()));
+        let Some(first) = heard().map(|one| one.from_ms).min() else { return Self::of(watched.iter()) };
+        let until_then = |one: &Watched| Watched { to_ms: one.to_ms.min(first), ..one.clone() };
+        let before: Vec<Watched> = watched.iter().filter(|one| one.from_ms < first).map(until_then).collect();
+        Self::of(heard().chain(&before))
     }
 
     /// How much of the time between the two was watched, in hours.

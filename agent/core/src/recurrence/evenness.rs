@@ -1,4 +1,5 @@
-//! Do the data refute a constant rate? Three tests of which each is one known distribution.
+//! Do the data refute a constant rate? Three tests of which each is one known distribution. And where gaps are those of bursts,
+//! which of them are between bursts.
 
 use statrs::distribution::{ContinuousCDF, FisherSnedecor, Normal};
 
@@ -58,6 +59,24 @@ pub(super) fn bursts(gaps: &[f64]) -> Option<f64> {
     let mean = 2.0 / (n + 2.0);
     let variance = 4.0 * n / ((n + 2.0).powi(2) * (n + 3.0) * (n + 4.0));
     Some(Normal::standard().sf((greenwood - mean) / variance.sqrt()))
+}
+
+/// The gaps that a quiet is compared with, in order of length: where incidents come in bursts the pauses between them, which are
+/// those above the largest step in the order of lengths (by ratio); else all.
+///
+/// A gap within a burst is no measure of quiet: every burst has ended by itself, and each time that was followed by a gap longer
+/// than nearly all there were.
+#[must_use]
+pub(super) fn pauses(mut gaps: Vec<f64>) -> Vec<f64> {
+    let in_bursts = bursts(&gaps).is_some_and(|chance| chance < REFUTED);
+    gaps.sort_by(f64::total_cmp);
+    if !in_bursts {
+        return gaps;
+    }
+    let step = |pair: &[f64]| pair[1].max(RESOLUTION) / pair[0].max(RESOLUTION);
+    let steps = gaps.windows(2).map(step).enumerate();
+    let within = steps.max_by(|(_, one), (_, other)| one.total_cmp(other)).map_or(0, |(place, _)| place + 1);
+    gaps.split_off(within)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "numbers of incidents, far below 2^53")]

@@ -31,14 +31,19 @@ pub use words::{hours as hours_in_words, percent};
 /// The report on that window; `mark` is the change that before and after are told apart by, `marks` all that are known.
 #[must_use]
 pub fn report(history: &History, window: Window, mark: Option<&Mark>, marks: &[Mark]) -> Report {
-    let cover = Cover::of(&history.watched);
+    // Peers are heard while the agent watches only: all together are what that did.
+    let cover = Cover::of(history.watched.iter());
     let inside = |at_ms: i64| (window.since_ms..=window.until_ms).contains(&at_ms);
-    let groups = counts::grouped(history.incidents.iter().filter(|one| inside(one.started_ms)));
+    let told =
+        |one: &&Occurrence| inside(one.started_ms) || one.ended_ms.is_none() && one.started_ms <= window.until_ms;
+    let groups = counts::grouped(history.incidents.iter().filter(told));
     let mut series: Vec<Series> = groups.values().filter_map(|list| counts::count(list)).collect();
     if let Some(mark) = mark {
         for (one, list) in series.iter_mut().zip(groups.values()) {
             let restart = boots::restart_of_change(history, list, mark.at_ms);
-            let case = Case { history, cover: &cover, series: list, mark_ms: restart.unwrap_or(mark.at_ms), window };
+            let Some(newest) = list.last() else { continue };
+            let cover = &Cover::for_incident(&history.watched, newest);
+            let case = Case { history, cover, series: list, mark_ms: restart.unwrap_or(mark.at_ms), window };
             one.recurrence = Some(Recurrence { counts_from: restart.map(rfc3339), ..case.assess() });
         }
     }

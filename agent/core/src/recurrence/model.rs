@@ -2,10 +2,10 @@
 
 use crate::incident::Class;
 
-/// A time during which the agent watched without a break, within one boot of its host.
+/// A time during which the agent watched without a break, within one boot of its host; or heard a peer, within one boot of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
-    /// The agent's host.
+    /// The agent's host, or the peer.
     pub host: String,
     /// The boot, as the kernel names it.
     pub boot_id: String,
@@ -26,6 +26,8 @@ pub struct Occurrence {
     pub subject: String,
     /// The host whose restarts may matter; absent where it is about several.
     pub host: Option<String>,
+    /// The other end, where it is about a path.
+    pub peer: Option<String>,
     /// Begin.
     pub started_ms: i64,
     /// End; absent while it goes on.
@@ -48,7 +50,7 @@ pub struct Mark {
 /// What is known of the past, in any order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// When the agent watched; all other time is unwatched.
+    /// When the agent watched, and when it heard each peer; all other time is unwatched.
     pub watched: Vec<Watched>,
     /// What it saw.
     pub incidents: Vec<Occurrence>,

@@ -190,6 +190,9 @@ pub struct QuietTime {
     /// Hours since boot that each boot since the mark has been quiet for, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub quiet_boot_hours_after: Vec<f64>,
+    /// On the clock of bursts: the pauses before the mark that the quiet is compared with, the shortest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub pause_hours: Vec<f64>,
     /// The chance of such waits or gaps at a constant rate.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub constant_rate_chance: Option<f64>,

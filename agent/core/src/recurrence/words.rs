@@ -170,19 +170,36 @@ fn restarts(quiet: &QuietTime) -> Option<String> {
 }
 
 fn since_incident(quiet: &QuietTime) -> Vec<String> {
-    let mut said = vec![
-        format!(
-            "incidents come in bursts, so the clock is the time since the last one: at a constant rate such gaps would have a \
+    let mut said = vec![format!(
+        "incidents come in bursts, so the clock is the time since the last one: at a constant rate such gaps would have a \
              chance of {} (threshold {})",
-            percent(quiet.constant_rate_chance.unwrap_or(0.0)),
-            percent(REFUTED)
-        ),
-        format!("quiet for {} watched after the mark", hours(quiet.hours)),
-        had_nothing_changed(quiet),
-        "assumed: this gap is like those before the mark, and no restart makes it longer".to_owned(),
-    ];
+        percent(quiet.constant_rate_chance.unwrap_or(0.0)),
+        percent(REFUTED)
+    )];
+    if !quiet.pause_hours.is_empty() {
+        said.push(format!("before the mark they paused for {}", listed(&quiet.pause_hours)));
+    }
+    said.push(format!("quiet for {} watched after the mark", hours(quiet.hours)));
+    said.push(had_nothing_changed(quiet));
+    said.push(assumed_of_pauses(quiet));
     said.extend(still_needed(quiet, ""));
     said
+}
+
+fn assumed_of_pauses(quiet: &QuietTime) -> String {
+    let at_most = percent(quiet.chance_at_most.unwrap_or(1.0));
+    let known = match quiet.pause_hours.len() {
+        0 => "none is known",
+        1 => "one does not tell how much they differ",
+        _ => "",
+    };
+    if !known.is_empty() {
+        return format!("assumed: pauses are alike; {known}, so however long the quiet, {at_most} it stays");
+    }
+    format!(
+        "assumed: each pause is safe for the same, unknown time and then meets incidents at a constant rate, and no restart makes \
+         it longer; assuming only that pauses are alike, the chance is at most {at_most}"
+    )
 }
 
 fn had_nothing_changed(quiet: &QuietTime) -> String {
@@ -201,7 +218,7 @@ fn still_needed(quiet: &QuietTime, place: &str) -> Option<String> {
     }
     match quiet.hours_needed {
         Some(more) => Some(format!("for 95 % it must be quiet for {} more{place}", hours(more))),
-        None if quiet.hours_from_boot.len() == 1 => None,
+        None if quiet.hours_from_boot.len() == 1 || quiet.pause_hours.len() == 1 => None,
         None => Some(format!("for 95 % no length of quiet{place} is enough")),
     }
 }

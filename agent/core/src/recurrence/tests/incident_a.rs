@@ -138,6 +138,28 @@ fn bursts_without_restarts_are_no_constant_rate() {
     let quiet = story.quiet(69.0, 79.0);
     assert_eq!(quiet.clock, Clock::SinceIncident, "{quiet:?}");
     assert!(quiet.at_constant_rate.chance < quiet.chance.unwrap());
+    assert_eq!(quiet.pause_hours.len(), 3);
+}
+
+/// Each of twelve bursts ended by itself, after an hour, for most of a day. A change is noted half a minute after the last of
+/// them: two minutes later nothing is proved, though of 700 gaps only those twelve were longer. The pauses are what tells.
+#[test]
+fn the_end_of_a_burst_is_no_cure() {
+    let mut story = Story::default().boot(0.0, 13.0 * 24.0);
+    for day in 0..12 {
+        let begin = f64::from(day) * 24.0 + f64::from(day % 3) * 0.5;
+        story = story.burst(begin, begin + 1.0);
+    }
+    let last = at_hours(story.history.incidents.last().unwrap().started_ms);
+    let (mark, soon) = (last + 0.5 / 60.0, last + 2.5 / 60.0);
+    let told = story.recurrence(mark, soon);
+    assert_eq!(told.belief, Belief::TooEarly, "{told:#?}");
+    let quiet = told.quiet.unwrap();
+    assert_eq!((quiet.clock, quiet.pause_hours.len()), (Clock::SinceIncident, 11));
+    near(quiet.chance_at_most.unwrap(), 1.0, 1e-9);
+    let needed = quiet.hours_needed.unwrap();
+    assert!((22.0..30.0).contains(&needed), "about as long as the longest pause: {needed}");
+    assert_eq!(story.recurrence(mark, mark + 36.0).belief, Belief::Gone);
 }
 
 #[test]
@@ -150,6 +172,36 @@ fn counts_by_hour_and_gaps() {
     let gaps = told.gaps.unwrap();
     assert_eq!((gaps.shortest_seconds, gaps.longest_seconds), (900.0, 87_300.0));
     assert_eq!(HOUR_MS, at(1.0) - at(0.0));
+}
+
+/// A peer with a stall each hour, whose agent does not come back after the change: whoever watches it sees no quiet.
+#[test]
+fn a_peer_that_is_not_heard_is_not_quiet() {
+    let mut story = Story::default().boot(0.0, 200.0);
+    for hour in 1..100 {
+        story = story.incident(f64::from(hour));
+    }
+    for one in &mut story.history.incidents {
+        (one.host, one.subject) = (Some("db2".into()), "db2".into());
+    }
+    let unheard = story.recurrence(100.0, 200.0);
+    assert_eq!(unheard.belief, Belief::Gone, "no account is kept of db2: {unheard:#?}");
+    let heard = Watched { host: "db2".into(), boot_id: "2".into(), booted_ms: 0, from_ms: at(0.0), to_ms: at(100.0) };
+    story.history.watched.push(heard.clone());
+    assert_eq!(story.recurrence(100.0, 200.0).belief, Belief::NotWatched);
+    story.history.watched.push(Watched { boot_id: "3".into(), from_ms: at(150.0), to_ms: at(200.0), ..heard.clone() });
+    let told = story.recurrence(100.0, 200.0);
+    assert_eq!(told.belief, Belief::Gone);
+    near(told.quiet.unwrap().hours, 50.0, 1e-6);
+    // An account that begins later than the agent: before it, the agent's own time is what was watched.
+    story.history.watched.retain(|one| one.host != "db2");
+    story.history.watched.push(Watched { from_ms: at(50.0), ..heard });
+    assert_eq!(
+        story.recurrence(100.0, 200.0).belief,
+        Belief::NotWatched,
+        "it was told of stalls before, and nothing since"
+    );
+    assert_eq!(story.recurrence(30.0, 60.0).belief, Belief::Recurred);
 }
 
 /// The boots of a peer are those that its restarts tell of.
@@ -166,6 +218,7 @@ fn restarts_of_a_peer_are_its_boots() {
             class: Class::Restart,
             subject: "db2".into(),
             host: Some("db2".into()),
+            peer: None,
             started_ms: booted - 60_000,
             ended_ms: Some(booted),
             times: 1,

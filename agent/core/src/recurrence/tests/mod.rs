@@ -15,6 +15,10 @@ fn at(hours: f64) -> i64 {
     START_MS + (hours * 3_600_000.0).round() as i64
 }
 
+fn at_hours(ms: i64) -> f64 {
+    (ms - START_MS) as f64 / 3_600_000.0
+}
+
 /// A past that is told hour by hour.
 #[derive(Default)]
 struct Story {
@@ -42,6 +46,7 @@ impl Story {
             class: Class::TimerLockup,
             subject: "db1".into(),
             host: Some("db1".into()),
+            peer: None,
             started_ms: at(hours),
             ended_ms: Some(at(hours) + 15_000),
             times: 1,
