@@ -91,6 +91,20 @@ fn a_torn_recording_is_read_up_to_there_and_says_so() {
     let store = host.path("store");
     let left = lacuna(&["record", file.to_str().unwrap(), "--store", store.to_str().unwrap()]);
     assert!(err(&left).contains("damaged, and not part of the recording"), "{}", err(&left));
+    let text = std::fs::read_to_string(&host.config).unwrap().replace(":19481\"", ":19482\"\nrecordings = true");
+    std::fs::write(&host.config, text).unwrap();
+    let agent = Running::start(&host.config);
+    let (url, folder, again) = ("http://127.0.0.1:19482", host.path("fleet"), host.path("again.lacuna"));
+    let answers = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        agent.lacuna(&["record", again.to_str().unwrap(), "--agent", url]).status.success()
+    });
+    assert!(answers, "the agent gives nothing for 20 s");
+    let over_http = agent.lacuna(&["record", folder.to_str().unwrap(), "--agent", url, "--agent", url]);
+    assert!(err(&over_http).contains("damaged, and not part of the recording"), "{}", err(&over_http));
+    assert_eq!(over_http.status.code(), Some(1), "both agents are called db1: {}", err(&over_http));
+    assert!(std::fs::metadata(folder.join("db1.lacuna")).unwrap().len() > 300);
+    agent.end(Signal::SIGTERM);
 }
 
 #[test]

@@ -38,6 +38,11 @@ pub(super) fn get<T: DeserializeOwned>(url: &str, path: &str) -> Result<T> {
 
 /// What is at `path` of the agent at `url`.
 pub(super) fn get_bytes(url: &str, path: &str) -> Result<Vec<u8>> {
+    get_with(url, path, "").map(|(bytes, _)| bytes)
+}
+
+/// The same, and what its headers of that name say.
+pub(super) fn get_with(url: &str, path: &str, header: &str) -> Result<(Vec<u8>, Vec<String>)> {
     let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
     let mut answer = ask(config, url, path)?;
     let status = answer.status();
@@ -46,7 +51,9 @@ pub(super) fn get_bytes(url: &str, path: &str) -> Result<Vec<u8>> {
     if !status.is_success() {
         bail!("the agent at {url} answers {status}: {}", reason(&String::from_utf8_lossy(&bytes)));
     }
-    Ok(bytes)
+    let said = answer.headers().iter().filter(|(name, _)| name.as_str() == header);
+    let said = said.map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+    Ok((bytes, said))
 }
 
 /// What comes at `path` of the agent at `url`, as long as it lasts; an error of the reader where nothing came for [`SILENCE`].

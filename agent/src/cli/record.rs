@@ -11,7 +11,8 @@ use super::client;
 use super::control::{NoAgent, Socket};
 use crate::control::{Answer, Request};
 use crate::export::table::clean;
-use crate::recorder::{self, Exported};
+use crate::recorder;
+use crate::web;
 
 /// Where agents give recordings that may.
 const PATH: &str = "/api/v1/recording";
@@ -43,7 +44,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<()> {
     match args.agent.as_slice() {
         [] => write(&args.file, &of_this_host(&args.socket, args.store.as_deref())?),
-        [url] => write(&args.file, &client::get_bytes(url, PATH)?),
+        [url] => write(&args.file, &of_agent(url)?),
         urls => of_several(&args.file, urls),
     }
 }
@@ -72,13 +73,19 @@ fn of_this_host(socket: &Socket, store: Option<&Path>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Over HTTP.
+fn of_agent(url: &str) -> Result<Vec<u8>> {
+    let (bytes, damaged) = client::get_with(url, PATH, web::DAMAGED)?;
+    damaged.iter().for_each(|place| note_damage(&format!("{}, at {url}", clean(place))));
+    Ok(bytes)
+}
+
 fn left_in(store: &Path) -> Result<Vec<u8>> {
     let folder = store.join(recorder::FOLDER);
     let exported = recorder::export(&folder);
-    let Exported { bytes, damaged } =
-        exported.with_context(|| format!("no agent has recorded anything in {}", folder.display()))?;
-    damaged.iter().for_each(|(path, at)| note_damage(&format!("{} from byte {at} on", path.display())));
-    Ok(bytes)
+    let exported = exported.with_context(|| format!("no agent has recorded anything in {}", folder.display()))?;
+    exported.places_of_damage().for_each(|place| note_damage(&place));
+    Ok(exported.bytes)
 }
 
 fn note_damage(place: &str) {
@@ -89,7 +96,7 @@ fn of_several(folder: &Path, urls: &[String]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let mut failed = 0;
     for url in urls {
-        let saved = client::get_bytes(url, PATH).and_then(|bytes| {
+        let saved = of_agent(url).and_then(|bytes| {
             let path = folder.join(format!("{}.lacuna", host_of(&bytes)?));
             ensure!(!path.exists(), "{} is there already, and another agent is called so as well", path.display());
             write(&path, &bytes)

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::{Answer, Request, mark_text};
-use crate::recorder::{Exported, Exporter};
+use crate::recorder::Exporter;
 use crate::shared::Shared;
 use crate::store::Marker;
 
@@ -84,10 +84,9 @@ async fn act(request: Request, behind: &Behind, uid: Option<u32>) -> Result<(Ans
         Request::Record => {
             let recorder = behind.recorder.clone().ok_or("this agent records nothing; /healthz says why")?;
             let exported = tokio::task::spawn_blocking(move || recorder.export()).await;
-            let Exported { bytes, damaged } =
-                exported.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-            let damaged = damaged.into_iter().map(|(path, at)| format!("{} from byte {at} on", path.display()));
-            Ok((Answer::Recording { bytes: bytes.len() as u64, damaged: damaged.collect() }, bytes))
+            let exported = exported.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            let damaged = exported.places_of_damage().collect();
+            Ok((Answer::Recording { bytes: exported.bytes.len() as u64, damaged }, exported.bytes))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{fs, io};
 use lacuna_core::recording::{MAGIC, intact};
 
 use super::Job;
-use super::ring::files_in;
+use super::ring::{KEPT, files_in};
 
 /// How long the thread may take to write what waits.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,6 +60,13 @@ pub struct Exported {
     pub damaged: Vec<(PathBuf, usize)>,
 }
 
+impl Exported {
+    /// Where the damages are, in words.
+    pub fn places_of_damage(&self) -> impl Iterator<Item = String> {
+        self.damaged.iter().map(|(path, at)| format!("{} from byte {at} on", path.display()))
+    }
+}
+
 /// The recording that an agent which does not run has left in that folder.
 ///
 /// # Errors
@@ -69,14 +76,11 @@ pub fn export(folder: &Path) -> Result<Exported, ExportError> {
     join(&files_in(folder).map_err(error)?)
 }
 
-fn join(files: &[PathBuf]) -> Result<Exported, ExportError> {
+pub(super) fn join(files: &[PathBuf]) -> Result<Exported, ExportError> {
     let mut exported = Exported { bytes: MAGIC.to_vec(), damaged: Vec::new() };
     for path in files {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            // The ring has gone on meanwhile, and the oldest files are gone.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(ExportError::File { path: path.clone(), error }),
+        let Some(bytes) = read(path).map_err(|error| ExportError::File { path: path.clone(), error })? else {
+            continue;
         };
         let whole = intact(&bytes);
         exported.bytes.extend(bytes.get(MAGIC.len()..whole).unwrap_or_default());
@@ -85,4 +89,17 @@ fn join(files: &[PathBuf]) -> Result<Exported, ExportError> {
         }
     }
     Ok(exported)
+}
+
+/// The file, also where it was renamed since it was listed, as an incident keeps it; absent where the ring has gone on and it was
+/// the oldest.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    for path in [path, &path.with_extension(KEPT)] {
+        match fs::read(path) {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }

@@ -12,7 +12,7 @@ use lacuna_core::time::Nanos;
 pub const FOLDER: &str = "recording";
 const EXTENSION: &str = "lacuna";
 /// Of files that are kept.
-const KEPT: &str = "kept.lacuna";
+pub(super) const KEPT: &str = "kept.lacuna";
 /// The parts of all room that one file, and all files that are kept, may take.
 const FILES: u64 = 8;
 const KEPT_PART: u64 = 2;
@@ -25,8 +25,8 @@ pub struct Ring {
     most: u64,
     pub(super) used: u64,
     kept: u64,
-    /// The start of the agent, by which files sort.
-    incarnation: u64,
+    /// By which files sort: the start of the agent, or more where the wall clock was set back since files were written.
+    start: u64,
     /// How many files it has begun.
     begun: u64,
     /// Oldest first; the last one is being written where `file` is there.
@@ -57,6 +57,7 @@ impl Ring {
             let kept = path.to_string_lossy().ends_with(KEPT);
             parts.push(Part { bytes: fs::metadata(&path)?.len(), kept, path, holds: None });
         }
+        let newest = parts.last().and_then(|part| start_of(&part.path));
         let size = |kept: bool| parts.iter().filter(|part| !kept || part.kept).map(|part| part.bytes).sum();
         let (used, kept) = (size(false), size(true));
         let mut ring = Self {
@@ -64,7 +65,7 @@ impl Ring {
             most,
             used,
             kept,
-            incarnation,
+            start: newest.map_or(incarnation, |newest| incarnation.max(newest.saturating_add(1))),
             begun: 0,
             parts,
             file: None,
@@ -124,7 +125,7 @@ impl Ring {
     fn begin(&mut self, at: Nanos) -> io::Result<()> {
         let kept = at < self.keep_until;
         let extension = if kept { KEPT } else { EXTENSION };
-        let path = self.folder.join(format!("{:020}-{:08}.{extension}", self.incarnation, self.begun));
+        let path = self.folder.join(format!("{:020}-{:08}.{extension}", self.start, self.begun));
         self.file = Some(OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path)?);
         self.begun += 1;
         // A block is written at its end: the file holds what came since the one before ended.
@@ -166,6 +167,11 @@ impl Ring {
         }
         Ok(())
     }
+}
+
+/// The start that a file is named by.
+fn start_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
 }
 
 /// A file that somebody else has removed takes no room either.

@@ -4,6 +4,7 @@ use std::path::Path;
 use lacuna_core::evidence::{Evidence, Fact};
 use lacuna_core::recording::{Piece, pieces, replay};
 
+use super::export::join;
 use super::*;
 use crate::samples::shared;
 
@@ -85,6 +86,38 @@ fn what_an_agent_before_has_left_counts_and_goes_first() {
 }
 
 #[test]
+fn a_wall_clock_that_was_set_back_makes_nothing_older() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(&mut Ring::open(folder.path(), 5000, 9).unwrap(), 0..2);
+    let mut ring = ring(folder.path(), 5000);
+    fill(&mut ring, 0..1);
+    let files = Ring::open(folder.path(), 5000, 8).unwrap().files();
+    assert_eq!(files, ring.files(), "the newest start is the newest for the next one as well");
+}
+
+#[test]
+fn a_file_that_is_kept_while_it_is_exported_is_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), 30);
+    let listed = ring::files_in(folder.path()).unwrap();
+    let before = join(&listed).unwrap();
+    fs::rename(&listed[0], listed[0].with_extension(ring::KEPT)).unwrap();
+    assert_eq!(join(&listed).unwrap(), before);
+    fs::remove_file(listed[0].with_extension(ring::KEPT)).unwrap();
+    assert!(join(&listed).unwrap().bytes.len() < before.bytes.len(), "the oldest may be gone");
+}
+
+#[test]
+fn an_agent_that_starts_again_leaves_no_hole() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), 30);
+    record_as(folder.path(), 30, 8);
+    let exported = export(folder.path()).unwrap();
+    let replayed = replay(&exported.bytes, &lacuna_core::recording::Options::default()).unwrap();
+    assert_eq!((replayed.holes, replayed.damage), (0, None));
+}
+
+#[test]
 fn a_block_that_cannot_be_written_takes_those_after_it_along() {
     let folder = tempfile::tempdir().unwrap();
     let mut ring = ring(folder.path(), 5000);
@@ -96,8 +129,14 @@ fn a_block_that_cannot_be_written_takes_those_after_it_along() {
 
 /// What a recorder in that folder is told for so many seconds, ten lines each.
 fn record(folder: &Path, seconds: u64) -> Vec<Line> {
+    record_as(folder, seconds, 7)
+}
+
+/// The same by another start of the agent.
+fn record_as(folder: &Path, seconds: u64, incarnation: u64) -> Vec<Line> {
     let settings = Settings { host: "a".into(), ..Settings::default() };
-    let mut recorder = Recorder::start(ring(folder, 1 << 20), settings, Me::default(), shared(), at(0)).unwrap();
+    let (ring, me) = (Ring::open(folder, 1 << 20, incarnation).unwrap(), Me { incarnation, ..Me::default() });
+    let mut recorder = Recorder::start(ring, settings, me, shared(), at(0)).unwrap();
     let mut told = Vec::new();
     for turn in 0..seconds * 10 {
         let now = Nanos(turn * 100_000_000);

@@ -1,6 +1,8 @@
 //! The web page, the API and the metrics: read-only, over HTTP.
 
 mod api;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod listener;
 mod pages;
 mod stream;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -31,6 +33,8 @@ use listener::Bounded;
 
 pub(crate) use api::{class, since};
 
+/// The header of a recording that says where it is damaged, once for each place.
+pub(crate) const DAMAGED: &str = "lacuna-damaged";
 /// Connections that are served at once; more wait in the socket's own queue.
 pub const MAX_CONNECTIONS: usize = 128;
 /// A connection over which nothing goes for so long gives its place to others; nginx has the same default. Streams
@@ -135,7 +139,11 @@ async fn recording(State(app): State<App>) -> Result<Response, api::Refusal> {
     let _permit = app.store_reads.acquire().await.map_err(|error| failed(error.to_string()))?;
     let exported = tokio::task::spawn_blocking(move || recorder.export()).await;
     let exported = exported.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], exported.bytes).into_response())
+    let damaged: Vec<_> =
+        exported.places_of_damage().filter_map(|place| HeaderValue::from_bytes(place.as_bytes()).ok()).collect();
+    let mut answer = ([(header::CONTENT_TYPE, "application/octet-stream")], exported.bytes).into_response();
+    answer.headers_mut().extend(damaged.into_iter().map(|place| (HeaderName::from_static(DAMAGED), place)));
+    Ok(answer)
 }
 
 async fn metrics(State(app): State<App>) -> Response {

@@ -37,6 +37,13 @@ impl Running {
         Self(Command::new("unshare").args(words).stderr(Stdio::null()).spawn().unwrap())
     }
 
+    /// A command where the agent listens.
+    pub(crate) fn lacuna(&self, words: &[&str]) -> Output {
+        let net = format!("--net=/proc/{}/ns/net", self.0.id());
+        let mut command = Command::new("nsenter");
+        command.arg(net).arg(env!("CARGO_BIN_EXE_lacuna")).args(words).env_remove("LACUNA_LOG").output().unwrap()
+    }
+
     pub(crate) fn end(mut self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
         self.0.wait().unwrap();

@@ -147,7 +147,8 @@ impl<'a> BlockReader<'a> {
     fn open(&mut self, block: &'a [u8]) -> Result<bool, String> {
         let (fields, lines) = split(block)?;
         let (begins, number) = (number(&fields[..1]) == 1, number(&fields[1..9]));
-        let missing = self.next.is_some_and(|next| next != number);
+        // Each start of the agent counts from 0.
+        let missing = self.next.is_some_and(|next| next != number) && !(begins && number == 0);
         if begins {
             self.lines = Reader::default();
         } else if missing || self.next.is_none() {
