@@ -15,7 +15,8 @@ const FORGET_AFTER: u64 = 2 * TURNS;
 const LATE: u32 = 2;
 const HEARD_AGAIN: u32 = 20;
 
-/// Which of all views the heartbeat of that number tells, and what is true of the others. `interval` is that of heartbeats.
+/// Which of all views the heartbeat of that number tells, [`MAX_VIEWS`] at most, and what is true of the others. Of more hosts than
+/// that nobody can be told all; the sum, which is of all, says so. `interval` is that of heartbeats.
 #[must_use]
 pub fn in_turn<'a>(
     all: impl Iterator<Item = &'a PeerView>,
@@ -27,7 +28,8 @@ pub fn in_turn<'a>(
         others.all ^= view.peer;
         match view.heard_age.filter(|age| is_well(view, *age, interval) && !place.is_multiple_of(TURNS)) {
             Some(age) => others.heard_within = others.heard_within.max(age),
-            None => told.push(*view),
+            None if told.len() < MAX_VIEWS => told.push(*view),
+            None => {}
         }
     }
     (told, others)
@@ -177,6 +179,16 @@ mod tests {
         assert_eq!(other.heard_age, Some(Duration::from_millis(79)), "the longest of those that are not told");
         assert_eq!(other.heard_for, Some(Duration::from_millis(9200)), "no gap since");
         assert_eq!(views.of(hash(99)), None);
+    }
+
+    #[test]
+    fn of_more_hosts_than_can_be_told_nothing_is_complete() {
+        let (mut views, all) = (Views::default(), well(0..100));
+        tell(&mut views, 1..100, &all);
+        assert!(!views.are_complete(), "{} are known", views.all().count());
+        let all: Vec<PeerView> = (0..100).map(|peer| view(peer, 5000, 0)).collect();
+        let (told, _) = in_turn(all.iter(), 1, INTERVAL);
+        assert_eq!(told.len(), MAX_VIEWS);
     }
 
     #[test]

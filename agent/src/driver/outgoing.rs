@@ -62,7 +62,7 @@ impl Batch {
     }
 
     /// Sends them; what became of each.
-    fn send(&self, socket: &Heartbeats) -> Vec<io::Result<()>> {
+    fn send(&self, socket: &mut Heartbeats) -> Vec<io::Result<()>> {
         let packets = self.to.iter().zip(&self.room).map(|(to, packet)| (*to, packet.as_slice()));
         socket.send_all(&packets.collect::<Vec<_>>())
     }
@@ -138,7 +138,7 @@ impl Network {
         let mut sent = Vec::new();
         let peers = std::mem::take(&mut self.peers);
         if let Some(mut socket) = self.heartbeats.take() {
-            sent = self.send_small(engine, &socket, &peers, false);
+            sent = self.send_small(engine, &mut socket, &peers, false);
             sent.extend(self.send_large(engine, &mut socket, &peers, tick));
             self.heartbeats = Some(socket);
         }
@@ -151,15 +151,15 @@ impl Network {
     pub fn say_goodbye(&mut self, engine: &Engine, stay: &[Peer]) -> Vec<Evidence> {
         let leaving = self.peers.iter().filter(|(name, _)| !stay.iter().any(|peer| peer.name == *name));
         let leaving: Vec<To> = leaving.cloned().collect();
-        let Some(socket) = self.heartbeats.take() else { return Vec::new() };
+        let Some(mut socket) = self.heartbeats.take() else { return Vec::new() };
         // A goodbye that does not leave is seen by the peer as what it is: silence.
-        let sent = self.send_small(engine, &socket, &leaving, true);
+        let sent = self.send_small(engine, &mut socket, &leaving, true);
         self.heartbeats = Some(socket);
         sent
     }
 
     /// A small heartbeat to each of these.
-    fn send_small(&mut self, engine: &Engine, socket: &Heartbeats, to: &[To], goodbye: bool) -> Vec<Evidence> {
+    fn send_small(&mut self, engine: &Engine, socket: &mut Heartbeats, to: &[To], goodbye: bool) -> Vec<Evidence> {
         let mut sent = Vec::with_capacity(to.len());
         let (mut made, mut beats) = (clock::boot(), engine.beats(clock::boot()));
         for some in to.chunks(SEND_BATCH) {
@@ -311,7 +311,8 @@ impl Network {
 
 /// Whether it is the turn of the peer in that place, one tick of each `ticks`; large sizes have turns of their own.
 fn is_turn(tick: u64, place: u64, size: Size, ticks: u64) -> bool {
-    (tick + place + 5 * u64::from(size == Size::Fragmented)).is_multiple_of(ticks)
+    let apart = ticks / 2 * u64::from(size == Size::Fragmented);
+    (tick + place + apart).is_multiple_of(ticks)
 }
 
 fn v4(addr: SocketAddr) -> Option<Ipv4Addr> {

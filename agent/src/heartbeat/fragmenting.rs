@@ -10,7 +10,8 @@ use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mt
 pub enum Fragmenting {
     /// It must not, whatever is known of the path (`IP_PMTUDISC_PROBE`).
     Never,
-    /// By the MTU of the interface (`IP_PMTUDISC_OMIT`), whatever a router said.
+    /// It may: over IPv4 on the way as well, by the MTU of the interface, whatever a router said (`IP_PMTUDISC_OMIT`). Routers fragment
+    /// nothing of IPv6, so there it is done here by the path MTU, as for any other socket (`IPV6_PMTUDISC_WANT`).
     Allowed,
 }
 
@@ -37,7 +38,7 @@ impl Setting {
             (true, Fragmenting::Never) => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE)?,
             (true, Fragmenting::Allowed) => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT)?,
             (false, Fragmenting::Never) => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE)?,
-            (false, Fragmenting::Allowed) => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::OMIT)?,
+            (false, Fragmenting::Allowed) => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT)?,
         }
         self.now = Some(wanted);
         Ok(())

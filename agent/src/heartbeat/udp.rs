@@ -1,5 +1,6 @@
 //! The heartbeat socket: kernel receive times, overflow counts, and the errors that peers' kernels send back.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
@@ -32,6 +33,8 @@ const RECEIVE_BATCH: usize = 32;
 /// Packets that one call to the kernel sends. The first one of them was dated before the others were written, which takes a
 /// few microseconds each, and is part of its round trip.
 pub const SEND_BATCH: usize = 8;
+/// As many as there may be peers.
+const MOST_HELD_UP: usize = 1024;
 /// Room for the longest datagram, and a byte that shows that it was longer.
 const LONGEST: usize = super::wire::MAX_PACKET + 1;
 
@@ -82,6 +85,8 @@ pub struct Heartbeats {
     socket: UdpSocket,
     overflow: u32,
     fragmenting: Setting,
+    /// To whom the last packet did not leave: further ones are sent singly, as each attempt is a drop that the kernel counts.
+    held_up: BTreeSet<SocketAddr>,
     /// Room for [`RECEIVE_BATCH`] datagrams.
     buffer: Vec<u8>,
 }
@@ -113,7 +118,7 @@ impl Heartbeats {
             setsockopt(&socket, SndBuf, &SEND_BUFFER).map_err(other)?;
         }
         let (fragmenting, buffer) = (Setting::new(listen.is_ipv4()), vec![0; RECEIVE_BATCH * LONGEST]);
-        let mut opened = Self { socket, overflow: 0, fragmenting, buffer };
+        let mut opened = Self { socket, overflow: 0, fragmenting, held_up: BTreeSet::new(), buffer };
         opened.set_fragmenting(Fragmenting::Never).map_err(|error| UdpError::Other(listen, error))?;
         Ok(opened)
     }
@@ -145,16 +150,31 @@ impl Heartbeats {
     }
 
     /// Sends packets in their order, by as few calls to the kernel as it takes; what became of each.
-    pub fn send_all(&self, packets: &[(SocketAddr, &[u8])]) -> Vec<io::Result<()>> {
+    pub fn send_all(&mut self, packets: &[(SocketAddr, &[u8])]) -> Vec<io::Result<()>> {
         let mut done = Vec::with_capacity(packets.len());
-        while let Some([(to, first), ..]) = packets.get(done.len()..) {
-            match self.send_some(&packets[done.len()..]) {
-                // It says nothing but that the first one did not leave, which may be for an earlier one's sake.
-                0 => done.push(self.send(*to, first)),
-                sent => done.extend((0..sent).map(|_| Ok(()))),
+        while let Some(rest) = packets.get(done.len()..).filter(|rest| !rest.is_empty()) {
+            let together = rest.iter().position(|(to, _)| self.held_up.contains(to)).unwrap_or(rest.len());
+            let sent = if together == 0 { 0 } else { self.send_some(&rest[..together]) };
+            done.extend((0..sent).map(|_| Ok(())));
+            // The first one that did not leave, which may be for an earlier one's sake: only alone it says why.
+            if sent < together.clamp(1, SEND_BATCH)
+                && let Some((to, packet)) = rest.get(sent)
+            {
+                done.push(self.send_alone(*to, packet));
             }
         }
         done
+    }
+
+    /// Sends one packet, and notes whether it left.
+    fn send_alone(&mut self, to: SocketAddr, packet: &[u8]) -> io::Result<()> {
+        let sent = self.send(to, packet);
+        if !sent.as_ref().err().is_some_and(is_dropped_here) {
+            self.held_up.remove(&to);
+        } else if self.held_up.len() < MOST_HELD_UP {
+            self.held_up.insert(to);
+        }
+        sent
     }
 
     /// How many of them left, from the first one on.
@@ -249,6 +269,12 @@ fn is_dropped_here(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EPERM | ENOBUFS))
 }
 
+/// Nothing smaller is believed of a path over IPv4, as by the kernel itself (`net.ipv4.route.min_pmtu`, 552 by default): messages can
+/// be forged, and a smaller one would leave large heartbeats no room.
+const LEAST_MTU_V4: u16 = 552;
+/// The same over IPv6 (RFC 8200, 5).
+const LEAST_MTU_V6: u16 = 1280;
+
 /// What an ICMP message said, and who sent it.
 struct Said {
     error: sock_extended_err,
@@ -261,7 +287,8 @@ impl Said {
         // EMSGSIZE: fragmentation needed (RFC 1191), packet too big (RFC 8201), or this kernel's own word; with the MTU.
         if self.error.ee_errno == EMSGSIZE.unsigned_abs() {
             let mtu = u16::try_from(self.error.ee_info).ok().filter(|mtu| *mtu > 0)?;
-            return Some(Answer::TooBig { to, mtu });
+            let least = if to.is_ipv4() { LEAST_MTU_V4 } else { LEAST_MTU_V6 };
+            return Some(Answer::TooBig { to, mtu: mtu.max(least) });
         }
         // Destination unreachable, port unreachable: (3, 3) of RFC 792, (1, 4) of RFC 4443.
         let unreachable = if to.is_ipv4() { (3, 3) } else { (1, 4) };
@@ -307,7 +334,7 @@ mod tests {
 
     #[test]
     fn many_leave_and_come_in_whole_and_in_their_order() {
-        let (a, mut b) = (loopback(), loopback());
+        let (mut a, mut b) = (loopback(), loopback());
         let packets: Vec<Vec<u8>> = (0..200_u8).map(|number| vec![number; usize::from(number) * 7]).collect();
         let to = port(&b);
         let sent = a.send_all(&packets.iter().map(|packet| (to, packet.as_slice())).collect::<Vec<_>>());
@@ -319,7 +346,7 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_sent_keeps_no_other_back() {
-        let (a, mut b) = (loopback(), loopback());
+        let (mut a, mut b) = (loopback(), loopback());
         let long = vec![0; 70_000];
         let bytes = |number: usize| if number % 5 == 3 { long.as_slice() } else { b"hello" };
         let packets: Vec<_> = (0..20).map(|number| (port(&b), bytes(number))).collect();
@@ -333,7 +360,7 @@ mod tests {
     #[test]
     fn an_answer_about_one_peer_costs_no_packet_of_a_batch() {
         for code in CODES {
-            let (a, mut b) = (loopback(), loopback());
+            let (mut a, mut b) = (loopback(), loopback());
             unreachable(&a, code);
             let sent = a.send_all(&[(port(&b), &b"hello"[..]); 20]);
             assert!(sent.iter().all(Result::is_ok), "code {code}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Engine;
-use crate::evidence::{Heartbeat, MAX_VIEWS, PeerView, StallReport, name_hash};
+use crate::evidence::{Heartbeat, PeerView, StallReport, name_hash};
 use crate::time::Nanos;
 use crate::views::in_turn;
 
@@ -27,7 +27,7 @@ impl Beats<'_> {
         let to = peers.get(peer).filter(|_| self.engine.is_peer(peer))?;
         let (large, probe) = to.large_for();
         let itself = hashes.get(peer).copied();
-        let all = self.views.iter().filter(|view| Some(view.peer) != itself).take(MAX_VIEWS);
+        let all = self.views.iter().filter(|view| Some(view.peer) != itself);
         let seq = to.sent_seq + 1;
         let (views, others) = in_turn(all, seq, self.engine.settings.interval);
         Some(Heartbeat {
@@ -89,15 +89,15 @@ impl Engine {
         self.settings.labels.get("hypervisor").map(|label| name_hash(label))
     }
 
-    /// What this host sees of its peers: as many as any of them may be told of, and that one itself.
+    /// What this host sees of its peers.
     fn views(&self, now: Nanos) -> Vec<PeerView> {
         let view = |name: &String| {
             let peer = self.peers.get(name)?;
             let heard_age = peer.last.as_ref().map(|last| now.since(last.at));
             let heard_for = peer.heard_since.map(|since| now.since(since));
-            let kernel_answers = peer.echo.lately(now);
+            let kernel_answers = peer.echo.lately(now).filter(|_| !peer.link.is_taken_over());
             Some(PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers, heard_for })
         };
-        self.settings.peers.iter().filter_map(view).take(MAX_VIEWS + 1).collect()
+        self.settings.peers.iter().filter_map(view).collect()
     }
 }

@@ -119,3 +119,14 @@ fn what_was_overtaken_on_its_way_to_the_peer_is_not_lost() {
         assert_eq!(said, lost);
     }
 }
+
+#[test]
+fn a_large_heartbeat_is_due_in_its_turn_though_that_begins_a_moment_early() {
+    let (mut engine, sent) = (engine(), Nanos(5000 * MS));
+    for size in [Size::Mtu, Size::Fragmented] {
+        engine.handle(Evidence::at("b", sent, Fact::LargeSent { size, bytes: 1500, seq: 1 }));
+    }
+    let due_after = |millis| engine.large_due("b", sent.plus(Duration::from_millis(millis))).0.len();
+    // The last one is not heard of yet: then every 300 ms.
+    assert_eq!([due_after(200), due_after(299), due_after(300)], [0, 2, 2]);
+}
