@@ -57,6 +57,12 @@ pub enum Source {
     Landing,
     /// The time that the hypervisor took.
     Steal,
+    /// How busy the CPUs are, how many tasks want one, and for how long they wait.
+    Load,
+    /// The tasks that wait for storage.
+    Tasks,
+    /// Who answers for a virtual address.
+    Claims,
     /// Everything that the probes had to tell.
     Events,
     /// The time before it began.
@@ -77,6 +83,9 @@ impl Source {
             Self::Interrupts => "other interrupts and task switches",
             Self::Landing => "what it went on with",
             Self::Steal => "steal time",
+            Self::Load => "load of the CPUs",
+            Self::Tasks => "tasks that wait for storage",
+            Self::Claims => "who answers for the address",
             Self::Events => "every event of the probes",
             Self::Past => "what came before",
         }
@@ -92,7 +101,11 @@ impl Completeness {
             Case::Gap(gap) => looked_at.look_at_gap(gap),
             Case::Own(stall) => looked_at.look_at_own(stall),
             Case::Cpu(case) => looked_at.look_at_cpu(context, case),
-            Case::Io(_) | Case::Load(_) | Case::Vip(_) | Case::Loss(_) | Case::Hole(_) => {}
+            // What is told of them is what makes the case.
+            Case::Loss(_) | Case::Hole(_) => looked_at.had.push(Source::Numbers),
+            Case::Load(_) => looked_at.had.push(Source::Load),
+            Case::Io(_) => looked_at.had.push(Source::Tasks),
+            Case::Vip(_) => looked_at.had.push(Source::Claims),
         }
         looked_at.look_back(context, begin(case));
         looked_at
@@ -149,8 +162,11 @@ impl Completeness {
         let known = || [case.during.as_ref(), case.after.as_ref()].into_iter().flatten();
         let timers = known().any(|look| look.timer_at.is_some());
         self.take(Source::Timers, timers, || not_counted("timer interrupts", cpu));
-        let interrupts = case.during.as_ref().is_none_or(|look| look.interrupts.is_some());
-        self.take(Source::Interrupts, interrupts, || not_counted("other interrupts", cpu));
+        let interrupts = case.during.as_ref().is_some_and(|look| look.interrupts.is_some());
+        self.take(Source::Interrupts, interrupts, || match looked {
+            true => not_counted("other interrupts", cpu),
+            false => format!("nobody counted the other interrupts of CPU {cpu} while it stood still"),
+        });
         let steal = known().any(|look| look.stolen_ns.is_some());
         self.take(Source::Steal, steal, || format!("the steal time of CPU {cpu} was not readable"));
         if case.timer_dead() != Some(false) && case.alive() != Some(true) && case.handler().is_none() {

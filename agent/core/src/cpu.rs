@@ -300,9 +300,16 @@ impl CpuCase {
     /// turn. A real-time task, which runs until it sleeps, gives none.
     #[must_use]
     pub fn runs_ordinary_tasks(&self, now: Nanos) -> bool {
-        let real_time = self.running().and_then(|running| running.policy.as_deref()).is_some_and(is_real_time);
         let in_user_mode = self.user_part(now).is_none_or(|user| user >= MOST_IN_USER_MODE);
-        self.timer_dead() == Some(false) && self.timer_late.is_zero() && in_user_mode && !real_time
+        self.timer_dead() == Some(false) && self.timer_late.is_zero() && in_user_mode && !self.runs_real_time()
+    }
+
+    /// Whether it was seen with a real-time task, for which all ordinary ones wait, whether it is in its program or in the kernel. The
+    /// kernel's own stopper threads are none: what they run has stopped the CPU (`kernel/stop_machine.c`).
+    #[must_use]
+    pub fn runs_real_time(&self) -> bool {
+        let of = |running: &Running| running.policy.as_deref().is_some_and(is_real_time);
+        self.running().is_some_and(|running| of(running) && !running.comm.starts_with("migration/"))
     }
 
     /// Whether its timer worked and only the agent's thread was held: its quota was used up, or the CPU idled meanwhile.

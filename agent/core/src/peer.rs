@@ -26,10 +26,12 @@ use words::{late, step};
 mod arrival;
 mod echo;
 mod large;
+mod link;
 mod words;
 
 pub use arrival::{Arrival, LastHeard};
 pub use echo::{EchoTrack, Kernel};
+pub use link::LinkTrack;
 pub use words::lost_between;
 
 /// Send times that are kept, to tell what a peer should have heard: a minute at ten a second.
@@ -88,6 +90,8 @@ pub struct Peer {
     pub unreachable_at: Option<Nanos>,
     /// Echo requests to it.
     pub echo: EchoTrack,
+    /// Who has its address at link level.
+    pub link: LinkTrack,
     /// Its own recent stalls, as it last told them.
     pub stalls: Vec<StallReport>,
     /// When those of them ended that are over.
@@ -158,6 +162,7 @@ impl Peer {
             return arrival;
         }
         self.received_total += 1;
+        self.link.on_heard();
         if arrival.reordered {
             self.received += 1;
             let flow = &mut self.flows[Size::Small.place()];

@@ -142,15 +142,22 @@ impl Engine {
                 open.joined || open.said.is_none() && open.gap.silent && open.gap.since.is_near(gap.since, TOGETHER)
             })
         };
-        let gone = |anchor: &String| {
-            self.peers.get(anchor).is_some_and(|anchor| anchor.echo.kernel(gap.silent_since, now) == Kernel::Silent)
+        let fell = |other: &&String| self.gaps.get(*other).is_some_and(|open| fell_together(&open.gap, gap));
+        let echo_of = |anchor: &String| self.peers.get(anchor).map(|anchor| &anchor.echo);
+        let gone =
+            |anchor: &String| echo_of(anchor).is_some_and(|echo| echo.kernel(gap.silent_since, now) == Kernel::Silent);
+        let fell_with_it = |anchor: &String| {
+            let last = echo_of(anchor).and_then(|echo| echo.last_reply);
+            gone(anchor) && last.is_some_and(|at| at <= gap.silent_since.plus(TOGETHER))
         };
         Scope {
             together: others.clone().filter(|other| told(other)).cloned().collect(),
+            fell_together: others.clone().filter(fell).cloned().collect(),
             hears_none: self.of_all_peers(|gap| gap.silent),
             heard_by_none: self.of_all_peers(|gap| gap.unheard && !gap.silent),
             hears_nobody: self.peers.get(name).is_some_and(|peer| self.hears_nobody(peer)),
             gateway_gone: self.settings.anchors.iter().any(gone),
+            gateway_fell_together: self.settings.anchors.iter().any(fell_with_it),
             groups: gap.scope.groups.clone().or_else(|| self.groups(gap)),
             others_missed: self.others_missed(name, gap),
             others_may_tell: others.count() > 0,
@@ -174,7 +181,7 @@ impl Engine {
         // A peer follows its own stall for longer, in case it comes back, and both shall say the same.
         Some(back.plus(match gap.account {
             Some(told) if told.is_of_the_host() || told.report.class == Class::Unknown => SETTLE + TELL,
-            _ if gap.may_be_steady_loss() => SHOWS_STEADY,
+            _ if gap.may_be_steady_loss(self.settings.interval) => SHOWS_STEADY,
             _ if gap.is_short() && gap.direction().is_some() => follows_within(gap.longest_run),
             _ => self.settings.interval * SETTLE_INTERVALS,
         }))
@@ -257,6 +264,12 @@ impl Engine {
         let deaf = deaf.map(|tracked| (tracked.case.from, tracked.case.to.unwrap_or(self.now)));
         self.own_stalls.iter().copied().chain(deaf)
     }
+}
+
+/// Whether another peer fell silent at the same moment, and shows no sign of life either.
+fn fell_together(other: &Gap, gap: &Gap) -> bool {
+    let lives = other.kernel == Kernel::Answers || other.port_unreachable || other.heard_by_others;
+    other.silent && !lives && other.silent_since.is_near(gap.silent_since, TOGETHER)
 }
 
 /// Classes that tell of lost heartbeats.

@@ -82,7 +82,8 @@ impl Engine {
         ];
         let Some(since) = begun.into_iter().flatten().min() else { return };
         // A short gap that the loss explains was its first sign: it is the same incident.
-        let gap = self.gaps.get(name).is_some_and(|open| open.gap.may_be_steady_loss());
+        let interval = self.settings.interval;
+        let gap = self.gaps.get(name).is_some_and(|open| open.gap.may_be_steady_loss(interval));
         let taken = if gap { self.gaps.remove(name) } else { None };
         let (identity, said) = taken
             .map(|open| (open.identity, open.said))

@@ -279,7 +279,14 @@ impl Engine {
             Fact::CpuStall(stall) => self.on_cpu_stall(from, to, (**stall).clone()),
             Fact::CpuLoad(load) => self.on_load(from, to, load),
             Fact::IoStuck(stuck) => self.on_io(from, to, stuck),
-            Fact::ArpReply { .. } => self.cite(&evidence),
+            Fact::ArpReply { .. } => {
+                self.with(&evidence.host, |peer| peer.link.on_arp_reply(to));
+                self.cite(&evidence);
+            }
+            Fact::NeighbourChanged { before, now, .. } => {
+                self.with(&evidence.host, |peer| peer.link.on_change(before.as_deref(), now.as_deref()));
+                self.remember(evidence);
+            }
             Fact::VipAsked { vip } => self.on_vip_asked(*vip, to),
             Fact::VipClaim(claim) => self.on_vip_claim(claim, to),
             Fact::SocketOverflow { count } => {
@@ -333,7 +340,9 @@ impl Engine {
     pub fn large_due(&self, peer: &str, now: Nanos) -> (Vec<(Size, u64)>, Option<SizeProbe>) {
         let Some(to) = self.peers.get(peer) else { return (Vec::new(), None) };
         let number = |size: Size| (size, to.sizes.track(size).map_or(0, |track| track.sent) + 1);
-        (to.sizes.due(now).map(number).collect(), to.sizes.probe(now, self.settings.interval))
+        // A turn that begins a moment earlier in its tick than the one a second ago is no turn too early.
+        let by = now.plus(self.settings.interval / 2);
+        (to.sizes.due(by).map(number).collect(), to.sizes.probe(now, self.settings.interval))
     }
 
     /// Every peer and anchor with what is known of it.

@@ -11,6 +11,8 @@ use crate::time::{Nanos, covered};
 
 /// Losses below this may be a packet in flight at the moment of the count.
 pub(super) const LOSS_FLOOR: u64 = 2;
+/// In intervals: by default a peer that sends nothing for so long beyond the one that is due is no gap.
+const SHORT_PAUSE: u32 = 2;
 
 impl Gap {
     /// True while one of the directions does not work, or the peer says that it still stands still.
@@ -108,10 +110,18 @@ impl Gap {
         self.longest_run < self.cut && !self.unheard
     }
 
-    /// Whether what is missing is so little that it may be the longest run of a steady loss.
+    /// Whether what is missing is so little that it may be the longest run of a steady loss; or one of its losses, beside a pause
+    /// of the peer that would have been no gap by itself.
     #[must_use]
-    pub fn may_be_steady_loss(&self) -> bool {
-        self.suspicious && self.is_short() && !self.silent && self.direction().is_some()
+    pub fn may_be_steady_loss(&self, interval: Duration) -> bool {
+        let missing = self.direction().is_some() || self.lost_from > 0 && self.unsent <= interval * SHORT_PAUSE;
+        self.suspicious && self.is_short() && !self.silent && missing
+    }
+
+    /// What did not arrive of what the peer sent, where too little is missing to prove a direction.
+    #[must_use]
+    pub fn arrived(&self) -> &'static str {
+        if self.lost_from == 0 { "what it sent arrived" } else { "of what it sent one did not arrive" }
     }
 
     /// What the peer says of its own stall, if it was heard since.

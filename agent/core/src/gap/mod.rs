@@ -33,6 +33,11 @@ pub(crate) const NO_ROOM: Duration = Duration::from_secs(1);
 /// Hosts that lost a peer together hear it again within this time.
 const HEARD_FOR_LONG: Duration = Duration::from_millis(500);
 
+/// An answer to an ARP request so soon after the last heartbeat may have left before its host fell silent.
+const ARP_AFTER: Duration = Duration::from_secs(1);
+/// Peers are asked once a second: one that has not answered for so long does not answer any more.
+const ARP_LAPSE: Duration = Duration::from_secs(5);
+
 /// What another host says of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
@@ -49,6 +54,8 @@ pub struct Witness {
 pub struct Scope {
     /// Other peers that fell silent together with this one, and are not told of on their own.
     pub together: Vec<String>,
+    /// All other peers that fell silent at the same moment and still are, whether told of or not.
+    pub fell_together: Vec<String>,
     /// All peers of this host, two at least, are silent.
     pub hears_none: bool,
     /// All peers of this host, two at least, say that they do not hear it.
@@ -57,6 +64,8 @@ pub struct Scope {
     pub hears_nobody: bool,
     /// The gateway answered before, and does not since the silence began.
     pub gateway_gone: bool,
+    /// It has not answered from that very moment on.
+    pub gateway_fell_together: bool,
     /// The groups of hosts that heard each other throughout, that of this host first; absent until all have said so.
     pub groups: Option<Vec<Vec<String>>>,
     /// There are others that can say whom they heard.
@@ -105,6 +114,10 @@ pub struct Gap {
     pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
     pub port_unreachable: bool,
+    /// It, or somebody for it, answers ARP requests in the present silence.
+    pub answers_arp: bool,
+    /// Another link-layer address than the peer's has its address by now: what answers there says nothing of the peer.
+    pub taken_over: bool,
     /// Packets from the peer's address that this host refused, whoever sent them.
     pub refused: u64,
     /// Packets from this host's address that the peer had and did not take, by its own word.
@@ -189,6 +202,8 @@ impl Gap {
             kernel: Kernel::Unknown,
             kernel_answers_for: Duration::ZERO,
             port_unreachable: false,
+            answers_arp: false,
+            taken_over: false,
             refused: 0,
             not_taken: 0,
             witnesses: Vec::new(),
@@ -230,6 +245,7 @@ impl Gap {
         self.echo_after = None;
         self.kernel = Kernel::Unknown;
         self.port_unreachable = false;
+        (self.answers_arp, self.taken_over) = (false, false);
         self.witnesses.clear();
         self.others_hear = None;
         self.heard_by_others = false;
@@ -377,9 +393,7 @@ impl Gap {
     /// Looks again at what changes without the peer's doing: echoes, and the word of others.
     pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos) {
         if self.silent {
-            self.kernel = peer.echo.kernel(self.silent_since, now);
-            self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
-            self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
+            self.look_at_kernel(peer, now);
             let dropped = peer.own_drops.as_ref().map_or(0, |drops| drops.received);
             let before = *self.dropped_before_silence.get_or_insert(dropped);
             self.dropped_in_silence = dropped.saturating_sub(before);
@@ -400,6 +414,20 @@ impl Gap {
                 None => self.witnesses.push(witness),
             }
         }
+    }
+
+    /// What answers with the peer's address: its kernel, unless another host has that address by now.
+    fn look_at_kernel(&mut self, peer: &Peer, now: Nanos) {
+        self.taken_over = peer.link.is_taken_over();
+        let answers = |at: Nanos| at > self.silent_since.plus(ARP_AFTER) && at.plus(ARP_LAPSE) > now;
+        self.answers_arp = peer.link.answered_at().is_some_and(answers);
+        if self.taken_over {
+            (self.kernel, self.kernel_answers_for, self.port_unreachable) = (Kernel::Unknown, Duration::ZERO, false);
+            return;
+        }
+        self.kernel = peer.echo.kernel(self.silent_since, now);
+        self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
+        self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
     }
 
     /// Where everybody lost the peer, one hears it again a moment before the others.

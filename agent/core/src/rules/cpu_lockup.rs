@@ -103,6 +103,10 @@ fn preemption_off(context: &Context<'_>, case: &CpuCase, place: &str) -> Opinion
     if user > KERNEL_ONLY {
         return Opinion::CannotTell(format!("{place} was in user mode for {} of its time", percent(user)));
     }
+    if let Some(running) = case.running().filter(|_| case.runs_real_time()) {
+        let comm = &running.comm;
+        return Opinion::CannotTell(format!("{place} ran {comm}, which is real-time: others wait for it in any case"));
+    }
     locked(context, case, "ran kernel code that did not reschedule", 0.85, None)
 }
 

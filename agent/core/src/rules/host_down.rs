@@ -1,9 +1,10 @@
 //! `host-down`: a host is gone and nobody hears it.
 //!
 //! Opens: silence of the heartbeats and of the peer's kernel, which answered just before, and at least one other
-//! host that does not hear it either. Without another host it may as well be the path: then `unknown`. It stays
-//! provisional, since a host that was cut off from everybody looks the same until it is back to say so.
-//! Rules out: any sign of life, to anybody.
+//! host that does not hear it either. Without another host it may as well be the path: then `unknown`. So it is where the
+//! gateway fell silent as well, or other hosts did at the same moment: then something between may be gone, for those beside this
+//! host as for itself. It stays provisional, since a host that was cut off from everybody looks the same until it is back to
+//! say so. Rules out: any sign of life, to anybody.
 
 use std::time::Duration;
 
@@ -27,10 +28,27 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     let silent_to: Vec<_> = gap.witnesses.iter().map(|witness| witness.name.as_str()).collect();
     let length = gap.silence(context.now);
     match gap.kernel {
+        Kernel::Unknown if gap.taken_over => Opinion::CannotTell(format!(
+            "another link-layer address has the address of {}: what answers is not it",
+            gap.peer
+        )),
         Kernel::Unknown => Opinion::CannotTell(format!("{} did not answer echo requests before either", gap.peer)),
+        _ if gap.answers_arp => Opinion::CannotTell(format!(
+            "ARP requests for {} are answered: its kernel runs behind a filter, or a switch answers for it",
+            gap.peer
+        )),
         _ if silent_to.is_empty() => {
             Opinion::CannotTell(format!("no other host says whether it hears {}; the path may be cut", gap.peer))
         }
+        _ if gap.scope.gateway_fell_together => Opinion::CannotTell(format!(
+            "the gateway of {} fell silent as well: what is between may be gone, for {} as well",
+            context.me(),
+            silent_to.join(", ")
+        )),
+        _ if !gap.scope.fell_together.is_empty() => Opinion::CannotTell(format!(
+            "{} fell silent at the same moment: hosts that are gone together look like hosts that are cut off together",
+            gap.scope.fell_together.join(", ")
+        )),
         _ if length < DOWN_AFTER => Opinion::CannotTell(format!("{} is silent for {} only", gap.peer, time(length))),
         _ => {
             let confidence = (0.75 + 0.1 * silent_to.len() as f64).min(0.9);

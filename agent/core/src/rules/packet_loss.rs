@@ -12,13 +12,13 @@ use crate::loss::{Loss, LossRate, MEASURED};
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
         Case::Loss(loss) => steady(context, loss),
-        Case::Gap(gap) => of_gap(gap),
+        Case::Gap(gap) => of_gap(context, gap),
         _ => Opinion::NotConcerned,
     }
 }
 
-fn of_gap(gap: &Gap) -> Opinion {
-    if gap.may_be_steady_loss() {
+fn of_gap(context: &Context<'_>, gap: &Gap) -> Opinion {
+    if gap.may_be_steady_loss(context.settings.interval) {
         return Opinion::CannotTell(may_be_a_part(gap));
     }
     match gap.direction() {
@@ -51,6 +51,10 @@ fn steady(context: &Context<'_>, loss: &Loss) -> Opinion {
 fn words(context: &Context<'_>, loss: &Loss, way: Direction, rate: LossRate) -> String {
     let (me, peer) = (context.me(), loss.peer.as_str());
     let (from, to) = if way == Direction::FromPeer { (peer, me) } else { (me, peer) };
-    let [rate, low, high] = [rate.rate, rate.low, rate.high].map(|part| part * 100.0);
-    format!("{rate:.1} % ({low:.1} to {high:.1} %) of the heartbeats from {from} to {to}")
+    let [percent, low, high] = [rate.rate, rate.low, rate.high].map(|part| part * 100.0);
+    // Until it is measured over its fixed number of packets, it is the rate at which it was noticed: no interval holds for that.
+    if rate.packets as usize != MEASURED {
+        return format!("about {percent:.0} % of the heartbeats from {from} to {to}");
+    }
+    format!("{percent:.1} % ({low:.1} to {high:.1} %) of the heartbeats from {from} to {to}")
 }

@@ -143,7 +143,7 @@ pub(super) fn by_numbers(context: &Context<'_>, gap: &Gap) -> Opinion {
         } else if gap.unsent.is_zero() {
             "every heartbeat arrived in the end, late".to_owned()
         } else {
-            format!("{} sent nothing for {}, and what it sent arrived", gap.peer, time(gap.unsent))
+            format!("{} sent nothing for {}, and {}", gap.peer, time(gap.unsent), gap.arrived())
         };
         return Opinion::RuledOut(what);
     };
@@ -225,7 +225,7 @@ pub(super) fn refused_by_peer(context: &Context<'_>, gap: &Gap) -> String {
 fn may_be_steady(context: &Context<'_>, gap: &Gap) -> bool {
     let just_silent = gap.silent && gap.silence(context.now) < times(context.settings.interval, CUT);
     let just_back = heard_again_for(context, gap).is_some_and(|time| time < follows_within(gap.longest_run));
-    gap.may_be_steady_loss() || gap.is_short() && (just_back || just_silent)
+    gap.may_be_steady_loss(context.settings.interval) || gap.is_short() && (just_back || just_silent)
 }
 
 /// Whether the peer stood still and goes on since so short a time that what is sent to it may still go where it was before.

@@ -104,7 +104,7 @@ fn of_gap(context: &Context<'_>, gap: &Gap) -> String {
         } else if gap.unsent.is_zero() {
             format!("heartbeats of {peer} reached {me} late by up to {length}; none was lost")
         } else {
-            format!("{peer} sent nothing for {} and has not said why; nothing that it sent was lost", time(gap.unsent))
+            format!("{peer} sent nothing for {} and has not said why; {}", time(gap.unsent), gap.arrived())
         };
     }
     match gap.kernel {

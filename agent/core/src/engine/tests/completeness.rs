@@ -43,7 +43,7 @@ fn a_cpu_that_nobody_could_look_at_and_that_no_probe_watches_says_so() {
     fleet.host("b").engine.handle(Evidence::during("b", from, to, Fact::CpuStall(Box::new(over))));
     fleet.run(4.0);
     let blind = fleet.host("b").incidents().pop().expect("a second one");
-    let sources = [Source::Sentinels, Source::Timers, Source::Steal, Source::Landing];
+    let sources = [Source::Sentinels, Source::Timers, Source::Interrupts, Source::Steal, Source::Landing];
     assert_eq!((blind.verdict.class, lacked(&blind)), (Class::Unknown, sources.to_vec()), "{blind:#?}");
     assert!(blind.verdict.confidence < seen.verdict.confidence);
 }

@@ -211,9 +211,20 @@ fn who_keeps_a_ticking_cpu_decides() {
     let running = Some(Running { tid: 7, comm: "hog".into(), policy: Some("SCHED_FIFO".into()) });
     let second = Some(1_000_000_000);
     let base = CpuStall { timer_at: TICKS, ..nothing() };
+    let (in_program, in_kernel) = ((second, Some(0)), (Some(0), second));
+    let stopper = Some(Running { tid: 9, comm: "migration/1".into(), policy: Some("SCHED_FIFO".into()) });
+    let spent = |(user_ns, system_ns), running: &Option<Running>| CpuStall {
+        user_ns,
+        system_ns,
+        running: running.clone(),
+        ..base.clone()
+    };
     let cases = [
-        (CpuStall { user_ns: second, system_ns: Some(0), running, ..base.clone() }, Class::SchedulerStall),
-        (CpuStall { user_ns: Some(0), system_ns: second, ..base }, Class::CpuLockup),
+        (spent(in_program, &running), Class::SchedulerStall),
+        // As a real-time task that copies: others wait for it, and the kernel would reschedule.
+        (spent(in_kernel, &running), Class::SchedulerStall),
+        (spent(in_kernel, &stopper), Class::CpuLockup),
+        (spent(in_kernel, &None), Class::CpuLockup),
     ];
     for (look, class) in cases {
         let mut fleet = Fleet::new(2);

@@ -142,6 +142,41 @@ fn with_a_gateway_a_host_knows_that_it_is_isolated_while_it_lasts() {
 }
 
 #[test]
+fn hosts_that_are_cut_off_together_are_not_down_however_long_it_lasts() {
+    let mut fleet = Fleet::new(4);
+    for (one, other) in [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")] {
+        fleet.cut_both(one, other);
+    }
+    fleet.run(30.0);
+    fleet.heal();
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        let (classes, history) = (fleet.host(name).classes(), fleet.host(name).history());
+        assert_eq!(classes, BTreeSet::from(["partition", "unknown"]), "{name}: {history}");
+    }
+}
+
+#[test]
+fn a_host_that_is_lost_with_the_gateway_is_not_down_while_that_lasts() {
+    let mut fleet = Fleet::new(3);
+    fleet.with_gateway("a");
+    fleet.with_gateway("b");
+    fleet.run(3.0);
+    fleet.gateway_answers = false;
+    fleet.gone("c");
+    fleet.run(15.0);
+    for name in ["a", "b"] {
+        let history = fleet.host(name).history();
+        assert_eq!(fleet.host(name).classes(), BTreeSet::from(["unknown"]), "one switch for both: {name}: {history}");
+    }
+    fleet.gateway_answers = true;
+    fleet.run(5.0);
+    for name in ["a", "b"] {
+        assert_eq!(fleet.host(name).incident().verdict.class, Class::HostDown, "it is c alone: {name}");
+    }
+}
+
+#[test]
 fn a_host_that_nobody_hears_is_isolated_one_way() {
     let mut fleet = Fleet::new(4);
     for other in ["b", "c", "d"] {

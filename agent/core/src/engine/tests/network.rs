@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::fleet::Fleet;
-use crate::evidence::{Evidence, Fact, FragmentLoss, Way};
-use crate::incident::Incident;
+use crate::evidence::{Evidence, Fact, FragmentLoss, LinkAddress, Way};
+use crate::incident::{Class, Incident};
 
 /// Tells host `a` what was seen of `host` in the last 100 ms.
 fn tell(fleet: &mut Fleet, host: &str, fact: Fact) {
@@ -118,4 +118,53 @@ fn what_grows_while_an_incident_is_open_is_added_up() {
     let incident = fleet.host("a").incident();
     assert!(cites(&incident, &sizes(5, 1200, 1448)), "{incident:#?}");
     assert!(cites(&incident, &failed(5)), "{incident:#?}");
+}
+
+/// Host `a` is told this of c ten times a second, for so many seconds.
+fn run_and_tell(fleet: &mut Fleet, seconds: u32, facts: &[Fact]) {
+    for _ in 0..seconds * 10 {
+        fleet.run(0.1);
+        let now = fleet.now;
+        for fact in facts {
+            fleet.host("a").engine.handle(Evidence::at("c", now, fact.clone()));
+        }
+    }
+}
+
+#[test]
+fn a_host_that_answers_arp_is_not_down_for_whom_it_answers() {
+    let mut fleet = Fleet::new(3);
+    fleet.gone("c");
+    let link = LinkAddress([2, 0, 0, 0, 0, 3]);
+    run_and_tell(&mut fleet, 15, &[Fact::ArpReply { address: Ipv4Addr::new(10, 0, 0, 3).into(), link, count: 1 }]);
+    assert_eq!(fleet.host("a").classes(), BTreeSet::from(["unknown"]), "{}", fleet.host("a").history());
+    assert_eq!(fleet.host("b").incident().verdict.class, Class::HostDown, "nobody answers b");
+}
+
+#[test]
+fn a_host_that_answers_arp_no_more_may_be_down() {
+    let mut fleet = Fleet::new(3);
+    let link = LinkAddress([2, 0, 0, 0, 0, 3]);
+    fleet.kill("c");
+    run_and_tell(&mut fleet, 5, &[Fact::ArpReply { address: Ipv4Addr::new(10, 0, 0, 3).into(), link, count: 1 }]);
+    fleet.gone("c");
+    fleet.run(15.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::HostDown, "{}", fleet.host("a").history());
+}
+
+#[test]
+fn what_answers_with_the_address_of_a_host_and_another_link_address_is_not_that_host() {
+    let mut fleet = Fleet::new(3);
+    fleet.gone("c");
+    fleet.run(1.0);
+    let taken = Fact::NeighbourChanged {
+        interface: "eth0".into(),
+        address: Ipv4Addr::new(10, 0, 0, 3).into(),
+        gateway: false,
+        before: Some("02:00:00:00:00:03".into()),
+        now: Some("02:00:00:00:00:09".into()),
+    };
+    tell(&mut fleet, "c", taken);
+    run_and_tell(&mut fleet, 15, &[Fact::EchoReply, Fact::PortUnreachable]);
+    assert_eq!(fleet.host("a").classes(), BTreeSet::from(["unknown"]), "{}", fleet.host("a").history());
 }
