@@ -209,18 +209,14 @@ impl CpuWatch {
         self.sentinels.iter().map(of).collect()
     }
 
-    /// By the probes, or else by the kernel's own counts, which take longer to read: only on suspicion.
+    /// By the probes; what they do not see by the kernel's own counts, which take longer to read: only on suspicion.
     fn activity(&self, suspected: bool) -> BTreeMap<u32, CpuActivity> {
-        if let Some(activity) = self.metrics.as_ref().and_then(|metrics| metrics.activity()) {
-            return activity;
+        let probed = self.metrics.as_ref().and_then(|metrics| metrics.activity()).unwrap_or_default();
+        if see_timers(&probed) {
+            return probed;
         }
         let counts = if suspected { self.files.interrupts() } else { None };
-        let of = |counts: CpuInterrupts| CpuActivity {
-            timer_interrupts: Some(counts.timer),
-            interrupts: Some(counts.ipis + counts.devices),
-            ..CpuActivity::default()
-        };
-        counts.unwrap_or_default().into_iter().map(|(cpu, counts)| (cpu, of(counts))).collect()
+        with_counts(probed, counts.unwrap_or_default())
     }
 
     /// A CPU that stands still at `now`: what it did since it was first looked at. It is poked for the next look.
@@ -369,6 +365,26 @@ impl Drop for CpuWatch {
     fn drop(&mut self) {
         self.refuge.avoid(&BTreeSet::new());
     }
+}
+
+/// Whether the probes see timer interrupts at all. Where timers come by another vector than that of the local APIC, as those of
+/// Hyper-V (`hv_stimer0`) and of Xen (an event channel) do, the hook is there and never runs: that says nothing of any timer.
+fn see_timers(activity: &BTreeMap<u32, CpuActivity>) -> bool {
+    activity.values().any(|one| one.timer_at.is_some())
+}
+
+/// What the probes saw, with the kernel's own counts of timer interrupts, and of others where the probes have none.
+fn with_counts(
+    mut activity: BTreeMap<u32, CpuActivity>,
+    counts: BTreeMap<u32, CpuInterrupts>,
+) -> BTreeMap<u32, CpuActivity> {
+    activity.values_mut().for_each(|one| one.timer_interrupts = None);
+    for (cpu, counts) in counts {
+        let one = activity.entry(cpu).or_default();
+        one.timer_interrupts = Some(counts.timer);
+        one.interrupts = one.interrupts.or(Some(counts.ipis + counts.devices));
+    }
+    activity
 }
 
 /// The latest timer interrupt: by the probe, or else by whether the count of them still is what it was `before`, at the first

@@ -76,6 +76,23 @@ fn counts_of_timer_interrupts_tell_from_the_second_look_on() {
 }
 
 #[test]
+fn a_hook_that_never_runs_says_nothing_of_timers() {
+    let probed = |timer_at, timers| {
+        let one =
+            CpuActivity { timer_at, timer_interrupts: Some(timers), interrupts: Some(3), ..CpuActivity::default() };
+        BTreeMap::from([(0, one.clone()), (1, one)])
+    };
+    assert!(see_timers(&probed(Some(Nanos(5)), 1)));
+    let blind = probed(None, 0);
+    assert!(!see_timers(&blind));
+    assert_eq!(with_counts(blind.clone(), BTreeMap::new())[&1].timer_interrupts, None, "0 would be a dead timer");
+    let counts = BTreeMap::from([(1, CpuInterrupts { timer: 70, ipis: 1, devices: 1 })]);
+    let with = with_counts(blind, counts.clone());
+    assert_eq!((with[&1].timer_interrupts, with[&1].interrupts), (Some(70), Some(3)));
+    assert_eq!(with_counts(BTreeMap::new(), counts)[&1].interrupts, Some(2));
+}
+
+#[test]
 fn what_a_cpu_did_is_told_since_before_its_stall_though_it_is_on_time_again_before_its_report_comes() {
     let mut watch = watch();
     let cpu = watch.sentinels[0].cpu;
