@@ -1,4 +1,4 @@
-//! What the allocator does with free memory.
+//! What the allocator does with free memory, and what stays in memory.
 
 /// Gives free memory back to the kernel.
 ///
@@ -36,3 +36,15 @@ pub(crate) fn keep() {
 /// Other allocators decide for themselves.
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn keep() {}
+
+/// Keeps in memory what the agent has used, its code as well: where memory runs out, the kernel takes pages of programs first, and an
+/// agent that has to read its own from a busy disk looks as if somebody had stopped it. Only what is touched counts
+/// (`MCL_ONFAULT`). False where that is not permitted (`CAP_SYS_RESOURCE`): under a limit later allocations would fail.
+pub(crate) fn stay() -> bool {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    if setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_err() {
+        return false;
+    }
+    // SAFETY: the call has no preconditions, and changes only which pages may be taken away.
+    unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) == 0 }
+}

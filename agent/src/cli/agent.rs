@@ -77,6 +77,9 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     // They are detached when this goes out of scope, at the end.
     let mut probes = attach(&config);
     memory::keep();
+    if !memory::stay() {
+        tracing::debug!("the agent's memory may be paged out: CAP_SYS_RESOURCE is needed to keep it");
+    }
     let me = me(&files)?;
     let shared = Arc::new(Shared::new(identity(&config, &me), probes.status.clone(), probes.metrics.clone()));
     let (commands, inbox) = sync_channel(INBOX);
@@ -408,7 +411,9 @@ fn reload(args: &Args, running: &Config) -> Result<Config> {
         ("host", new.host == running.host),
         ("labels", new.labels == running.labels),
         ("heartbeat.listen", new.heartbeat.listen == running.heartbeat.listen),
-        ("http.listen", new.http.listen == running.http.listen),
+        ("http", new.http == running.http),
+        ("otlp", new.otlp == running.otlp),
+        ("recorder", new.recorder == running.recorder),
         ("control", new.control == running.control),
         ("store", new.store == running.store),
         ("peers (from none)", !new.exchanges_heartbeats() || running.exchanges_heartbeats()),
