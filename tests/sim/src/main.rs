@@ -4,6 +4,7 @@
 mod calibration;
 mod chance;
 mod clock;
+mod details;
 mod fault;
 mod host;
 mod machine;

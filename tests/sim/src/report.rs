@@ -70,6 +70,9 @@ impl Report {
         self.score.judged.extend(score.judged);
         self.score.blames.extend(score.blames);
         self.score.needless += score.needless;
+        for (class, count) in score.taken_back {
+            *self.score.taken_back.entry(class).or_default() += count;
+        }
         self.score.host_seconds += score.host_seconds;
         self.score.traces.merge(score.traces);
         self.score.calibration.merge(&score.calibration);
@@ -172,6 +175,9 @@ impl Report {
         }
         println!("\n{:.3} incidents per fault and host, {most} at most", incidents as f64 / f64::from(faults.max(1)));
         println!("{} incidents without a verdict and without a fault", self.score.needless);
+        for (class, count) in &self.score.taken_back {
+            println!("{count} times {} was said for a while without such a fault, and taken back", class.name());
+        }
     }
 
     fn print_wrong(&self) {

@@ -1,15 +1,16 @@
 //! What was concluded beside what is true.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lacuna_core::incident::{AgentState, Class, Incident, LastSeen, State, Subject};
+use lacuna_core::incident::{AgentState, Class, Incident, State, Subject};
 use serde::Serialize;
 
 use crate::calibration::Calibration;
 use crate::clock::Time;
+use crate::details;
 use crate::fault::{Fault, Kind};
 use crate::host::Said;
-use crate::network::Filter;
 use crate::plan::{Mesh, Plan, name};
 use crate::traces::Traces;
 
@@ -72,6 +73,8 @@ pub(crate) struct Score {
     pub(crate) blames: Vec<Blame>,
     /// Incidents that name nobody, where nothing befell anybody concerned.
     pub(crate) needless: usize,
+    /// Of each class, incidents that had it for a while and took it back, where there was no such fault.
+    pub(crate) taken_back: BTreeMap<Class, usize>,
     pub(crate) host_seconds: f64,
     pub(crate) traces: Traces,
     #[serde(skip)]
@@ -110,6 +113,9 @@ pub(crate) fn score(seed: u64, plan: &Plan) -> Score {
             score.calibration.take(versions, |said| explained(&plan.faults, observer, story, said));
         }
         score.blames.extend(stories.iter().filter_map(|story| blame(seed, &plan.faults, observer, story)));
+        for class in stories.iter().flat_map(|story| taken_back(&plan.faults, observer, story)) {
+            *score.taken_back.entry(class).or_default() += 1;
+        }
         score.needless += stories.iter().filter(|story| is_needless(&plan.faults, observer, story)).count();
     }
     score
@@ -244,6 +250,7 @@ fn is_right(incident: &Incident, fault: &Fault, observer: usize) -> bool {
     let is = |one: &Option<String>, place: usize| one.as_deref() == Some(name(place).as_str());
     let of_host = |host: usize| is(&subject.host, host);
     Some(verdict.class) == fault.kind.class()
+        && details::are_true(incident, fault, observer)
         && match &fault.kind {
             Kind::Drop { from, to, .. }
             | Kind::Filter { from, to, .. }
@@ -251,7 +258,7 @@ fn is_right(incident: &Incident, fault: &Fault, observer: usize) -> bool {
             | Kind::Hole { from, to, .. }
             | Kind::Late { from, to, .. } => {
                 let other = if observer == *from { *to } else { *from };
-                of_host(observer) && is(&subject.peer, other) && is_right_place(incident, fault)
+                of_host(observer) && is(&subject.peer, other)
             }
             Kind::Cpu { host, cpu, .. } => of_host(*host) && subject.cpu == Some(*cpu),
             Kind::Pause { hosts, .. } => hosts.iter().any(|host| of_host(*host)),
@@ -275,16 +282,6 @@ fn is_right(incident: &Incident, fault: &Fault, observer: usize) -> bool {
         }
 }
 
-/// Whether the place where packets were last seen is none where they were not.
-fn is_right_place(incident: &Incident, fault: &Fault) -> bool {
-    let dropped_on_arrival = matches!(fault.kind, Kind::Filter { filter: Filter::OnArrival, .. });
-    match incident.verdict.detail.last_seen {
-        Some(LastSeen::Between) => !dropped_on_arrival,
-        Some(LastSeen::ThisKernel | LastSeen::PeerKernel) => dropped_on_arrival,
-        None => true,
-    }
-}
-
 /// A last word that names a class for which there is no fault.
 fn blame(seed: u64, faults: &[Fault], observer: usize, story: &Story<'_>) -> Option<Blame> {
     let last = story.last().filter(|last| last.verdict.class != Class::Unknown)?;
@@ -299,6 +296,14 @@ fn blame(seed: u64, faults: &[Fault], observer: usize, story: &Story<'_>) -> Opt
         confidence: last.verdict.confidence,
         near: during().filter(near).map(describe).collect(),
     })
+}
+
+/// The classes that were said before the last word, and are true of no fault: whoever is paged acts on the first.
+fn taken_back(faults: &[Fault], observer: usize, story: &Story<'_>) -> BTreeSet<Class> {
+    let last = story.last().map(|last| last.verdict.class);
+    let before = story.versions.iter().map(|said| &said.incident);
+    let named = before.filter(|said| said.verdict.class != Class::Unknown && Some(said.verdict.class) != last);
+    named.filter(|said| !explained(faults, observer, story, said)).map(|said| said.verdict.class).collect()
 }
 
 /// Whether what was said at some time of a story is true of a fault.
