@@ -11,6 +11,8 @@ use crate::{process, sh};
 
 /// The folder of the fuzz targets, below the root.
 const FOLDER: &str = "tests/fuzz";
+/// What Cargo calls in place of the compiler for the crates of this workspace, below that folder.
+const COMPILER: &str = "rustc-with-sanitizer.sh";
 /// An input that takes longer is a finding, in seconds; most take microseconds.
 const SLOW: u32 = 20;
 /// Lines of the log of a failure that are shown.
@@ -30,9 +32,13 @@ pub(crate) struct Args {
     /// Runs that many at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
-    /// Builds them with little optimisation: much sooner there, for fewer runs a second.
-    #[arg(long)]
-    dev: bool,
+}
+
+impl Args {
+    /// Every target for so long, that many at once.
+    pub(crate) fn brief(seconds: u32, jobs: u32) -> Self {
+        Self { targets: Vec::new(), list: false, seconds, jobs }
+    }
 }
 
 /// Feeds the targets; an error where one of them has a finding.
@@ -50,17 +56,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// How many targets had no finding, and how many had one; each is told as it ends.
-fn outcomes(args: &Args) -> Result<(usize, usize)> {
+pub(crate) fn outcomes(args: &Args) -> Result<(usize, usize)> {
     let targets = chosen(&args.targets)?;
-    install()?;
-    process::run(cargo_fuzz("build", args.dev).args(target_of(&targets)))?;
+    build(&targets)?;
     let (waiting, failed) = (Mutex::new(targets.iter()), Mutex::new(0));
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
                 while let Some(target) = next() {
-                    match feed(target, args) {
+                    match feed(target, args.seconds) {
                         Ok(runs) => println!("ok     {target:<10} {:>3} s, {runs}", args.seconds),
                         Err(error) => {
                             println!("FAILED {target:<10} {error:#}");
@@ -75,22 +80,32 @@ fn outcomes(args: &Args) -> Result<(usize, usize)> {
     Ok((targets.len() - failed, failed))
 }
 
-/// A single one is built alone.
-fn target_of(targets: &[String]) -> Option<&String> {
-    targets.first().filter(|_| targets.len() == 1)
+/// Builds those, in the folder of everything else: of what they need, little more than the crates of this
+/// workspace is built once more.
+fn build(targets: &[String]) -> Result<()> {
+    let mut build = sh::cargo(&["build", "--release", "--package", "lacuna-fuzz"]);
+    build.args(targets.iter().flat_map(|target| ["--bin", target]));
+    build.env("RUSTC_WORKSPACE_WRAPPER", crate::root().join(FOLDER).join(COMPILER));
+    process::run(&mut build)
 }
 
 /// Feeds that target for as long as is asked for; what it says of its runs.
-fn feed(target: &str, args: &Args) -> Result<String> {
+fn feed(target: &str, seconds: u32) -> Result<String> {
     // What is found is kept in the first folder; the second holds real input, to begin with.
     let (corpus, seeds) = (format!("{FOLDER}/corpus/{target}"), format!("{FOLDER}/seeds/{target}"));
-    std::fs::create_dir_all(crate::root().join(&corpus)).context(corpus.clone())?;
+    let findings = format!("{FOLDER}/artifacts/{target}/");
+    for folder in [&corpus, &findings] {
+        std::fs::create_dir_all(crate::root().join(folder)).with_context(|| folder.clone())?;
+    }
     let log = log(target)?;
-    let (time, slow) = (format!("-max_total_time={}", args.seconds), format!("-timeout={SLOW}"));
-    let mut run = cargo_fuzz("run", args.dev);
-    run.args([target, &corpus, &seeds, "--", &time, &slow, "-print_final_stats=1"]);
+    let (time, slow) = (format!("-max_total_time={seconds}"), format!("-timeout={SLOW}"));
+    let mut run = Command::new(crate::target().join("release").join(target));
+    // One crate that is in an executable twice, with and without the sanitizer, is no mistake here.
+    run.env("ASAN_OPTIONS", "detect_odr_violation=0");
+    run.args([&corpus, &seeds, &time, &slow, &format!("-artifact_prefix={findings}")]).current_dir(crate::root());
     let file = File::create(&log).with_context(|| log.display().to_string())?;
-    let status = run.stdout(file.try_clone()?).stderr(file).status().context("cannot start cargo-fuzz")?;
+    let status =
+        run.stdout(file.try_clone()?).stderr(file).status().with_context(|| format!("cannot start {target}"))?;
     let text = String::from_utf8_lossy(&std::fs::read(&log)?).into_owned();
     if !status.success() {
         bail!("{status}; {} ends with:\n{}", log.display(), tail(&text));
@@ -112,36 +127,6 @@ fn log(target: &str) -> Result<PathBuf> {
     let folder = crate::target().join("fuzz");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     Ok(folder.join(format!("{target}.log")))
-}
-
-/// `cargo fuzz`, which needs a compiler that takes unstable options.
-fn cargo_fuzz(what: &str, dev: bool) -> Command {
-    let profile = if dev { "--dev" } else { "--release" };
-    let words = ["fuzz", what, profile, "--fuzz-dir", FOLDER];
-    if has_nightly() {
-        let mut command = sh::command(&["cargo", "+nightly"]);
-        command.args(words).current_dir(crate::root());
-        // Set by the cargo that runs this, and for its toolchain.
-        command.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
-        command
-    } else {
-        let mut command = sh::cargo(&words);
-        command.env("RUSTC_BOOTSTRAP", "1");
-        command
-    }
-}
-
-/// Installs cargo-fuzz where it is missing.
-fn install() -> Result<()> {
-    if sh::output(&mut sh::cargo(&["fuzz", "--version"]), "").is_ok() {
-        return Ok(());
-    }
-    println!("installing: cargo-fuzz");
-    process::run(&mut sh::cargo(&["install", "--locked", "cargo-fuzz"]))
-}
-
-fn has_nightly() -> bool {
-    sh::output(&mut sh::command(&["cargo", "+nightly", "--version"]), "").is_ok()
 }
 
 /// Those that were asked for.

@@ -49,7 +49,8 @@ pub(crate) const PROBE_PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-
 impl Need {
     fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::Build => &["gcc", "libc6-dev"],
+            // libFuzzer is C++.
+            Self::Build => &["g++", "gcc", "libc6-dev"],
             Self::Lab => &["iproute2", "nftables", "iputils-ping", "keepalived", "nginx", "curl", "iperf3"],
             // The emulator; what is copied into guests; what their kernels' modules are unpacked and built with.
             Self::Guests => &[

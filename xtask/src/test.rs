@@ -1,5 +1,5 @@
 //! `cargo xtask test`: every test there is, step by step, with times and one closing line. What takes long by its nature is a
-//! command of its own: `cargo xtask fuzz`, and repeats of the lab.
+//! command of its own: repeats of the lab, and hours of `cargo xtask fuzz`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{dashboards, lab, lint, page, prepare, sh, sim};
+use crate::{dashboards, fuzz, lab, lint, page, prepare, sh, sim};
 
-/// Scenarios at once: they mostly wait.
+/// Scenarios at once, which mostly wait, and fuzz targets.
 const JOBS: u32 = 4;
 /// Fleets that are simulated.
 const SIMULATED: u32 = 1000;
+/// How long each fuzz target is fed, in seconds.
+const FED: u32 = 30;
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -41,11 +43,22 @@ enum Step {
     Dashboards,
     /// The web page in a browser.
     Page,
+    /// Each fuzz target for half a minute.
+    Fuzz,
 }
 
 /// What runs where nothing else is asked for, in order.
-const STEPS: [Step; 8] =
-    [Step::Format, Step::Build, Step::Clippy, Step::Unit, Step::Sim, Step::Lab, Step::Dashboards, Step::Page];
+const STEPS: [Step; 9] = [
+    Step::Format,
+    Step::Build,
+    Step::Clippy,
+    Step::Unit,
+    Step::Sim,
+    Step::Lab,
+    Step::Dashboards,
+    Step::Page,
+    Step::Fuzz,
+];
 
 /// How many of something passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +102,7 @@ fn perform(step: Step) -> Result<Tally> {
         Step::Lab => scenarios(),
         Step::Dashboards => dashboards_and_alerts(),
         Step::Page => page::run(&page::Args::with(prepare::agent()?)).map(|()| one),
+        Step::Fuzz => fuzz_targets(),
     }
 }
 
@@ -136,6 +150,11 @@ fn dashboards_and_alerts() -> Result<Tally> {
     let lab::dashboards::Outcome { passed, failed, .. } = lab::dashboards::outcome(&prepare::agent()?)?;
     let (right, wrong) = (usize::from(checked.is_ok()), usize::from(checked.is_err()));
     Ok(Tally { passed: passed.len() + right, failed: failed.len() + wrong })
+}
+
+fn fuzz_targets() -> Result<Tally> {
+    let (passed, failed) = fuzz::outcomes(&fuzz::Args::brief(FED, JOBS))?;
+    Ok(Tally { passed, failed })
 }
 
 fn row(tally: Tally, took: Duration) -> String {

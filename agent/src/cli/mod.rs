@@ -18,6 +18,9 @@ mod source;
 mod status;
 mod watch;
 
+#[cfg(feature = "fuzzing")]
+pub use watch::fuzzing;
+
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 

@@ -131,7 +131,7 @@ fn taken(incident: Arc<Incident>, bare: bool) -> Incident {
     incident
 }
 
-fn query(parameters: &BTreeMap<String, String>, now: SystemTime) -> Result<Query, String> {
+pub(super) fn query(parameters: &BTreeMap<String, String>, now: SystemTime) -> Result<Query, String> {
     let mut query = Query { limit: DEFAULT_LIMIT, ..Query::default() };
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
         match name.as_str() {

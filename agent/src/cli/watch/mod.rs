@@ -4,6 +4,8 @@
 //! made of the state alone. Only this file and [`screen`] know that there is a terminal.
 
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod incidents;
 mod keys;
 #[cfg(test)]
