@@ -316,3 +316,53 @@ fn sources_are_unique_bounded_and_need_a_word_on_authentication() {
         "c:2: heartbeat.key_file: is not given although there are peers: forged packets could not be told from theirs; allowed: key_file = \"FILE\" in [heartbeat], with a line by `head -c 32 /dev/urandom | base64`; or insecure = true there, on a network whose hosts are trusted",
     );
 }
+
+/// What is installed: as it is, and with everything that is commented out.
+const EXAMPLE: &str = include_str!("../../../packaging/lacuna.toml");
+
+/// Prose has a blank after its `#`.
+fn with_all_keys() -> String {
+    let uncommented = |line: &str| match line.strip_prefix('#') {
+        Some(key) if key.starts_with(|first: char| first == '[' || first.is_ascii_lowercase()) => format!("{key}\n"),
+        _ => format!("{line}\n"),
+    };
+    EXAMPLE.lines().map(uncommented).collect()
+}
+
+#[test]
+fn what_the_installed_file_comments_out_are_the_defaults() {
+    let (plain, all) = (Config::parse(EXAMPLE, "c").unwrap(), Config::parse(&with_all_keys(), "c").unwrap());
+    let examples = Config {
+        host: plain.host.clone(),
+        labels: plain.labels.clone(),
+        otlp: plain.otlp.clone(),
+        discovery: plain.discovery.clone(),
+        ..all.clone()
+    };
+    assert_eq!(examples, plain);
+    let otlp = all.otlp.unwrap();
+    let alone = format!("[otlp]\nendpoint = \"{}\"\n", otlp.endpoint);
+    assert_eq!(Some(otlp), Config::parse(&alone, "c").unwrap().otlp);
+    let [name] = all.discovery.names.try_into().unwrap();
+    let alone = format!("{PEERS}[[discovery.dns]]\nname = \"{}\"\n", name.name);
+    let [bare] = Config::parse(&alone, "c").unwrap().discovery.names.try_into().unwrap();
+    assert_eq!(PeerName { resolver: None, ..name }, bare);
+}
+
+#[test]
+fn the_installed_file_names_every_key() {
+    let all = with_all_keys();
+    let headers = all.lines().enumerate().filter(|(_, line)| line.starts_with('[')).map(|(place, _)| place + 1);
+    for place in std::iter::once(0).chain(headers) {
+        // What is said of a key that is none has all that are.
+        let mut lines: Vec<&str> = all.lines().collect();
+        lines.insert(place, "nothing = 1");
+        let error = Config::parse(&lines.join("\n"), "c").unwrap_err().to_string();
+        let (_, allowed) = error.rsplit_once("allowed: ").unwrap();
+        for key in allowed.split(", ") {
+            let named =
+                |line: &str| line.starts_with(&format!("{key} =")) || line.starts_with('[') && line.contains(key);
+            assert!(all.lines().any(named), "{key} is missing: {error}");
+        }
+    }
+}
