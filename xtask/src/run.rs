@@ -43,7 +43,7 @@ fn config(host: &str, store: &Path) -> String {
         "# Written by `cargo xtask run`; give your own with --config.\n\
          host = {host:?}\n\n\
          [heartbeat]\n\
-         # Packets are not authenticated yet; without peers none are sent.\n\
+         # Without peers nothing is sent; with some, set key_file instead.\n\
          insecure = true\n\n\
          [store]\n\
          path = {:?}\n",
