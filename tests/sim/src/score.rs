@@ -335,6 +335,9 @@ fn is_needless(faults: &[Fault], observer: usize, story: &Story<'_>) -> bool {
 pub(crate) fn describe(fault: &Fault) -> String {
     let times = match (&fault.kind, fault.phases.last()) {
         (Kind::Migrated { .. }, Some((_, known))) => format!(", known everywhere at {:.3} s", known.seconds()),
+        (Kind::Restart { .. }, Some((up, _))) if fault.phases.len() > 1 => {
+            format!(", its kernel up at {:.3} s", up.seconds())
+        }
         _ if fault.phases.len() > 1 => format!(", {} times", fault.phases.len()),
         _ => String::new(),
     };

@@ -114,6 +114,8 @@ pub struct Gap {
     pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
     pub port_unreachable: bool,
+    /// It was silent before it said so: a machine that boots answers before its agent runs.
+    pub kernel_fell_silent_first: bool,
     /// It, or somebody for it, answers ARP requests in the present silence.
     pub answers_arp: bool,
     /// Another link-layer address than the peer's has its address by now: what answers there says nothing of the peer.
@@ -202,6 +204,7 @@ impl Gap {
             kernel: Kernel::Unknown,
             kernel_answers_for: Duration::ZERO,
             port_unreachable: false,
+            kernel_fell_silent_first: false,
             answers_arp: false,
             taken_over: false,
             refused: 0,
@@ -244,7 +247,7 @@ impl Gap {
         (self.dropped_in_silence, self.dropped_before_silence) = (0, None);
         self.echo_after = None;
         self.kernel = Kernel::Unknown;
-        self.port_unreachable = false;
+        (self.port_unreachable, self.kernel_fell_silent_first) = (false, false);
         (self.answers_arp, self.taken_over) = (false, false);
         self.witnesses.clear();
         self.others_hear = None;
@@ -428,6 +431,7 @@ impl Gap {
         self.kernel = peer.echo.kernel(self.silent_since, now);
         self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
         self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
+        self.kernel_fell_silent_first |= self.kernel == Kernel::Silent && !self.port_unreachable;
     }
 
     /// Where everybody lost the peer, one hears it again a moment before the others.

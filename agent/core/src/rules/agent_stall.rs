@@ -3,6 +3,7 @@
 //! Of a peer. Confirms: its own account once it is back; its kernel's word that nobody listens on the port; a new
 //! agent on the same boot. While it is silent an answering kernel alone is not enough (a filter may drop just the
 //! heartbeats, a CPU may stand still that the agent is on): it takes another host that does not hear it either, and time.
+//! A kernel that was silent as well, and then says that nobody listens, may be that of a machine that boots.
 //! An agent whose packets are refused sends; or somebody forges them, so that nothing can be told.
 //! Of this host. Confirms: a SIGCONT, a throttled cgroup; or that the thread neither waited for a CPU nor lost it
 //! to the hypervisor while the kernel's timers were on time. Rules out: steal, late timers, waiting for a CPU.
@@ -89,6 +90,11 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     }
     if gap.port_unreachable && may_have_said_goodbye(gap) {
         return Opinion::CannotTell(unheard_goodbye(peer));
+    }
+    if gap.port_unreachable && gap.kernel_fell_silent_first {
+        return Opinion::CannotTell(format!(
+            "the kernel of {peer} was silent before it said that nobody listens on the port: it may have been booted anew"
+        ));
     }
     if gap.port_unreachable && gap.kernel == Kernel::Silent {
         let summary = format!(

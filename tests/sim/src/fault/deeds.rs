@@ -51,6 +51,7 @@ impl Kind {
             Self::Migrated { host, .. } if phase.place == 0 => begin_pause(&mut hosts[*host], at),
             Self::Agent { host, state: AgentState::NotRunning } => hosts[*host].asleep = Some(Asleep::Ended),
             Self::Agent { host, .. } => hosts[*host].asleep = Some(Asleep::Agent(at)),
+            Self::Restart { host } if phase.place == 1 => hosts[*host].asleep = Some(Asleep::Ended),
             Self::Restart { host } | Self::Down { host } | Self::Decommissioned { host } => {
                 hosts[*host].asleep = Some(Asleep::Gone);
             }
@@ -110,7 +111,7 @@ impl Kind {
                 end_pause(&mut hosts[*host], *clock, landings, phase, chance);
             }
             Self::Agent { host, state } => end_agent(&mut hosts[*host], *state, phase, chance),
-            Self::Restart { host } => hosts[*host].boot(at),
+            Self::Restart { host } if phase.place == 0 => hosts[*host].boot(at),
             Self::Io { host } => hosts[*host].storage_goes_on(at),
             Self::Saturation { host } => hosts[*host].saturated = false,
             Self::SplitBrain { other, .. } => hosts[*other].holds_vip = false,

@@ -32,7 +32,7 @@ pub(crate) enum Kind {
     Pause { hosts: Vec<usize>, clock: ClockState, landings: Vec<Landing> },
     /// An agent does not run.
     Agent { host: usize, state: AgentState },
-    /// A machine is booted anew.
+    /// A machine is booted anew; its kernel may be up for a while before its agent is.
     Restart { host: usize },
     /// A machine is gone for good.
     Down { host: usize },

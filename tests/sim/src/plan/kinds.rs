@@ -193,6 +193,10 @@ pub(super) fn when(kind: &Kind, chance: &mut Chance) -> (Duration, Vec<(Duration
             let length = chance.time(ms(1050), ms(2500));
             (length, vec![(Duration::ZERO, length), (Duration::ZERO, length + chance.time(ms(20), ms(1000)))])
         }
+        Kind::Restart { .. } if chance.hits(0.5) => {
+            let (length, boots) = (length(kind, chance), chance.time(ms(500), ms(3500)));
+            (length, vec![(Duration::ZERO, length), (length - boots, length)])
+        }
         Kind::Drop { .. } if chance.hits(0.2) => {
             let times = 3 + chance.below(12);
             again(times, (ms(400), ms(2500)), (ms(200), ms(900)), chance)

@@ -215,6 +215,12 @@ impl Fleet {
         self.host(name).gone = true;
     }
 
+    /// Its kernel is up again, its agent not yet.
+    pub(super) fn boot_the_kernel(&mut self, name: &str) {
+        let host = self.host(name);
+        (host.gone, host.ended) = (false, true);
+    }
+
     pub(super) fn goodbye(&mut self, name: &'static str) {
         let now = self.clock(name);
         for peer in self.names().into_iter().filter(|peer| *peer != name) {

@@ -180,6 +180,23 @@ fn a_host_that_is_gone_for_all_is_down_and_then_restarted() {
 }
 
 #[test]
+fn a_host_whose_kernel_is_up_before_its_agent_is_restarted_and_its_agent_is_not_to_blame() {
+    let mut fleet = Fleet::new(3);
+    fleet.gone("b");
+    fleet.run(15.0);
+    fleet.boot_the_kernel("b");
+    fleet.run(8.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::Unknown, "{}", fleet.host("a").history());
+    fleet.start_anew("b", true);
+    fleet.run(3.0);
+    for name in ["a", "c"] {
+        let incident = fleet.host(name).incident();
+        assert_eq!((incident.verdict.class, incident.state), (Class::Restart, State::Closed));
+        assert!(!fleet.host(name).classes().contains("agent-stall"), "{}", fleet.host(name).history());
+    }
+}
+
+#[test]
 fn a_host_that_is_cut_off_calls_nobody_down() {
     let mut fleet = Fleet::new(3);
     fleet.cut_both("a", "b");
