@@ -8,31 +8,63 @@ use crate::evidence::{Heartbeat, MAX_VIEWS, OtherViews, PeerView};
 use crate::time::Nanos;
 
 /// Of a peer that is well every so manieth heartbeat tells.
-const TURNS: u64 = 10;
+const TURNS: usize = 10;
 /// A view that so many heartbeats did not tell is of a peer that the sender watches no more, where the sum says so too.
-const FORGET_AFTER: u64 = 2 * TURNS;
+const FORGET_AFTER: u64 = 2 * TURNS as u64;
 /// One that was silent for so many intervals, or is heard again for fewer than so many, is told of at once.
 const LATE: u32 = 2;
 const HEARD_AGAIN: u32 = 20;
 
-/// Which of all views the heartbeat of that number tells, [`MAX_VIEWS`] at most, and what is true of the others. Of more hosts than
-/// that nobody can be told all; the sum, which is of all, says so. `interval` is that of heartbeats.
-#[must_use]
-pub fn in_turn<'a>(
-    all: impl Iterator<Item = &'a PeerView>,
-    number: u64,
-    interval: Duration,
-) -> (Vec<PeerView>, OtherViews) {
-    let (mut others, mut told) = (OtherViews::default(), Vec::new());
-    for (view, place) in all.zip(number..) {
-        others.all ^= view.peer;
-        match view.heard_age.filter(|age| is_well(view, *age, interval) && !place.is_multiple_of(TURNS)) {
-            Some(age) => others.heard_within = others.heard_within.max(age),
-            None if told.len() < MAX_VIEWS => told.push(*view),
-            None => {}
+/// What this host sees of all its peers at a moment, of which each of them is told a part.
+#[derive(Debug, Default)]
+pub struct Telling {
+    troubled: Vec<PeerView>,
+    /// Those that are well, by their turn.
+    turns: [Turn; TURNS],
+    /// The hashes of all joined.
+    sum: u64,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    views: Vec<PeerView>,
+    /// The longest time for which one of them was not heard.
+    heard_within: Duration,
+}
+
+impl Telling {
+    /// Of all those; `interval` is that of heartbeats.
+    #[must_use]
+    pub fn new(all: impl Iterator<Item = PeerView>, interval: Duration) -> Self {
+        let mut telling = Self::default();
+        for (view, place) in all.zip((0..TURNS).cycle()) {
+            telling.sum ^= view.peer;
+            match view.heard_age.filter(|age| is_well(&view, *age, interval)) {
+                Some(age) => telling.turns[place].add(view, age),
+                None => telling.troubled.push(view),
+            }
         }
+        telling
     }
-    (told, others)
+
+    /// What the heartbeat of that number tells `to`, one of them: [`MAX_VIEWS`] at most, those in trouble first, and what is true of
+    /// the others. Of more hosts than that nobody can be told all; the sum, which is of all, says so.
+    #[must_use]
+    pub fn part(&self, number: u64, to: Option<u64>) -> (Vec<PeerView>, OtherViews) {
+        let turn = usize::try_from(number % TURNS as u64).unwrap_or_default();
+        let told = self.troubled.iter().chain(&self.turns[turn].views).filter(|view| Some(view.peer) != to);
+        let wait = self.turns.iter().enumerate().filter(|(place, _)| *place != turn);
+        let heard_within = wait.map(|(_, turn)| turn.heard_within).max().unwrap_or_default();
+        let others = OtherViews { heard_within, all: self.sum ^ to.unwrap_or_default() };
+        (told.take(MAX_VIEWS).copied().collect(), others)
+    }
+}
+
+impl Turn {
+    fn add(&mut self, view: PeerView, age: Duration) {
+        self.views.push(view);
+        self.heard_within = self.heard_within.max(age);
+    }
 }
 
 fn is_well(view: &PeerView, age: Duration, interval: Duration) -> bool {
@@ -142,8 +174,9 @@ mod tests {
 
     /// What a sender with those views tells, heartbeat by heartbeat, 100 ms apart.
     fn tell(views: &mut Views, numbers: std::ops::Range<u64>, all: &[PeerView]) {
+        let telling = Telling::new(all.iter().copied(), INTERVAL);
         for number in numbers {
-            let (told, others) = in_turn(all.iter(), number, INTERVAL);
+            let (told, others) = telling.part(number, None);
             let beat = Heartbeat { views: told, others: Some(others), ..Heartbeat::default() };
             views.on_heartbeat(&beat, Nanos(number * 100_000_000));
         }
@@ -156,7 +189,7 @@ mod tests {
         all.push(view(101, 50, 1500));
         all.push(PeerView { peer: hash(102), heard_age: None, kernel_answers: None, heard_for: None });
         for number in 1..=20 {
-            let (told, others) = in_turn(all.iter(), number, INTERVAL);
+            let (told, others) = Telling::new(all.iter().copied(), INTERVAL).part(number, None);
             let trouble = [100, 101, 102].map(hash);
             let troubled: Vec<u64> = told.iter().map(|view| view.peer).filter(|peer| trouble.contains(peer)).collect();
             assert_eq!((told.len(), troubled), (4 + 3, trouble.to_vec()), "{number}");
@@ -187,8 +220,18 @@ mod tests {
         tell(&mut views, 1..100, &all);
         assert!(!views.are_complete(), "{} are known", views.all().count());
         let all: Vec<PeerView> = (0..100).map(|peer| view(peer, 5000, 0)).collect();
-        let (told, _) = in_turn(all.iter(), 1, INTERVAL);
+        let (told, _) = Telling::new(all.iter().copied(), INTERVAL).part(1, None);
         assert_eq!(told.len(), MAX_VIEWS);
+    }
+
+    #[test]
+    fn nobody_is_told_of_itself_and_those_in_trouble_come_before_all_that_are_well() {
+        let mut all: Vec<PeerView> = (0..900).map(|peer| view(peer, 50, 9000)).collect();
+        all.push(view(1000, 5000, 0));
+        let (told, others) = Telling::new(all.iter().copied(), INTERVAL).part(5, Some(hash(5)));
+        assert_eq!((told[0].peer, told.len()), (hash(1000), MAX_VIEWS));
+        assert!(told.iter().all(|view| view.peer != hash(5)));
+        assert_eq!(others.all, all.iter().fold(hash(5), |sum, view| sum ^ view.peer));
     }
 
     #[test]

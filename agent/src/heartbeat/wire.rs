@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, TryGetError};
-use lacuna_core::evidence::{Heard, Heartbeat, LargeHeartbeat, MAX_STALLS, MAX_STORIES, MAX_VIEWS, Size};
+use lacuna_core::evidence::{Heard, Heartbeat, LargeHeartbeat, MAX_STALLS, MAX_STORIES, MAX_VIEWS, OtherViews, Size};
 use lacuna_core::time::{Nanos, WallNanos, nanos};
 
 use super::keys::TAG_LEN;
@@ -200,13 +200,19 @@ pub fn encode(sender: &str, beat: &Heartbeat, out: &mut Vec<u8>) -> Result<(), W
     put_list(out, &beat.flows, MAX_FLOWS, size::put_flow);
     put_list(out, &beat.stalls, MAX_STALLS, stall::put);
     put_list(out, &beat.stories, MAX_STORIES, story::put);
-    // What does not fit any more is left out: the newest views are no more than the oldest.
+    // What does not fit any more is left out: those in trouble come first.
     let room = MAX_SMALL.saturating_sub(out.len() + 1 + view::OTHERS_BYTES + TAG_LEN) / view::BYTES;
-    let room = room.min(MAX_VIEWS);
-    put_list(out, &beat.views, room, view::put);
-    // Whoever is left out may be in trouble: then nothing is said of those that are not there.
-    view::put_others(out, beat.others.filter(|_| beat.views.len() <= room));
+    let views = &beat.views[..beat.views.len().min(room).min(MAX_VIEWS)];
+    put_list(out, views, MAX_VIEWS, view::put);
+    let is_whole = views.len() == beat.views.len();
+    view::put_others(out, if is_whole { beat.others } else { Some(not_all(beat.others)) });
     Ok(())
+}
+
+/// A sum that is none of those views: whoever is left out may be in trouble, so nobody must take them for all.
+fn not_all(others: Option<OtherViews>) -> OtherViews {
+    let others = others.unwrap_or_default();
+    OtherViews { all: !others.all, ..others }
 }
 
 /// Writes a large heartbeat that is `bytes` long on the whole, with `tag` of these left for the tag.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::evidence::{Heartbeat, PeerView, StallReport, name_hash};
 use crate::time::Nanos;
-use crate::views::in_turn;
+use crate::views::Telling;
 
 /// A stall is told to the peers for this long.
 const TELL_STALLS: Duration = Duration::from_secs(60);
@@ -14,8 +14,8 @@ const TELL_STALLS: Duration = Duration::from_secs(60);
 pub struct Beats<'a> {
     engine: &'a Engine,
     stalls: Vec<StallReport>,
-    /// What this host sees of each peer.
-    views: Vec<PeerView>,
+    /// What this host sees of its peers.
+    views: Telling,
     hypervisor: Option<u64>,
 }
 
@@ -26,10 +26,8 @@ impl Beats<'_> {
         let Engine { peers, hashes, wall, me, overflow, stories, .. } = self.engine;
         let to = peers.get(peer).filter(|_| self.engine.is_peer(peer))?;
         let (large, probe) = to.large_for();
-        let itself = hashes.get(peer).copied();
-        let all = self.views.iter().filter(|view| Some(view.peer) != itself);
         let seq = to.sent_seq + 1;
-        let (views, others) = in_turn(all, seq, self.engine.settings.interval);
+        let (views, others) = self.views.part(seq, hashes.get(peer).copied());
         Some(Heartbeat {
             seq,
             sent_at,
@@ -90,7 +88,7 @@ impl Engine {
     }
 
     /// What this host sees of its peers.
-    fn views(&self, now: Nanos) -> Vec<PeerView> {
+    fn views(&self, now: Nanos) -> Telling {
         let view = |name: &String| {
             let peer = self.peers.get(name)?;
             let heard_age = peer.last.as_ref().map(|last| now.since(last.at));
@@ -98,6 +96,6 @@ impl Engine {
             let kernel_answers = peer.echo.lately(now).filter(|_| !peer.link.is_taken_over());
             Some(PeerView { peer: *self.hashes.get(name)?, heard_age, kernel_answers, heard_for })
         };
-        self.settings.peers.iter().filter_map(view).collect()
+        Telling::new(self.settings.peers.iter().filter_map(view), self.settings.interval)
     }
 }

@@ -7,6 +7,7 @@ use lacuna_core::evidence::{
 };
 use lacuna_core::incident::{AgentState, Class, ClockState};
 use lacuna_core::trace::TraceId;
+use lacuna_core::views::Views;
 
 use super::*;
 
@@ -287,13 +288,15 @@ fn the_seeds_of_the_fuzzer_are_packets_of_this_version() {
 
 #[test]
 fn with_everything_at_its_limit_a_heartbeat_still_passes_everywhere() {
-    let view = PeerView { peer: 7, heard_age: None, kernel_answers: None, heard_for: None };
+    let view = |peer| PeerView { peer, heard_age: None, kernel_answers: None, heard_for: None };
+    let most = u64::try_from(MAX_VIEWS).unwrap();
+    let whole = OtherViews { all: (0..most).fold(0, |sum, peer| sum ^ peer), ..OtherViews::default() };
     let beat = Heartbeat {
         heard: Some(Heard::default()),
         hypervisor: Some(1),
         stalls: vec![StallReport::default(); MAX_STALLS],
-        views: vec![view; MAX_VIEWS],
-        others: Some(OtherViews::default()),
+        views: (0..most).map(view).collect(),
+        others: Some(whole),
         large: vec![LargeHeard { size: Size::Mtu, seq: 1, count: 1 }; 2],
         flows: vec![FlowReport { size: Size::Mtu, duplicates: 1, reordered: 1, variation: None }; MAX_FLOWS],
         probe: Some(SizeProbe::default()),
@@ -306,7 +309,12 @@ fn with_everything_at_its_limit_a_heartbeat_still_passes_everywhere() {
     assert!(packet.len() + TAG_LEN <= MAX_SMALL);
     let (_, Message::Heartbeat(read)) = decode(&packet).unwrap() else { panic!("it is a heartbeat") };
     assert!((36..MAX_VIEWS).contains(&read.views.len()), "views that do not fit are left out: {}", read.views.len());
-    assert_eq!(read.others, None, "those that did not fit are not all well");
+    assert_eq!(read.views[0].peer, 0, "the first ones are left");
+    let mut views = Views::default();
+    views.on_heartbeat(&read, Nanos(1));
+    assert!(!views.are_complete(), "nobody takes those that fit for all");
+    views.on_heartbeat(&beat, Nanos(2));
+    assert!(views.are_complete());
 }
 
 #[test]
