@@ -37,6 +37,9 @@ const HEARD_FOR_LONG: Duration = Duration::from_millis(500);
 const ARP_AFTER: Duration = Duration::from_secs(1);
 /// Peers are asked once a second: one that has not answered for so long does not answer any more.
 const ARP_LAPSE: Duration = Duration::from_secs(5);
+/// No machine is down and answers again sooner, and after that time its agent would run.
+const BOOTS_AFTER: Duration = Duration::from_secs(1);
+const BOOTS_WITHIN: Duration = Duration::from_secs(180);
 
 /// What another host says of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,8 +117,8 @@ pub struct Gap {
     pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
     pub port_unreachable: bool,
-    /// It was silent before it said so: a machine that boots answers before its agent runs.
-    pub kernel_fell_silent_first: bool,
+    /// It said so only after it had been silent too: until then it may be that of a machine that boots, whose agent comes later.
+    pub may_boot_until: Option<Nanos>,
     /// It, or somebody for it, answers ARP requests in the present silence.
     pub answers_arp: bool,
     /// Another link-layer address than the peer's has its address by now: what answers there says nothing of the peer.
@@ -204,7 +207,7 @@ impl Gap {
             kernel: Kernel::Unknown,
             kernel_answers_for: Duration::ZERO,
             port_unreachable: false,
-            kernel_fell_silent_first: false,
+            may_boot_until: None,
             answers_arp: false,
             taken_over: false,
             refused: 0,
@@ -247,7 +250,7 @@ impl Gap {
         (self.dropped_in_silence, self.dropped_before_silence) = (0, None);
         self.echo_after = None;
         self.kernel = Kernel::Unknown;
-        (self.port_unreachable, self.kernel_fell_silent_first) = (false, false);
+        (self.port_unreachable, self.may_boot_until) = (false, None);
         (self.answers_arp, self.taken_over) = (false, false);
         self.witnesses.clear();
         self.others_hear = None;
@@ -430,8 +433,14 @@ impl Gap {
         }
         self.kernel = peer.echo.kernel(self.silent_since, now);
         self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
-        self.port_unreachable |= peer.unreachable_at.is_some_and(|at| at > self.silent_since);
-        self.kernel_fell_silent_first |= self.kernel == Kernel::Silent && !self.port_unreachable;
+        self.note_unreachable(peer.unreachable_at.filter(|at| *at > self.silent_since));
+    }
+
+    /// A heartbeat leaves every interval: the kernel of a host whose agent ends says so at once.
+    fn note_unreachable(&mut self, said_at: Option<Nanos>) {
+        let Some(first) = said_at.filter(|_| !self.port_unreachable) else { return };
+        self.port_unreachable = true;
+        self.may_boot_until = (first.since(self.silent_since) >= BOOTS_AFTER).then(|| first.plus(BOOTS_WITHIN));
     }
 
     /// Where everybody lost the peer, one hears it again a moment before the others.

@@ -25,6 +25,8 @@ pub(super) struct Host {
     gone: bool,
     /// The agent's process has ended: its port is closed.
     ended: bool,
+    /// Its kernel answers echo requests.
+    pub(super) answers_echoes: bool,
     /// The whole machine stands still, and what is sent to it is lost.
     paused: bool,
     /// How far its boot clock is behind the fleet's.
@@ -81,7 +83,21 @@ impl Fleet {
             let (stopped, queue, seen) = (None, Vec::new(), Vec::new());
             let late = AgentLate { waited_ns: Some(0), timers_watched: true, ..AgentLate::default() };
             let (gone, ended, paused, behind, incarnation) = (false, false, false, Duration::ZERO, 1);
-            let host = Host { engine, seen, stopped, gone, ended, paused, behind, queue, boot_id, incarnation, late };
+            let answers_echoes = true;
+            let host = Host {
+                engine,
+                seen,
+                stopped,
+                gone,
+                ended,
+                answers_echoes,
+                paused,
+                behind,
+                queue,
+                boot_id,
+                incarnation,
+                late,
+            };
             (name, host)
         };
         let now = Nanos(1_000_000_000_000);
@@ -338,10 +354,12 @@ impl Fleet {
         } else if passes && !self.filtered.contains(&way) {
             self.deliver(from, to, Fact::Heartbeat(Arc::new(beat)));
         }
-        let closed = self.host(to).ended;
+        let (closed, answers_echoes) = (self.host(to).ended, self.host(to).answers_echoes);
         if answers {
             let sender = self.host(from);
-            sender.engine.handle(Evidence::during(to, now, arrived, Fact::EchoReply));
+            if answers_echoes {
+                sender.engine.handle(Evidence::during(to, now, arrived, Fact::EchoReply));
+            }
             if closed {
                 sender.engine.handle(Evidence::at(to, arrived, Fact::PortUnreachable));
             }

@@ -181,19 +181,33 @@ fn a_host_that_is_gone_for_all_is_down_and_then_restarted() {
 
 #[test]
 fn a_host_whose_kernel_is_up_before_its_agent_is_restarted_and_its_agent_is_not_to_blame() {
+    for answers_echoes in [true, false] {
+        let mut fleet = Fleet::new(3);
+        fleet.host("b").answers_echoes = answers_echoes;
+        fleet.run(15.0);
+        fleet.gone("b");
+        fleet.run(15.0);
+        fleet.boot_the_kernel("b");
+        fleet.run(8.0);
+        assert_eq!(fleet.host("a").incident().verdict.class, Class::Unknown, "{}", fleet.host("a").history());
+        fleet.start_anew("b", true);
+        fleet.run(3.0);
+        for name in ["a", "c"] {
+            let incident = fleet.host(name).incident();
+            assert_eq!((incident.verdict.class, incident.state), (Class::Restart, State::Closed));
+            assert!(!fleet.host(name).classes().contains("agent-stall"), "{}", fleet.host(name).history());
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_start_after_a_boot_is_not_running() {
     let mut fleet = Fleet::new(3);
     fleet.gone("b");
     fleet.run(15.0);
     fleet.boot_the_kernel("b");
-    fleet.run(8.0);
-    assert_eq!(fleet.host("a").incident().verdict.class, Class::Unknown, "{}", fleet.host("a").history());
-    fleet.start_anew("b", true);
-    fleet.run(3.0);
-    for name in ["a", "c"] {
-        let incident = fleet.host(name).incident();
-        assert_eq!((incident.verdict.class, incident.state), (Class::Restart, State::Closed));
-        assert!(!fleet.host(name).classes().contains("agent-stall"), "{}", fleet.host(name).history());
-    }
+    fleet.run(200.0);
+    assert_eq!(fleet.host("a").incident().verdict.detail.state, Some(AgentState::NotRunning));
 }
 
 #[test]
