@@ -253,6 +253,20 @@ impl Peer {
         Some(KernelDrops { refused: self.send_refused, ..own })
     }
 
+    /// Its address answered the echo request of `sent_at`. What another host answers that has it by now says nothing of the peer.
+    pub fn on_echo_reply(&mut self, sent_at: Nanos, at: Nanos) {
+        if !self.link.is_taken_over() {
+            self.echo.on_reply(sent_at, at);
+        }
+    }
+
+    /// At its address nobody listens on the port; as with an echo.
+    pub fn on_port_unreachable(&mut self, at: Nanos) {
+        if !self.link.is_taken_over() {
+            self.unreachable_at = Some(at);
+        }
+    }
+
     /// A large heartbeat of the peer came in; one of another start of its agent than the last small one counts for nothing.
     pub fn on_large(&mut self, large: &LargeHeartbeat, at: Nanos) {
         let known = self

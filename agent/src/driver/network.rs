@@ -125,10 +125,11 @@ impl Network {
         &self.peers
     }
 
-    /// The gateway, where there is one that can be asked; a peer of that name goes first.
+    /// The gateway, where there is one that can be asked; a peer of that name, or at that address, is watched as what it is.
     #[must_use]
     pub fn gateway(&self) -> Option<Ipv4Addr> {
-        self.gateway.filter(|_| !self.by_name.contains_key(GATEWAY))
+        let is_peer = |address: &Ipv4Addr| self.name_of(IpAddr::V4(*address)).is_some();
+        self.gateway.filter(|address| !self.by_name.contains_key(GATEWAY) && !is_peer(address))
     }
 
     /// The gateway with its name, for what is asked of neighbours.
@@ -259,6 +260,18 @@ mod tests {
     use super::*;
     use crate::config::Peer;
     use crate::heartbeat::wire;
+
+    #[test]
+    fn a_peer_that_is_the_gateway_as_well_is_watched_as_a_peer() {
+        let gateway = Ipv4Addr::new(10, 77, 0, 1);
+        let with = |address: Ipv4Addr| {
+            let mut config = Config::without_file("a");
+            config.peers = vec![Peer { name: "lb1".to_owned(), addr: (address, 9479).into() }];
+            Network { gateway: Some(gateway), ..Network::alone(&config) }
+        };
+        assert_eq!(with(Ipv4Addr::new(10, 77, 0, 2)).gateway(), Some(gateway));
+        assert_eq!(with(gateway).gateway(), None, "its silence must not hide that of itself");
+    }
 
     #[test]
     fn a_peer_that_is_configured_away_is_told_and_the_others_are_not() {

@@ -20,6 +20,12 @@ const SHOWS_STEADY: Duration = Duration::from_secs(10);
 /// For how long the last word of a peer about its own stall may be on its way.
 pub(super) const TELL: Duration = Duration::from_millis(500);
 
+/// Whoever is well is asked by echo once in this time.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// Of hosts that fell silent at the same moment so many are named.
+const MOST_NAMED: usize = 5;
+
 /// A witness that does not hear a peer must have heard it this shortly before, as with echo replies.
 const HEARD_BEFORE: Duration = Duration::from_secs(10);
 
@@ -143,25 +149,31 @@ impl Engine {
             })
         };
         let fell = |other: &&String| self.gaps.get(*other).is_some_and(|open| fell_together(&open.gap, gap));
-        let echo_of = |anchor: &String| self.peers.get(anchor).map(|anchor| &anchor.echo);
-        let gone =
-            |anchor: &String| echo_of(anchor).is_some_and(|echo| echo.kernel(gap.silent_since, now) == Kernel::Silent);
-        let fell_with_it = |anchor: &String| {
-            let last = echo_of(anchor).and_then(|echo| echo.last_reply);
-            gone(anchor) && last.is_some_and(|at| at <= gap.silent_since.plus(TOGETHER))
-        };
+        let (gateway_gone, gateway_fell_together) = self.gateway(gap, now);
         Scope {
             together: others.clone().filter(|other| told(other)).cloned().collect(),
-            fell_together: others.clone().filter(fell).cloned().collect(),
+            fell_together: others.clone().filter(fell).take(MOST_NAMED).cloned().collect(),
             hears_none: self.of_all_peers(|gap| gap.silent),
             heard_by_none: self.of_all_peers(|gap| gap.unheard && !gap.silent),
             hears_nobody: self.peers.get(name).is_some_and(|peer| self.hears_nobody(peer)),
-            gateway_gone: self.settings.anchors.iter().any(gone),
-            gateway_fell_together: self.settings.anchors.iter().any(fell_with_it),
+            gateway_gone,
+            gateway_fell_together,
             groups: gap.scope.groups.clone().or_else(|| self.groups(gap)),
             others_missed: self.others_missed(name, gap),
             others_may_tell: others.count() > 0,
         }
+    }
+
+    /// Whether the gateway does not answer since the silence began, and whether it has not from that very moment on.
+    fn gateway(&self, gap: &Gap, now: Nanos) -> (bool, bool) {
+        let echoes =
+            self.settings.anchors.iter().filter_map(|anchor| self.peers.get(anchor)).map(|anchor| &anchor.echo);
+        let mut gone = echoes.filter(|echo| echo.kernel(gap.silent_since, now) == Kernel::Silent).peekable();
+        let is_gone = gone.peek().is_some();
+        (
+            is_gone,
+            gone.filter_map(|echo| echo.last_reply).any(|at| at.is_near(gap.silent_since, TOGETHER + ASKED_EVERY)),
+        )
     }
 
     /// Whether heartbeats of half of the others or more are missing from the time of the gap as well.

@@ -267,8 +267,8 @@ impl Engine {
                 self.remember(evidence);
             }
             Fact::EchoSent => self.with(&evidence.host, |peer| peer.echo.on_sent(to)),
-            Fact::EchoReply => self.with(&evidence.host, |peer| peer.echo.on_reply(from, to)),
-            Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.unreachable_at = Some(to)),
+            Fact::EchoReply => self.with(&evidence.host, |peer| peer.on_echo_reply(from, to)),
+            Fact::PortUnreachable => self.with(&evidence.host, |peer| peer.on_port_unreachable(to)),
             Fact::Refused { count, .. } => {
                 let count = *count;
                 self.with(&evidence.host, |peer| peer.refused = peer.refused.saturating_add(count));

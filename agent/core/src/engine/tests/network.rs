@@ -157,14 +157,18 @@ fn what_answers_with_the_address_of_a_host_and_another_link_address_is_not_that_
     let mut fleet = Fleet::new(3);
     fleet.gone("c");
     fleet.run(1.0);
-    let taken = Fact::NeighbourChanged {
+    let changed = |before: Option<&str>, now: Option<&str>| Fact::NeighbourChanged {
         interface: "eth0".into(),
         address: Ipv4Addr::new(10, 0, 0, 3).into(),
         gateway: false,
-        before: Some("02:00:00:00:00:03".into()),
-        now: Some("02:00:00:00:00:09".into()),
+        before: before.map(Into::into),
+        now: now.map(Into::into),
     };
-    tell(&mut fleet, "c", taken);
+    let (own, other) = (Some("02:00:00:00:00:03"), Some("02:00:00:00:00:09"));
+    tell(&mut fleet, "c", changed(own, other));
     run_and_tell(&mut fleet, 15, &[Fact::EchoReply, Fact::PortUnreachable]);
     assert_eq!(fleet.host("a").classes(), BTreeSet::from(["unknown"]), "{}", fleet.host("a").history());
+    tell(&mut fleet, "c", changed(other, None));
+    fleet.run(5.0);
+    assert!(!fleet.host("a").classes().contains("agent-stall"), "{}", fleet.host("a").history());
 }
