@@ -18,7 +18,10 @@ impl Cover {
     /// The union of those periods.
     #[must_use]
     pub(super) fn of<'a>(watched: impl Iterator<Item = &'a Watched>) -> Self {
-        let mut periods: Vec<(i64, i64)> = watched.map(|one| (one.from_ms, one.to_ms)).collect();
+        Self::union(watched.map(period).collect())
+    }
+
+    fn union(mut periods: Vec<(i64, i64)>) -> Self {
         periods.sort_unstable();
         let mut parts: Vec<(i64, i64)> = Vec::new();
         for (from, to) in periods {
@@ -37,9 +40,9 @@ impl Cover {
         let about = incident.peer.as_deref().or(incident.host.as_deref());
         let heard = || watched.iter().filter(|one| about == Some(one.host.as_str()));
         let Some(first) = heard().map(|one| one.from_ms).min() else { return Self::of(watched.iter()) };
-        let until_then = |one: &Watched| Watched { to_ms: one.to_ms.min(first), ..one.clone() };
-        let before: Vec<Watched> = watched.iter().filter(|one| one.from_ms < first).map(until_then).collect();
-        Self::of(heard().chain(&before))
+        let before =
+            watched.iter().map(period).filter(|(from, _)| *from < first).map(|(from, to)| (from, to.min(first)));
+        Self::union(heard().map(period).chain(before).collect())
     }
 
     /// How much of the time between the two was watched, in hours.
@@ -60,6 +63,10 @@ impl Cover {
     pub(super) fn first_from(&self, from_ms: i64) -> Option<i64> {
         self.parts.iter().find(|(_, to)| *to > from_ms).map(|(from, _)| (*from).max(from_ms))
     }
+}
+
+fn period(watched: &Watched) -> (i64, i64) {
+    (watched.from_ms, watched.to_ms)
 }
 
 /// Milliseconds in hours.

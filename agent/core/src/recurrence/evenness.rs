@@ -62,7 +62,8 @@ pub(super) fn bursts(gaps: &[f64]) -> Option<f64> {
 }
 
 /// The gaps that a quiet is compared with, in order of length: where incidents come in bursts the pauses between them, which are
-/// those above the largest step in the order of lengths (by ratio); else all.
+/// those above the largest step in the order of lengths (by ratio); else all. Of bursts of two or more the pauses are less than half of
+/// all gaps, so the step is in the upper half: below it is one gap in a burst that is shorter than the others.
 ///
 /// A gap within a burst is no measure of quiet: every burst has ended by itself, and each time that was followed by a gap longer
 /// than nearly all there were.
@@ -74,7 +75,7 @@ pub(super) fn pauses(mut gaps: Vec<f64>) -> Vec<f64> {
         return gaps;
     }
     let step = |pair: &[f64]| pair[1].max(RESOLUTION) / pair[0].max(RESOLUTION);
-    let steps = gaps.windows(2).map(step).enumerate();
+    let steps = gaps.windows(2).map(step).enumerate().skip(gaps.len() / 2);
     let within = steps.max_by(|(_, one), (_, other)| one.total_cmp(other)).map_or(0, |(place, _)| place + 1);
     gaps.split_off(within)
 }

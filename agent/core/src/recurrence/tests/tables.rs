@@ -1,6 +1,6 @@
 //! Figures that others published.
 
-use super::super::evenness::{bursts, waits_from_boot};
+use super::super::evenness::{bursts, pauses, waits_from_boot};
 use super::super::poisson::{chance_of_quiet, change, count_interval, quiet_needed};
 use super::super::waits::{Quiet, Waits};
 use super::*;
@@ -89,6 +89,15 @@ fn gaps_that_are_all_alike_are_no_burst_and_few_are_not_judged() {
     let mut uneven = vec![0.01; 30];
     uneven.extend([20.0; 3]);
     assert!(bursts(&uneven).unwrap() < REFUTED);
+}
+
+/// The largest step of these is from one gap of a minute to the others in bursts.
+#[test]
+fn one_gap_that_is_shorter_than_all_others_makes_no_pauses_of_them() {
+    let within = (0..40_u32).map(|gap| (20.0 + f64::from(gap)) / 60.0);
+    let gaps: Vec<f64> = within.chain([1.0 / 60.0]).chain([11.0, 12.0, 12.5, 13.0]).collect();
+    assert!(bursts(&gaps).unwrap() < REFUTED);
+    assert_eq!(pauses(gaps), [11.0, 12.0, 12.5, 13.0]);
 }
 
 /// With none cut off: (1 + number longer)/(n + 1); three that all outlast three others: 3! 3!/6!.
