@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::{StoreError, StoreSettings};
 
 /// The schema that this binary writes. It reads all before it, and brings them up to this one when it writes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// The first that has a timeline: what was watched, and marks.
 pub(super) const WITH_TIMELINE: i64 = 2;
 /// "LACN": tells our databases from those of others.
@@ -48,7 +48,7 @@ CREATE TABLE evidence (
 ";
 
 /// Added in version 2.
-const TIMELINE: &str = "
+pub(super) const TIMELINE: &str = "
 CREATE TABLE watched (             -- a time in which the agent watched without a break
     host      TEXT NOT NULL,
     boot_id   TEXT NOT NULL,
@@ -68,6 +68,24 @@ CREATE TABLE complete (            -- incidents from before that may have been r
 ) STRICT;
 INSERT INTO complete VALUES (1, 0);
 ";
+
+/// Changed in version 3: two machines of one snapshot, and containers of one kernel, have one boot id.
+const WATCHED_BY_HOST: &str = "
+CREATE TABLE watched_by_host (
+    host      TEXT NOT NULL,
+    boot_id   TEXT NOT NULL,
+    booted_ms INTEGER NOT NULL,
+    from_ms   INTEGER NOT NULL,
+    to_ms     INTEGER NOT NULL,
+    PRIMARY KEY (host, boot_id, from_ms)
+) STRICT, WITHOUT ROWID;
+INSERT INTO watched_by_host SELECT host, boot_id, booted_ms, from_ms, to_ms FROM watched;
+DROP TABLE watched;
+ALTER TABLE watched_by_host RENAME TO watched;
+";
+
+/// What each version has beyond the one before.
+const STEPS: [(i64, &str); 2] = [(WITH_TIMELINE, TIMELINE), (3, WATCHED_BY_HOST)];
 
 /// The database file of a store's directory.
 pub(super) fn file(directory: &Path) -> std::path::PathBuf {
@@ -170,10 +188,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
-    if version(&transaction)? < WITH_TIMELINE {
-        transaction.execute_batch(TIMELINE)?;
-    }
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    add_steps(&transaction, version(&transaction)?)?;
     transaction.commit()
 }
 
@@ -181,10 +196,17 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
-    transaction.execute_batch(TIMELINE)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    add_steps(&transaction, 1)?;
     transaction.commit()
+}
+
+/// All that came after that version.
+fn add_steps(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    for (_, step) in STEPS.iter().filter(|(of, _)| *of > version) {
+        connection.execute_batch(step)?;
+    }
+    connection.pragma_update(None, "user_version", VERSION)
 }
 
 fn set_up(connection: &Connection, max_size: u64) -> rusqlite::Result<()> {

@@ -150,7 +150,7 @@ fn a_newer_version_a_foreign_file_and_a_missing_one_are_told_apart() {
     let database = Connection::open(&path).unwrap();
     database.pragma_update(None, "user_version", 9).unwrap();
     let newer = Store::open(&settings(dir.path())).unwrap_err();
-    assert!(newer.to_string().contains("schema version 9, this lacuna knows up to 2"), "{newer}");
+    assert!(newer.to_string().contains("schema version 9, this lacuna knows up to 3"), "{newer}");
     assert!(matches!(read(), StoreError::Newer { .. }));
     database.pragma_update(None, "application_id", 1).unwrap();
     drop(database);

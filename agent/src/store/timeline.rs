@@ -69,10 +69,9 @@ fn insert_mark(connection: &Connection, at_ms: i64, text: &str) -> rusqlite::Res
     connection.prepare_cached(sql)?.query_row(params![at_ms, text, MAX_MARKS], |row| row.get(0)).optional()
 }
 
-/// Of two peers that were restored from one snapshot, with the same boot, and heard at the same moment, one has a row.
 fn upsert_watched(connection: &Connection, period: &Watched) -> rusqlite::Result<()> {
     let sql = "INSERT INTO watched (host, boot_id, booted_ms, from_ms, to_ms) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT (boot_id, from_ms) DO UPDATE SET to_ms = max(to_ms, ?5)";
+               ON CONFLICT (host, boot_id, from_ms) DO UPDATE SET to_ms = max(to_ms, ?5)";
     let Watched { host, boot_id, booted_ms, from_ms, to_ms } = period;
     connection.prepare_cached(sql)?.execute(params![host, boot_id, booted_ms, from_ms, to_ms]).map(|_| ())
 }

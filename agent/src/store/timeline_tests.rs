@@ -49,6 +49,21 @@ fn a_store_of_version_1_is_read_as_it_is_and_gets_a_timeline_from_its_next_write
     assert_eq!(reader.past(UNIX_EPOCH).unwrap().marks[0].text, "upgraded");
 }
 
+#[test]
+fn hosts_of_one_boot_id_each_have_their_watched_time_also_where_version_2_had_one_row_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Connection::open(schema::file(dir.path())).unwrap();
+    old.execute_batch(VERSION_1).unwrap();
+    old.execute_batch(schema::TIMELINE).unwrap();
+    old.execute_batch("INSERT INTO watched VALUES ('db1', '7c', 0, 1000, 2000); PRAGMA user_version = 2;").unwrap();
+    drop(old);
+    let mut store = Store::open(&settings(dir.path())).unwrap();
+    let other = Watched { host: "db2".into(), ..watched(1000, 3000) };
+    store.watched([watched(1000, 4000), other.clone()].iter()).unwrap();
+    let past = StoreReader::new(dir.path()).past(UNIX_EPOCH).unwrap();
+    assert_eq!(past.history.watched, [watched(1000, 4000), other]);
+}
+
 fn watched(from_ms: i64, to_ms: i64) -> Watched {
     Watched { host: "db1".into(), boot_id: "7c".into(), booted_ms: 0, from_ms, to_ms }
 }

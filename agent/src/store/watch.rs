@@ -44,7 +44,7 @@ impl PeerWatch {
     /// Those were heard at `now`, by this host's clock. The periods that are to be written: those that ended, and from time to time
     /// those that go on.
     pub(super) fn beat(&mut self, now: WallNanos, heard: &[HeardPeer]) -> Vec<Watched> {
-        let mut ended = Vec::new();
+        let mut ended = self.forget(now);
         for peer in heard {
             let new = || (peer.boot_id, Watch::new(peer.host.clone(), hex(&peer.boot_id)));
             if self.peers.get(&peer.host).is_some_and(|(boot_id, _)| *boot_id != peer.boot_id) {
@@ -60,6 +60,12 @@ impl PeerWatch {
             ended.extend(self.periods());
         }
         ended
+    }
+
+    /// Those that were not heard for so long that their periods ended; they may never be heard again.
+    fn forget(&mut self, now: WallNanos) -> Vec<Watched> {
+        let is_over = |_: &String, (_, watch): &mut ([u8; 16], Watch)| watch.is_over(now);
+        self.peers.extract_if(.., is_over).filter_map(|(_, (_, watch))| watch.period).collect()
     }
 
     /// The period of each, as far as it goes.
@@ -100,6 +106,12 @@ impl Watch {
             to_ms: at_ms,
         };
         self.period.replace(begun)
+    }
+
+    /// Whether no sign of life that comes now would lengthen it.
+    fn is_over(&self, now: WallNanos) -> bool {
+        let break_ns = u64::try_from(BREAK.as_nanos()).unwrap_or(u64::MAX);
+        self.last.is_some_and(|last| now.0.saturating_sub(last.wall.0) > break_ns)
     }
 
     pub(super) fn period(&self) -> Option<&Watched> {
@@ -166,6 +178,20 @@ mod tests {
         assert!(told.contains(&(32, 900_000, 1_000_000, 1_030_000)), "{told:?}");
         assert!(told.contains(&(32, 900_000, 1_640_000, 1_650_000)), "{told:?}");
         assert!(told.contains(&(32, 1_650_000, 1_660_000, 1_690_000)), "{told:?}");
+    }
+
+    #[test]
+    fn a_peer_that_is_not_heard_any_more_leaves_its_period_and_its_room() {
+        let mut watch = PeerWatch::default();
+        let heard = |place: usize| HeardPeer { host: format!("vm{place}"), boot_id: [1; 16], boot: Nanos(SECOND) };
+        let mut written = Vec::new();
+        for generation in 0..3 {
+            let peers: Vec<_> = (0..MOST_PEERS).map(|place| heard(generation * MOST_PEERS + place)).collect();
+            let now = 1000 + 100 * u64::try_from(generation).unwrap();
+            written.extend(watch.beat(WallNanos(now * SECOND), &peers));
+            assert_eq!(watch.periods().count(), MOST_PEERS);
+        }
+        assert_eq!(written.len(), 2 * MOST_PEERS, "of those before");
     }
 
     #[test]

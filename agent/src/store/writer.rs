@@ -18,6 +18,8 @@ use crate::shared::Shared;
 
 /// Versions of incidents, and other orders, that may wait for the thread.
 pub const QUEUE: usize = 1024;
+/// Signs of life of those; each names the peers that were heard, a thousand at most. With more the disk hangs for ten minutes.
+const WATCHED: usize = 64;
 /// Incidents whose newest version is kept while the store cannot be written.
 const PENDING: usize = 1024;
 /// Watched periods that wait while the store cannot be written; the oldest go first, and count as unwatched.
@@ -36,8 +38,8 @@ const PART: &str = "store";
 #[derive(Debug)]
 enum Order {
     Incident(Arc<Incident>),
-    /// The driver watches at that moment, and hears those peers.
-    Watched(Reading, Vec<HeardPeer>),
+    /// The driver watches at that moment, and hears those peers; counted while it waits.
+    Watched(Reading, Vec<HeardPeer>, Arc<()>),
     Mark(String, oneshot::Sender<Result<Mark, String>>),
 }
 
@@ -47,6 +49,8 @@ pub struct Writer {
     queue: SyncSender<Order>,
     done: Receiver<()>,
     refused: Refused,
+    /// One for each sign of life that waits, and this one.
+    watched: Arc<()>,
 }
 
 /// Counts what the store did not take.
@@ -84,7 +88,7 @@ pub fn spawn_writer(
         // Nobody waits where the agent did not say goodbye.
         let _ = finished.send(());
     })?;
-    Ok(Writer { queue, done, refused })
+    Ok(Writer { queue, done, refused, watched: Arc::new(()) })
 }
 
 impl Writer {
@@ -101,7 +105,9 @@ impl Writer {
 
     /// The driver watches now, and hears those peers; never blocks. One that finds no room is followed by the next.
     pub fn watched(&self, now: Reading, heard: Vec<HeardPeer>) {
-        let _ = self.queue.try_send(Order::Watched(now, heard));
+        if Arc::strong_count(&self.watched) <= WATCHED {
+            let _ = self.queue.try_send(Order::Watched(now, heard, Arc::clone(&self.watched)));
+        }
     }
 
     /// An end for those who note changes.
@@ -208,7 +214,8 @@ impl Work {
     fn take(&mut self, order: Order) {
         match order {
             Order::Incident(incident) => self.keep(incident),
-            Order::Watched(now, heard) => {
+            Order::Watched(now, heard, waits) => {
+                drop(waits);
                 let mut periods = self.peers.beat(now.wall, &heard);
                 periods.extend(self.watch.beat(now));
                 self.note_periods(periods);
@@ -307,5 +314,24 @@ fn note_evicted(shared: &Shared, evicted: u64) {
     if evicted > 0 {
         shared.counters.write().store_evicted += evicted;
         tracing::warn!("the store reached store.max_size: {evicted} of the oldest closed incidents went");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lacuna_core::time::{Nanos, WallNanos};
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_keeps_a_few_signs_of_life_waiting() {
+        let ((queue, incoming), (_, done)) = (sync_channel(QUEUE), sync_channel(1));
+        let refused = Refused(crate::samples::shared());
+        let writer = Writer { queue, done, refused, watched: Arc::new(()) };
+        let now = Reading { boot: Nanos(1), wall: WallNanos(1) };
+        (0..2 * WATCHED).for_each(|_| writer.watched(now, Vec::new()));
+        drop(incoming.recv());
+        (0..2).for_each(|_| writer.watched(now, Vec::new()));
+        assert_eq!(incoming.try_iter().count(), WATCHED);
     }
 }
