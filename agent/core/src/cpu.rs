@@ -301,15 +301,19 @@ impl CpuCase {
     #[must_use]
     pub fn runs_ordinary_tasks(&self, now: Nanos) -> bool {
         let in_user_mode = self.user_part(now).is_none_or(|user| user >= MOST_IN_USER_MODE);
-        self.timer_dead() == Some(false) && self.timer_late.is_zero() && in_user_mode && !self.runs_real_time()
+        self.timer_dead() == Some(false) && self.timer_late.is_zero() && in_user_mode && !self.has_real_time_policy()
+    }
+
+    fn has_real_time_policy(&self) -> bool {
+        self.running().and_then(|running| running.policy.as_deref()).is_some_and(is_real_time)
     }
 
     /// Whether it was seen with a real-time task, for which all ordinary ones wait, whether it is in its program or in the kernel. The
     /// kernel's own stopper threads are none: what they run has stopped the CPU (`kernel/stop_machine.c`).
     #[must_use]
     pub fn runs_real_time(&self) -> bool {
-        let of = |running: &Running| running.policy.as_deref().is_some_and(is_real_time);
-        self.running().is_some_and(|running| of(running) && !running.comm.starts_with("migration/"))
+        let stops_all = |running: &Running| running.comm.starts_with("migration/");
+        self.has_real_time_policy() && !self.running().is_some_and(stops_all)
     }
 
     /// Whether its timer worked and only the agent's thread was held: its quota was used up, or the CPU idled meanwhile.

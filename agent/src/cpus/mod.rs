@@ -379,9 +379,11 @@ fn with_counts(
     counts: BTreeMap<u32, CpuInterrupts>,
 ) -> BTreeMap<u32, CpuActivity> {
     activity.values_mut().for_each(|one| one.timer_interrupts = None);
+    // Where none is counted on any CPU, timers come by another name.
+    let are_counted = counts.values().any(|counts| counts.timer > 0);
     for (cpu, counts) in counts {
         let one = activity.entry(cpu).or_default();
-        one.timer_interrupts = Some(counts.timer);
+        one.timer_interrupts = are_counted.then_some(counts.timer);
         one.interrupts = one.interrupts.or(Some(counts.ipis + counts.devices));
     }
     activity

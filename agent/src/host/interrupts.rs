@@ -71,15 +71,26 @@ fn source(label: &str, handler: &str) -> Option<Source> {
         "HYP" => Some(Source::Device),
         _ if label.starts_with("IPI") => Some(Source::Ipi),
         _ if label.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(if handler == "arch_timer" { Source::Timer } else { Source::Device })
+            Some(if is_timer(handler) { Source::Timer } else { Source::Device })
         }
         _ => None,
     }
 }
 
+/// The timer of a CPU has a numbered line on arm64 (`arch_timer`) and on Xen, by CPU (`timer0`, `arch/x86/xen/time.c`). That of the
+/// board (`timer`) interrupts one CPU only.
+fn is_timer(handler: &str) -> bool {
+    let of_cpu = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    handler == "arch_timer" || handler.strip_prefix("timer").is_some_and(of_cpu)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const XEN: &str = "           CPU0       CPU1\n 48:       900          0   xen-percpu    -virq      timer0\n 50:         0        \
+        800   xen-percpu    -virq      timer1\n 60:         7          0   xen-dyn    -event     eth0\nLOC:          0          \
+        0   Local timer interrupts\nHYP:        907        800   Hypervisor callback interrupts\n";
 
     const X86: &str = "           CPU0       CPU3       \n  0:         10          0   IO-APIC   2-edge      timer\n\
         \x20 24:          0          7   PCI-MSI 81920-edge      virtio0-input.0\nNMI:          5          5   \
@@ -95,6 +106,8 @@ mod tests {
         assert_eq!(found[&0], CpuInterrupts { timer: 100, ipis: 31, devices: 10 });
         assert_eq!(found[&3], CpuInterrupts { timer: 200, ipis: 42, devices: 7 });
         assert_eq!(parse(ARM)[&0], CpuInterrupts { timer: 50, ipis: 4, devices: 3 });
+        assert_eq!(parse(XEN)[&0].timer, 900);
+        assert_eq!(parse(XEN)[&1].timer, 800);
     }
 
     #[test]
