@@ -1,5 +1,7 @@
 //! What the allocator does with free memory, and what stays in memory.
 
+use std::io;
+
 /// Gives free memory back to the kernel.
 ///
 /// The types of a kernel take some 60 MB while they are read, once at the start. Without this the allocator keeps about
@@ -39,12 +41,22 @@ pub(crate) fn keep() {}
 
 /// Keeps in memory what the agent has used, its code as well: where memory runs out, the kernel takes pages of programs first, and an
 /// agent that has to read its own from a busy disk looks as if somebody had stopped it. Only what is touched counts
-/// (`MCL_ONFAULT`). False where that is not permitted (`CAP_SYS_RESOURCE`): under a limit later allocations would fail.
-pub(crate) fn stay() -> bool {
-    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
-    if setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_err() {
-        return false;
-    }
+/// (`MCL_ONFAULT`).
+///
+/// # Errors
+/// It is not permitted (`CAP_SYS_RESOURCE`): under a limit later allocations would fail.
+pub(crate) fn stay() -> io::Result<()> {
+    lift_lock_limit()?;
     // SAFETY: the call has no preconditions, and changes only which pages may be taken away.
-    unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) == 0 }
+    let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
+    if locked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Any amount of memory may be locked from now on.
+///
+/// # Errors
+/// As [`stay`].
+pub(crate) fn lift_lock_limit() -> io::Result<()> {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    Ok(setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?)
 }

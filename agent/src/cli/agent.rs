@@ -77,8 +77,8 @@ pub fn run(args: &Args, config: Config) -> Result<()> {
     // They are detached when this goes out of scope, at the end.
     let mut probes = attach(&config);
     memory::keep();
-    if !memory::stay() {
-        tracing::debug!("the agent's memory may be paged out: CAP_SYS_RESOURCE is needed to keep it");
+    if let Err(error) = memory::stay() {
+        tracing::info!("the agent's memory may be paged out: {error}; CAP_SYS_RESOURCE keeps it");
     }
     let me = me(&files)?;
     let shared = Arc::new(Shared::new(identity(&config, &me), probes.status.clone(), probes.metrics.clone()));

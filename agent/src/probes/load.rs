@@ -13,6 +13,7 @@ use lacuna_core::time::nanos;
 use crate::clock;
 use crate::host::HostFiles;
 use crate::host::kallsyms::Function;
+use crate::memory;
 
 use super::activity::Watched;
 use super::cpus::CpuMaps;
@@ -82,10 +83,9 @@ fn own_netns() -> std::io::Result<u32> {
 
 /// Below 5.11 maps count as locked memory, of which a process has 64 KiB by default. A refusal shows at the load.
 fn lift_memlock() {
-    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     let old = KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 11, 0));
     if old {
-        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+        let _ = memory::lift_lock_limit();
     }
 }
 
