@@ -54,10 +54,23 @@ impl Hole {
         }
     }
 
-    /// Why, and the largest that passes: of the way to the peer, which this host measured itself, where that is known.
+    /// Why, and the largest that passes: of the way that lets less pass, so that both ends say the same, or of the one that is not
+    /// measured yet.
     #[must_use]
     pub fn report(&self) -> Option<HoleReport> {
-        self.to_peer.or(self.from_peer)
+        let ways = [self.to_peer, self.from_peer].into_iter().flatten();
+        ways.min_by_key(|way| (way.passes, way.reason))
+    }
+
+    /// The payload in bytes of the smallest TCP segment that was lost on the way to the peer meanwhile, and sent again; absent where
+    /// none was seen.
+    #[must_use]
+    pub fn least_resent(&self) -> Option<u64> {
+        let smallest = |cited: &Evidence| match cited.fact {
+            Fact::RetransmitSizes { smallest, .. } => Some(smallest),
+            _ => None,
+        };
+        self.citations.parts().0.iter().filter_map(smallest).min()
     }
 
     /// What the incident cites beyond what was collected: what became of each size, and the peer's word.

@@ -94,7 +94,7 @@ pub struct SizeProbe {
 }
 
 /// Why large packets vanish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HoleReason {
     /// Large packets vanish, whether they may be fragmented or not.

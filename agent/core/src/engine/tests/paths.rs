@@ -170,6 +170,23 @@ fn a_hole_in_both_directions_is_one_incident() {
 }
 
 #[test]
+fn of_ways_that_differ_both_ends_name_the_one_that_lets_less_pass() {
+    let mut fleet = Fleet::new(2);
+    fleet.narrow.extend([(("a", "b"), (1400, false)), (("b", "a"), (1300, true))]);
+    fleet.run(30.0);
+    for incident in on_both_ends(&mut fleet, Class::MtuBlackhole, State::Open) {
+        assert_eq!(incident.verdict.detail.direction, Some(Direction::Both));
+        assert_eq!(incident.verdict.subject.mtu, Some(1300));
+        assert_eq!(incident.verdict.detail.reason, Some(Reason::Hole(HoleReason::FragNeededLost)));
+        for each in
+            ["above 1400 bytes vanish from a to b", "above 1300 bytes that must not be fragmented vanish from b to a"]
+        {
+            assert!(incident.verdict.summary.contains(each), "{}", incident.verdict.summary);
+        }
+    }
+}
+
+#[test]
 fn retransmits_beside_a_hole_are_one_incident_with_it() {
     let mut fleet = Fleet::new(2);
     fleet.narrow.insert(("a", "b"), (1400, true));
@@ -192,6 +209,7 @@ fn retransmits_beside_a_hole_are_one_incident_with_it() {
     let sizes = Fact::RetransmitSizes { count: 560, smallest: 1441, largest: 1448 };
     let sent_again = Fact::Retransmits { cause: RetransmitCause::Timeout, count: 560, failed: 0 };
     assert_eq!(fleet.host("a").incidents().len(), 1);
+    assert!(at_a.verdict.summary.ends_with("; every TCP segment that was sent again to b is larger"), "{at_a:?}");
     for fact in [sizes, sent_again] {
         assert!(at_a.evidence.iter().any(|cited| cited.fact == fact), "{:#?}", at_a.evidence);
     }
