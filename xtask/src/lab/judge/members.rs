@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lacuna_core::loss::MEASURED;
 use serde_json::Value;
 
 use crate::lab::api::Incident;
@@ -15,11 +16,12 @@ pub(super) fn about(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String,
     wanted.iter().all(|(key, value)| has(key, value))
 }
 
-/// Whether each of these members is an interval with that value in it.
+/// Whether each of these members is an interval with that value in it, and was measured over as many packets as a stated rate is.
 pub(super) fn holds(members: &BTreeMap<String, Value>, wanted: &BTreeMap<String, f64>) -> bool {
     let has = |(key, value): (&String, &f64)| {
-        let end = |name| members.get(key)?.get(name)?.as_f64();
-        end("low").zip(end("high")).is_some_and(|(low, high)| (low..=high).contains(value))
+        let figure = |name| members.get(key)?.get(name)?.as_f64();
+        let is_measured = figure("packets") == Some(MEASURED as f64);
+        is_measured && figure("low").zip(figure("high")).is_some_and(|(low, high)| (low..=high).contains(value))
     };
     wanted.iter().all(has)
 }
