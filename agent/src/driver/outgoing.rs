@@ -1,7 +1,7 @@
 //! What leaves for peers and anchors: heartbeats of all sizes in batches, and echo requests.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use lacuna_core::engine::{Beats, Engine};
@@ -12,7 +12,6 @@ use super::network::Network;
 use crate::clock;
 use crate::config::Peer;
 use crate::heartbeat::fragmenting::Fragmenting;
-use crate::heartbeat::icmp;
 use crate::heartbeat::mtu::{beyond, headers};
 use crate::heartbeat::seal::Seal;
 use crate::heartbeat::udp::{Heartbeats, SEND_BATCH};
@@ -269,16 +268,13 @@ impl Network {
     fn send_echoes(&mut self, engine: &Engine, peers: &[To], now: Nanos, tick: u64) -> Vec<Evidence> {
         let ticks = self.ticks_a_second();
         let gateway = self.neighbour();
-        let anchors = gateway.iter().map(|(name, address)| (*name, IpAddr::V4(*address)));
-        let all = peers.iter().map(|(name, addr)| (name.as_str(), addr.ip())).chain(anchors);
+        let anchors = gateway.iter().map(|(name, address)| (*name, SocketAddr::from((*address, 0))));
+        let all = peers.iter().map(|(name, addr)| (name.as_str(), *addr)).chain(anchors);
         let mut sent = Vec::new();
         let Some(echo) = &mut self.echo else { return sent };
         for (place, (name, address)) in (0u64..).zip(all) {
-            let IpAddr::V4(address) = address else { continue };
             let turn = is_turn(tick, place, Size::Small, ticks);
-            if (turn || overdue(engine, name, now, self.interval))
-                && echo.send(address, now, Size::Small, icmp::SMALL_BYTES).is_ok()
-            {
+            if (turn || overdue(engine, name, now, self.interval)) && echo.send_small(address, now).is_ok() {
                 sent.push(Evidence::at(name, now, Fact::EchoSent));
             }
         }
@@ -291,7 +287,6 @@ impl Network {
         let ticks = self.ticks_a_second();
         let Some(echo) = &mut self.echo else { return };
         for (place, (name, addr)) in (0u64..).zip(peers) {
-            let Some(address) = v4(*addr) else { continue };
             let Some(sizes) = engine.peer(name).filter(|peer| !peer.left).map(|peer| &peer.sizes) else { continue };
             for size in [Size::Mtu, Size::Fragmented] {
                 let often = if sizes.is_doubtful(size) { ticks } else { ticks * LARGE_ECHO_SECONDS };
@@ -301,7 +296,7 @@ impl Network {
                 let Some(mtu) = self.ways.mtu(name, *addr, now) else { continue };
                 let whole = mtu.min(sizes.path_mtu(now).unwrap_or(mtu));
                 let bytes = if size == Size::Mtu { whole } else { beyond(mtu) };
-                if echo.send(address, now, size, bytes).is_ok() {
+                if echo.send(*addr, now, size, bytes).is_ok() {
                     self.echoes.entry(name.clone()).or_default()[size.place()].sent += 1;
                 }
             }
@@ -313,13 +308,6 @@ impl Network {
 fn is_turn(tick: u64, place: u64, size: Size, ticks: u64) -> bool {
     let apart = ticks / 2 * u64::from(size == Size::Fragmented);
     (tick + place + apart).is_multiple_of(ticks)
-}
-
-fn v4(addr: SocketAddr) -> Option<Ipv4Addr> {
-    match addr.ip() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
 }
 
 fn overdue(engine: &Engine, name: &str, now: Nanos, interval: Duration) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lacuna_core::time::Nanos;
 
-use crate::host::HostFiles;
+use crate::host::mtu::mtu_to;
 
 /// The MTU of the way out is read this often, for each peer.
 const READ_MTU: Duration = Duration::from_secs(10);
@@ -20,24 +20,18 @@ struct WayOut {
 }
 
 /// See the module's documentation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Ways {
-    files: HostFiles,
     known: HashMap<String, WayOut>,
 }
 
 impl Ways {
-    /// Nothing is known yet.
-    pub(super) fn new(files: HostFiles) -> Self {
-        Self { files, known: HashMap::new() }
-    }
-
     /// The MTU of the interface that packets to that peer leave by; absent where there is no limit that matters.
     pub(super) fn mtu(&mut self, name: &str, addr: SocketAddr, now: Nanos) -> Option<u16> {
         if let Some(way) = self.known.get(name).filter(|way| way.read_at.plus(READ_MTU) > now) {
             return way.mtu;
         }
-        let mtu = self.files.mtu_to(addr);
+        let mtu = mtu_to(addr);
         self.known.insert(name.to_owned(), WayOut { mtu, read_at: now });
         mtu
     }

@@ -16,7 +16,7 @@ pub mod kallsyms;
 mod kept;
 pub mod kmsg;
 pub mod landing;
-mod mtu;
+pub mod mtu;
 pub mod pressure;
 pub mod snmp;
 pub mod softnet;

@@ -231,7 +231,7 @@ fn trust(network: &Network, host: &Host, folder: &Path) -> Result<String> {
 }
 
 fn usual(network: &Network, host: &Host, trust: &str, folder: &Path) -> String {
-    let Host { name, addr, .. } = host;
+    let (name, heartbeats) = (&host.name, host.heartbeats());
     let store = if host.is_guest() { GUEST_STORE.into() } else { store(folder, name) };
     // A guest has a /run of its own.
     let control = match host.is_guest() {
@@ -240,15 +240,14 @@ fn usual(network: &Network, host: &Host, trust: &str, folder: &Path) -> String {
     };
     let mut text = format!(
         "host = {name:?}\n\
-         heartbeat = {{ listen = \"{addr}:9479\", interval = \"100ms\", {trust} }}\n\
+         heartbeat = {{ listen = \"{heartbeats}\", interval = \"100ms\", {trust} }}\n\
          store = {{ path = {store:?} }}\n\
          http = {{ listen = {:?}, recordings = true }}\n\
          {control}",
         listen(host)
     );
     for peer in network.hosts.iter().filter(|peer| peer.name != *name) {
-        let Host { name, addr, .. } = peer;
-        text += &format!("[[peers]]\nname = {name:?}\naddr = \"{addr}:9479\"\n");
+        text += &format!("[[peers]]\nname = {:?}\naddr = \"{}\"\n", peer.name, peer.heartbeats());
     }
     text
 }

@@ -36,7 +36,7 @@ pub(crate) struct DropRule {
     pub(crate) hook: Hook,
 }
 
-/// Which packets of IPv4 are lost, by their form.
+/// Which packets are lost, by their form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Pieces {
@@ -59,6 +59,17 @@ impl Pieces {
             Self::Above(bytes) => format!("ip length > {bytes} "),
             Self::UnfragmentableAbove(bytes) => format!("ip length > {bytes} ip frag-off & 0x4000 != 0 "),
             Self::Fragments => "ip frag-off & 0x3fff != 0 ".to_owned(),
+        }
+    }
+
+    /// The same of IPv6, whose length is without its header (RFC 8200), and which nobody fragments on the way.
+    fn matching_v6(self) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Above(bytes) | Self::UnfragmentableAbove(bytes) => {
+                format!("ip6 length > {} ", bytes.saturating_sub(40))
+            }
+            Self::Fragments => "exthdr frag exists ".to_owned(),
         }
     }
 }
@@ -152,14 +163,19 @@ impl DropRule {
 
     fn rule(&self, network: &Network, (from, to): (&String, &String)) -> Result<String> {
         let (from, to) = (network.host(from)?, network.host(to)?);
-        let way = match (self.hook, self.only) {
-            (Hook::Ports, _) => format!("iifname \"{}\" oifname \"{}\" ", from.port, to.port),
-            (_, Some(Protocol::Vrrp)) => format!("ip saddr {} ", from.addr),
-            _ => format!("ip saddr {} ip daddr {} ", from.addr, to.addr),
-        };
         let chance = self.percent.map(|percent| format!("numgen random mod 100 < {percent} ")).unwrap_or_default();
         let end = if self.hook == Hook::ReversePath { format!("meta mark set {OTHER_WAY}") } else { "drop".to_owned() };
-        Ok(format!("{way}{}{}{chance}{end}\n", protocol(self.only), self.pieces.matching()))
+        let line = |way: &str, form: &str| format!("{way}{}{form}{chance}{end}\n", protocol(self.only));
+        let form = self.pieces.matching();
+        Ok(match (self.hook, self.only) {
+            (Hook::Ports, _) => line(&format!("iifname \"{}\" oifname \"{}\" ", from.port, to.port), &form),
+            (_, Some(Protocol::Vrrp)) => line(&format!("ip saddr {} ", from.addr), &form),
+            _ => {
+                let v6 = from.addr6.zip(to.addr6).map(|(from, to)| format!("ip6 saddr {from} ip6 daddr {to} "));
+                let v6 = v6.map(|way| line(&way, &self.pieces.matching_v6())).unwrap_or_default();
+                line(&format!("ip saddr {} ip daddr {} ", from.addr, to.addr), &form) + &v6
+            }
+        })
     }
 
     fn script(&self, family: &str, rules: &str) -> String {

@@ -1,7 +1,7 @@
 //! The hosts of a scenario, on a bridge in a namespace of its own: each a namespace, or the link of a guest. Some may be in a
 //! second segment with a bridge of its own, behind a router.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 
@@ -10,6 +10,8 @@ use super::router::{self, FAR_GATEWAY, Narrow};
 
 /// The bridge's own address: the default gateway of every host on it, and it answers pings.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The port of heartbeats.
+const HEARTBEATS: u16 = 9479;
 /// The first host's last byte, less one.
 const FIRST: u8 = 10;
 /// Hosts that a network may have at most.
@@ -45,6 +47,8 @@ pub(crate) struct Host {
     pub(crate) name: String,
     /// Its address on the bridge.
     pub(crate) addr: Ipv4Addr,
+    /// Its other address there, which heartbeats then go to.
+    pub(crate) addr6: Option<Ipv6Addr>,
     /// It is in the second segment, behind the router.
     pub(crate) far: bool,
     /// Its namespace, with `eth0` in it; none where the host is a guest.
@@ -77,6 +81,26 @@ impl Network {
             network.hosts.push(plugged?);
         }
         Ok(network)
+    }
+
+    /// Gives each host an IPv6 address as well, at fd77::11 and up; for hosts of the first bridge that are no guests.
+    pub(crate) fn add_ipv6(&mut self) -> Result<()> {
+        for host in &mut self.hosts {
+            let [.., last] = host.addr.octets();
+            // Written as the last number of the other address is.
+            let addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from_str_radix(&last.to_string(), 16)?);
+            let namespace = host.namespace()?;
+            namespace.enter(|| {
+                ["all", "eth0"].into_iter().try_for_each(|name| {
+                    let path = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+                    std::fs::write(&path, "0").context(path)
+                })
+            })?;
+            // Nobody else has it, and an address that is tried out for a second cannot be listened on.
+            namespace.ip(&format!("address add {addr}/64 dev eth0 nodad\n"))?;
+            host.addr6 = Some(addr);
+        }
+        Ok(())
     }
 
     /// The host of that name.
@@ -124,7 +148,7 @@ impl Network {
             namespace.name()
         ))?;
         namespace.ip(&format!("address add {addr}/24 dev eth0\n"))?;
-        let host = Host { name: name.to_owned(), addr, far, namespace: Some(namespace), port };
+        let host = Host { name: name.to_owned(), addr, addr6: None, far, namespace: Some(namespace), port };
         host.link_up()?;
         Ok(host)
     }
@@ -134,7 +158,8 @@ impl Network {
         self.switch
             .ip(&format!("tuntap add {port} mode tap\nlink set {port} master br0 up\n"))
             .context("a guest's link needs /dev/net/tun")?;
-        Ok(Host { name: name.to_owned(), addr: address(number), far: false, namespace: None, port })
+        let (name, addr) = (name.to_owned(), address(number));
+        Ok(Host { name, addr, addr6: None, far: false, namespace: None, port })
     }
 
     /// Takes a host's link away for good.
@@ -157,6 +182,14 @@ impl Host {
     /// Whether it is a guest.
     pub(crate) fn is_guest(&self) -> bool {
         self.namespace.is_none()
+    }
+
+    /// Where its agent listens for heartbeats.
+    pub(crate) fn heartbeats(&self) -> SocketAddr {
+        match self.addr6 {
+            Some(addr) => (addr, HEARTBEATS).into(),
+            None => (self.addr, HEARTBEATS).into(),
+        }
     }
 
     /// Its default gateway.

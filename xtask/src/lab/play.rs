@@ -97,6 +97,10 @@ pub(crate) fn play(scenario: &Scenario, image: Option<&Image>, setting: &Setting
 impl<'a> Play<'a> {
     fn set_up(scenario: &'a Scenario, setting: &'a Setting, folder: &'a Path) -> Result<Self> {
         let hosts: Vec<_> = scenario.hosts.iter().map(|host| (host.name.as_str(), host.place())).collect();
+        let mut network = Network::with_places(&hosts)?;
+        if scenario.ipv6 {
+            network.add_ipv6()?;
+        }
         Ok(Self {
             scenario,
             setting,
@@ -118,7 +122,7 @@ impl<'a> Play<'a> {
             truth: Truth { loaded: setting.loaded || scenario.makes_load(), ..Truth::default() },
             notes: Notes::default(),
             figures: Figures::default(),
-            network: Network::with_places(&hosts)?,
+            network,
         })
     }
 

@@ -70,6 +70,9 @@ pub(crate) struct Scenario {
     /// Whether bird2's BFD and corosync run on every host as well.
     #[serde(default)]
     pub(crate) compared: bool,
+    /// Whether heartbeats, and what is lost of them, go over IPv6.
+    #[serde(default)]
+    pub(crate) ipv6: bool,
     /// Whether a collector takes the traces of all agents.
     #[serde(default)]
     pub(crate) collector: bool,

@@ -17,6 +17,11 @@ impl Scenario {
         let mut names = BTreeSet::new();
         for Host { name, guest, far, priority, .. } in &self.hosts {
             ensure!(!(*guest && *far), "host `{name}`: a guest cannot be behind the router");
+            let plain = !guest && !far;
+            ensure!(
+                !self.ipv6 || plain,
+                "host `{name}`: with `ipv6` there are no guests, and nobody is behind the router"
+            );
             ensure!(
                 priority.is_none() || self.vip.is_some() && !guest,
                 "host `{name}`: a priority needs the scenario's `vip`, and no guest"
