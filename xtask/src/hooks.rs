@@ -1,4 +1,4 @@
-//! `cargo xtask hooks`: the probes' own tests on every kernel of the lab and on this machine's, and the table of the README
+//! `cargo xtask hooks`: the probes' own tests on every kernel of the lab and on this machine's, and the table of docs/kernels.md
 //! that says which hook works where.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +13,10 @@ use crate::lab::folder::Folder;
 use crate::lab::guest::{Guest, Image, Place, emulator_erred};
 use crate::lab::network::{self, Network};
 use crate::stop::Stop;
-use crate::{build, lab, readme, sh};
+use crate::{build, lab, sh, tables};
 
-/// The table's place in the README.
+/// The document with the table, and its place there.
+const DOCUMENT: &str = "docs/kernels.md";
 const PLACE: &str = "hooks";
 /// Where the tests of the probes are in a guest.
 const TESTS: &str = "/lab/probe-tests";
@@ -31,7 +32,7 @@ const NAME: &str = "db1";
 /// Arguments of `cargo xtask hooks`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Writes the table into the README, instead of comparing it with what is there.
+    /// Writes the table into docs/kernels.md, instead of comparing it with what is there.
     #[arg(long)]
     write: bool,
 }
@@ -45,7 +46,7 @@ struct Column {
     passed: usize,
 }
 
-/// Runs the tests everywhere; an error where one fails, or where the README says something else.
+/// Runs the tests everywhere; an error where one fails, or where docs/kernels.md says something else.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let agent = lab::agent_or_build(None, true)?;
     let tests = build::probe_tests()?;
@@ -61,12 +62,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let table = table(&columns);
     print!("{table}");
     if args.write {
-        return readme::write(PLACE, &table);
+        return tables::write(DOCUMENT, PLACE, &table);
     }
-    let there = readme::read()?;
-    let with_table = readme::put(&there, PLACE, &table)?;
+    let there = tables::read(DOCUMENT)?;
+    let with_table = tables::put(&there, PLACE, &table)?;
     // The own kernel of another machine may be any.
-    ensure!(same_guests(&there, &with_table), "the README has another table: look at it, then write it with --write");
+    ensure!(same_guests(&there, &with_table), "{DOCUMENT} has another table: look at it, then write it with --write");
     Ok(())
 }
 

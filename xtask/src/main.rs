@@ -13,11 +13,11 @@ mod packages;
 mod page;
 mod prepare;
 mod process;
-mod readme;
 mod run;
 mod sh;
 mod sim;
 mod stop;
+mod tables;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ enum Command {
     Lab(lab::Args),
     /// Shows four stalls that look alike from outside, in a virtual machine, and the four verdicts.
     Demo(demo::Args),
-    /// Runs the tests of the probes on every kernel of the lab, and compares the README's table of hooks.
+    /// Runs the tests of the probes on every kernel of the lab, and compares the table of hooks in docs/kernels.md.
     Hooks(hooks::Args),
     /// Makes the dashboards of their description, or checks them, the rules and the alerts.
     Dashboards(dashboards::Args),

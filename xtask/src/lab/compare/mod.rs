@@ -29,13 +29,14 @@ use super::play::Setting;
 use super::report::Outcome;
 use super::scenario::{self, Scenario};
 use crate::stop::Stop;
-use crate::{prepare, readme, sh};
+use crate::{prepare, sh, tables};
 
 /// The faults in the order of the table.
 const FAULTS: [&str; 5] = ["drop", "stopped-peer", "starved-peer", "starved-observer", "partition"];
 /// How often a fault is tried on a machine that is too busy with other things.
 const TRIES: u32 = 6;
-/// The table's place in the README.
+/// The document with the table, and its place there.
+const DOCUMENT: &str = "README.md";
 const PLACE: &str = "lab compare";
 
 /// Arguments of `cargo xtask lab compare`.
@@ -77,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let wrong = rows.iter().filter(|row| row.cells.iter().any(is_wrong_lacuna)).count();
     ensure!(wrong == 0, "Lacuna was wrong in {wrong} of {} faults", rows.len());
-    if args.write { readme::write(PLACE, &table) } else { Ok(()) }
+    if args.write { tables::write(DOCUMENT, PLACE, &table) } else { Ok(()) }
 }
 
 fn in_order(mut scenarios: Vec<Scenario>) -> Result<Vec<Scenario>> {

@@ -1,11 +1,11 @@
 //! docs/dashboards.md: each panel with its query and what it answered.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::prometheus::Series;
 use super::queries::Ran;
 use crate::dashboards::description::{Annotation, Dashboard, Description, Panel};
-use crate::readme;
+use crate::tables;
 
 /// The page, and the command that its generated part names.
 const PAGE: &str = "docs/dashboards.md";
@@ -15,10 +15,7 @@ const SHOWN: usize = 4;
 
 /// Writes the answers into the page.
 pub(super) fn write(ran: &[Ran]) -> Result<()> {
-    let path = crate::root().join(PAGE);
-    let page = std::fs::read_to_string(&path).context(PAGE)?;
-    let made = readme::put(&page, COMMAND, &text(&Description::read()?, ran))?;
-    std::fs::write(&path, made).context(PAGE)
+    tables::write(PAGE, COMMAND, &text(&Description::read()?, ran))
 }
 
 fn text(description: &Description, ran: &[Ran]) -> String {
