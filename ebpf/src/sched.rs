@@ -6,6 +6,9 @@
 //! A task waits from its wake-up, or from being switched out while it stays runnable, until it is switched in; the
 //! idle task does not count. The start is kept in task storage, which needs Linux 5.11. Hence an object of its own: the
 //! other families still load where this one does not.
+//!
+//! These hooks run under the lock of a run queue. Task storage called the kernel's allocator for each new task until 6.4, and that may
+//! wake a thread that frees pages, which takes such a lock: there the start is kept in a map whose entries were made before.
 #![no_std]
 #![no_main]
 
@@ -13,11 +16,13 @@ mod kernel;
 mod output;
 mod task_storage;
 
-use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::btf_maps::{HashMap, PerCpuArray};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
-use lacuna_abi::{COMM_LEN, CpuSwitches, EVENT_RUNQUEUE_DELAY, Event, Histogram, REFUSED_ENTRIES};
+use lacuna_abi::{
+    COMM_LEN, CpuSwitches, EVENT_RUNQUEUE_DELAY, Event, Histogram, REFUSED_ENTRIES, WAITING_TASKS as MOST_WAITING,
+};
 
 use crate::kernel::{field, globals, read};
 use crate::output::{count, emit, refuse};
@@ -32,6 +37,8 @@ globals! {
     TASK_STATE: u32;
     /// 1 where `sched_switch` hands over the state of the task that leaves (5.18).
     SWITCH_HAS_STATE: u32;
+    /// 1 where task storage has memory of its own (6.4).
+    STORAGE_HAS_MEMORY: u32;
     /// From this delay on, in nanoseconds, it is an event.
     RUNQUEUE_DELAY_NS: u64;
 }
@@ -44,6 +51,9 @@ static SWITCHES: PerCpuArray<CpuSwitches, 1> = PerCpuArray::new();
 /// Since when a task has been runnable; 0 while it is not.
 #[btf_map]
 static RUNNABLE_SINCE: TaskStorage<u64> = TaskStorage::new();
+/// The same by thread id, where that storage must not be used; who does not wait has no entry.
+#[btf_map]
+static WAITING_SINCE: HashMap<u32, u64, MOST_WAITING> = HashMap::new();
 
 #[btf_tracepoint(function = "sched_wakeup")]
 fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
@@ -94,13 +104,7 @@ fn note_switch(to: u32, now: u64) {
 /// Counts how long `next` waited, and sends an event where that was long.
 #[inline(always)]
 fn switched_in(next: *const u8, now: u64) -> Result<(), i32> {
-    // SAFETY: `next` is an argument of the hook.
-    let since = unsafe { RUNNABLE_SINCE.get(next) };
-    if since.is_null() {
-        return Ok(());
-    }
-    // SAFETY: not null, and nobody else writes it while the task is being switched in.
-    let from = unsafe { core::ptr::replace(since, 0) };
+    let from = take_since(next);
     if from == 0 {
         return Ok(());
     }
@@ -126,9 +130,35 @@ fn delay_event(task: *const u8, from: u64, to: u64) -> Result<Event, i32> {
     })
 }
 
+/// Since when `task` has waited, which it does no more; 0 where that is not known.
+#[inline(always)]
+fn take_since(task: *const u8) -> u64 {
+    if STORAGE_HAS_MEMORY.load() == 0 {
+        let thread = pid(task);
+        // SAFETY: nobody else writes or removes it while the task is being switched in.
+        let since = unsafe { WAITING_SINCE.get(thread) }.map_or(0, |since| *since);
+        // It was there, or is not: either way it is gone.
+        let _ = WAITING_SINCE.remove(thread);
+        return since;
+    }
+    // SAFETY: `task` is an argument of the hook.
+    let since = unsafe { RUNNABLE_SINCE.get(task) };
+    if since.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, and nobody else writes it while the task is being switched in.
+    unsafe { core::ptr::replace(since, 0) }
+}
+
 /// Notes that `task` waits for a CPU from `now` on.
 #[inline(always)]
 fn runnable_from(task: *const u8, now: u64) {
+    if STORAGE_HAS_MEMORY.load() == 0 {
+        if WAITING_SINCE.insert(pid(task), now, 0).is_err() {
+            refuse(REFUSED_ENTRIES);
+        }
+        return;
+    }
     // SAFETY: `task` is an argument of the hook.
     let since = unsafe { RUNNABLE_SINCE.get_or_create(task) };
     if since.is_null() {

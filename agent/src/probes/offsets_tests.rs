@@ -45,6 +45,7 @@ static HOOK: Hook = Hook {
         Global { name: "SHIFT", source: Source::Shift("sock.ca") },
         Global { name: "MASK", source: Source::Mask("sock.ca") },
         Global { name: "HAS_ERROR", source: Source::Hands(3) },
+        Global { name: "HAS_FIELD", source: Source::Has("task.__state") },
     ],
     instead: None,
 };
@@ -54,11 +55,11 @@ const CA: Field = Field { byte: 7, shift: 2, bits: Some(5) };
 #[test]
 fn a_renamed_field_is_found_under_either_name() {
     let newer = fake(Some(3), &[("task.__state", at(24)), ("sock.ca", CA)]);
-    let expected = vec![("STATE", 24), ("SHIFT", 2), ("MASK", 31), ("HAS_ERROR", 1)];
+    let expected = vec![("STATE", 24), ("SHIFT", 2), ("MASK", 31), ("HAS_ERROR", 1), ("HAS_FIELD", 1)];
     assert_eq!(globals(&newer, &HOOK).unwrap(), expected);
 
     let older = fake(Some(2), &[("task.state", at(16)), ("sock.ca", CA)]);
-    let expected = vec![("STATE", 16), ("SHIFT", 2), ("MASK", 31), ("HAS_ERROR", 0)];
+    let expected = vec![("STATE", 16), ("SHIFT", 2), ("MASK", 31), ("HAS_ERROR", 0), ("HAS_FIELD", 0)];
     assert_eq!(globals(&older, &HOOK).unwrap(), expected);
 }
 

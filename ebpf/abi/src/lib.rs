@@ -32,6 +32,9 @@ pub const SMALL_HEARTBEAT: u32 = 1216 + 40 + 8;
 /// Most timers that were armed with an expiry in the past and are remembered until they expire.
 pub const OVERDUE_TIMERS: usize = 1024;
 
+/// Most tasks that wait for a CPU at once, where they are not kept in task storage; those beyond it are counted.
+pub const WAITING_TASKS: usize = 4096;
+
 /// Bytes of each ring buffer: about 4,600 events.
 pub const RING_BYTES: usize = 256 * 1024;
 
