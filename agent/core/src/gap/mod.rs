@@ -37,9 +37,8 @@ const HEARD_FOR_LONG: Duration = Duration::from_millis(500);
 const ARP_AFTER: Duration = Duration::from_secs(1);
 /// Peers are asked once a second: one that has not answered for so long does not answer any more.
 const ARP_LAPSE: Duration = Duration::from_secs(5);
-/// No machine is down and answers again sooner, and after that time its agent would run.
+/// No machine is down and answers again sooner.
 const BOOTS_AFTER: Duration = Duration::from_secs(1);
-const BOOTS_WITHIN: Duration = Duration::from_secs(180);
 
 /// What another host says of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,8 +116,9 @@ pub struct Gap {
     pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
     pub port_unreachable: bool,
-    /// It said so only after it had been silent too: until then it may be that of a machine that boots, whose agent comes later.
-    pub may_boot_until: Option<Nanos>,
+    /// It said so only after it had been silent too: it may be that of a machine that boots, whose agent comes later, or of another
+    /// system that writes down why the first one crashed.
+    pub may_have_booted: bool,
     /// It, or somebody for it, answers ARP requests in the present silence.
     pub answers_arp: bool,
     /// Another link-layer address than the peer's has its address by now: what answers there says nothing of the peer.
@@ -207,7 +207,7 @@ impl Gap {
             kernel: Kernel::Unknown,
             kernel_answers_for: Duration::ZERO,
             port_unreachable: false,
-            may_boot_until: None,
+            may_have_booted: false,
             answers_arp: false,
             taken_over: false,
             refused: 0,
@@ -250,7 +250,7 @@ impl Gap {
         (self.dropped_in_silence, self.dropped_before_silence) = (0, None);
         self.echo_after = None;
         self.kernel = Kernel::Unknown;
-        (self.port_unreachable, self.may_boot_until) = (false, None);
+        (self.port_unreachable, self.may_have_booted) = (false, false);
         (self.answers_arp, self.taken_over) = (false, false);
         self.witnesses.clear();
         self.others_hear = None;
@@ -440,7 +440,7 @@ impl Gap {
     fn note_unreachable(&mut self, said_at: Option<Nanos>) {
         let Some(first) = said_at.filter(|_| !self.port_unreachable) else { return };
         self.port_unreachable = true;
-        self.may_boot_until = (first.since(self.silent_since) >= BOOTS_AFTER).then(|| first.plus(BOOTS_WITHIN));
+        self.may_have_booted = first.since(self.silent_since) >= BOOTS_AFTER;
     }
 
     /// Where everybody lost the peer, one hears it again a moment before the others.

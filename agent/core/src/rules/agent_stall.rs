@@ -91,7 +91,7 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     if gap.port_unreachable && may_have_said_goodbye(gap) {
         return Opinion::CannotTell(unheard_goodbye(peer));
     }
-    if gap.may_boot_until.is_some_and(|until| context.now < until) {
+    if gap.may_have_booted {
         return Opinion::CannotTell(format!(
             "the kernel of {peer} was silent before it said that nobody listens on the port: it may have been booted anew"
         ));

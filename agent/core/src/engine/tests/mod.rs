@@ -201,16 +201,6 @@ fn a_host_whose_kernel_is_up_before_its_agent_is_restarted_and_its_agent_is_not_
 }
 
 #[test]
-fn an_agent_that_does_not_start_after_a_boot_is_not_running() {
-    let mut fleet = Fleet::new(3);
-    fleet.gone("b");
-    fleet.run(15.0);
-    fleet.boot_the_kernel("b");
-    fleet.run(200.0);
-    assert_eq!(fleet.host("a").incident().verdict.detail.state, Some(AgentState::NotRunning));
-}
-
-#[test]
 fn a_host_that_is_cut_off_calls_nobody_down() {
     let mut fleet = Fleet::new(3);
     fleet.cut_both("a", "b");
