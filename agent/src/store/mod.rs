@@ -33,6 +33,7 @@ const LOCK: &str = "agent.lock";
 const EVICTED_AT_ONCE: u32 = 16;
 /// How often room is made for one incident before the store says that it is full.
 const EVICTION_ROUNDS: u32 = 64;
+const DAY_MS: i64 = 86_400_000;
 /// Pieces of evidence of earlier versions that an incident keeps; the oldest go first.
 const EARLIER_EVIDENCE: u32 = 1000;
 
@@ -133,15 +134,17 @@ impl Store {
         query::find(&self.connection, &Query::open()).map_err(|error| self.of(error))
     }
 
-    /// Removes closed incidents, watched time and marks that are older than the retention; the answer is how many incidents.
+    /// Removes closed incidents, watched time and marks that are older than the retention; the answer is how many incidents. A clock
+    /// that is more than a day ahead of what was watched last is not believed until the agent has watched for a while by it: at boot
+    /// it may not be set yet.
     ///
     /// # Errors
     /// The database cannot be written.
     pub fn expire(&mut self, now: SystemTime) -> Result<u64, StoreError> {
-        let Some(oldest) = now.checked_sub(self.retention) else {
-            return Ok(0);
-        };
-        self.expire_before(millis(oldest)).map_err(|error| self.of(error))
+        let retention_ms = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
+        let watched_ms = timeline::watched_until(&self.connection).map_err(|error| self.of(error))?;
+        let now_ms = watched_ms.map_or(millis(now), |watched_ms| millis(now).min(watched_ms.saturating_add(DAY_MS)));
+        self.expire_before(now_ms.saturating_sub(retention_ms)).map_err(|error| self.of(error))
     }
 
     fn expire_before(&mut self, oldest_ms: i64) -> rusqlite::Result<u64> {

@@ -82,6 +82,11 @@ pub(super) fn complete_from(connection: &Connection, from_ms: i64) -> rusqlite::
     connection.prepare_cached(sql)?.execute([from_ms]).map(|_| ())
 }
 
+/// The newest moment that was watched.
+pub(super) fn watched_until(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection.query_row("SELECT max(to_ms) FROM watched", [], |row| row.get(0))
+}
+
 /// Watched time and marks of before go.
 pub(super) fn forget_before(connection: &Connection, oldest_ms: i64) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM watched WHERE to_ms < ?1")?.execute([oldest_ms])?;
