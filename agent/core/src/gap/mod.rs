@@ -112,6 +112,8 @@ pub struct Gap {
     pub quiet: Duration,
     /// Whether the peer's kernel answers.
     pub kernel: Kernel,
+    /// It did not for a while of the present silence: packets were lost, or it did not run.
+    pub kernel_was_silent: bool,
     /// For how long of its silence the peer's kernel has answered promptly.
     pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
@@ -205,6 +207,7 @@ impl Gap {
             unsent: Duration::ZERO,
             quiet: Duration::ZERO,
             kernel: Kernel::Unknown,
+            kernel_was_silent: false,
             kernel_answers_for: Duration::ZERO,
             port_unreachable: false,
             may_have_booted: false,
@@ -249,7 +252,7 @@ impl Gap {
         self.heard_again = false;
         (self.dropped_in_silence, self.dropped_before_silence) = (0, None);
         self.echo_after = None;
-        self.kernel = Kernel::Unknown;
+        (self.kernel, self.kernel_was_silent) = (Kernel::Unknown, false);
         (self.port_unreachable, self.may_have_booted) = (false, false);
         (self.answers_arp, self.taken_over) = (false, false);
         self.witnesses.clear();
@@ -432,6 +435,7 @@ impl Gap {
             return;
         }
         self.kernel = peer.echo.kernel(self.silent_since, now);
+        self.kernel_was_silent |= self.kernel == Kernel::Silent;
         self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
         self.note_unreachable(peer.unreachable_at.filter(|at| *at > self.silent_since));
     }

@@ -48,8 +48,10 @@ fn after(context: &Context<'_>, gap: &Gap) -> Opinion {
         if may_have_said_goodbye(gap) {
             return Opinion::CannotTell(unheard_goodbye(peer));
         }
-        if gap.kernel == Kernel::Silent && !gap.port_unreachable {
-            return Opinion::CannotTell(format!("the agent of {peer} was started anew, and its kernel was silent too"));
+        if gap.kernel_was_silent && !gap.port_unreachable || gap.may_have_booted {
+            return Opinion::CannotTell(format!(
+                "the agent of {peer} was started anew, and its kernel was silent too: a goodbye may have been lost"
+            ));
         }
         let summary = format!("the agent of {peer} ended without a goodbye and was started anew; {peer} itself ran on");
         return stalled(0.95, gap, summary, Some(AgentState::NotRunning));

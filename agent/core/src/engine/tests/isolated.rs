@@ -295,3 +295,19 @@ fn a_host_is_isolated_beside_one_that_stood_still_before_and_longer() {
         }
     }
 }
+
+/// It was silent to this host already when it said goodbye, and its kernel answered again before its agent was started anew.
+#[test]
+fn a_goodbye_that_was_lost_is_no_agent_that_ended_without_one() {
+    let mut fleet = Fleet::new(4);
+    fleet.run(5.0);
+    fleet.isolate("a", &["b", "c", "d"]);
+    fleet.run(3.0);
+    fleet.goodbye("b");
+    fleet.run(1.0);
+    fleet.heal();
+    fleet.run(5.0);
+    fleet.start_anew("b", false);
+    fleet.run(5.0);
+    assert!(!fleet.host("a").classes().contains("agent-stall"), "{}", fleet.host("a").history());
+}
