@@ -31,8 +31,9 @@ pub struct ClockTrack {
     before: Option<(Nanos, i64)>,
     /// (received, difference) of the newest heartbeats.
     recent: VecDeque<(Nanos, i64)>,
-    /// See [`Self::behind`], which is asked far more often than it changes.
+    /// See [`Self::behind`] and [`Self::has_fallen_by`], which are asked far more often than they change.
     behind: Duration,
+    fallen: Duration,
 }
 
 impl ClockTrack {
@@ -42,7 +43,7 @@ impl ClockTrack {
             self.retire();
         }
         self.recent.push_back((at, difference(at, sent)));
-        self.behind = self.falls_behind();
+        self.compare();
     }
 
     /// The oldest one joins those that the newest are compared with.
@@ -61,12 +62,21 @@ impl ClockTrack {
         self.behind
     }
 
-    fn falls_behind(&self) -> Duration {
-        let Some(((at, least), (_, floor))) = self.least().zip(self.floor) else { return Duration::ZERO };
+    /// The same, whether or not packets may just be on time again: that alone proves nothing, and yet does not contradict another
+    /// peer by which this host's clock fell behind by as much.
+    #[must_use]
+    pub fn has_fallen_by(&self, length: Duration) -> bool {
+        self.fallen.abs_diff(length) < Duration::from_nanos(JITTER.unsigned_abs())
+    }
+
+    fn compare(&mut self) {
+        (self.behind, self.fallen) = (Duration::ZERO, Duration::ZERO);
+        let Some(((at, least), (_, floor))) = self.least().zip(self.floor) else { return };
+        self.fallen = duration(floor.saturating_sub(least));
         let on_time_again = self
             .before
             .is_some_and(|(settled, before)| at.since(settled) < LATE_FOR && least.saturating_add(JITTER) >= before);
-        if on_time_again { Duration::ZERO } else { duration(floor.saturating_sub(least)) }
+        self.behind = if on_time_again { Duration::ZERO } else { self.fallen };
     }
 
     /// By how much the peer's clock fell behind this host's; zero where it did not. Packets that are all late look the
@@ -88,7 +98,7 @@ impl ClockTrack {
         let raised = self.floor.filter(|(_, floor)| floor.saturating_add(JITTER) < now.1);
         self.before = raised.map(|(_, floor)| (now.0, floor));
         self.floor = Some(now);
-        self.behind = self.falls_behind();
+        self.compare();
     }
 }
 
@@ -170,6 +180,17 @@ mod tests {
             track.on_heartbeat(Nanos(31 * SECOND + number * SECOND / 10), Nanos(31 * SECOND + number));
         }
         assert!(track.behind() > Duration::from_secs(4), "but this one is");
+    }
+
+    #[test]
+    fn a_clock_that_stands_soon_after_that_of_the_peer_contradicts_nobody() {
+        let mut track = ClockTrack::default();
+        feed(&mut track, SECOND, 100, 200_000, 0);
+        feed(&mut track, 11 * SECOND, 100, 200_000, 5 * SECOND);
+        track.settle();
+        feed(&mut track, 21 * SECOND, 10, 200_000, SECOND);
+        assert_eq!(track.behind(), Duration::ZERO, "what was late may be on time again");
+        assert!(track.has_fallen_by(Duration::from_secs(4)) && !track.has_fallen_by(Duration::from_secs(2)));
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl Report {
         for ((class, near), count) in kinds {
             println!("{count} times {} beside {}", class.name(), if near.is_empty() { "nothing" } else { &near });
         }
-        for blame in self.score.blames.iter().take(SHOWN) {
+        for blame in self.score.blames.iter().take(5 * SHOWN) {
             println!(
                 "seed {:<6} {} at {:.1} s: {} ({:.0} % sure): {}",
                 blame.seed,

@@ -356,13 +356,17 @@ impl Engine {
         // A machine of the same hypervisor may have stood still as well: its clock agrees with this one's either way.
         let hypervisor = self.hypervisor();
         let elsewhere = |peer: &Peer| hypervisor.is_none() || peer.hypervisor != hypervisor;
-        let disagrees = |name: &str, peer: &Peer| heard(peer) && elsewhere(peer) && !steps.contains_key(name);
+        let longest = steps.values().max().copied();
+        let agrees = |name: &str, peer: &Peer| {
+            steps.contains_key(name) || longest.is_some_and(|by| peer.clock.has_fallen_by(by))
+        };
+        let disagrees = |name: &str, peer: &Peer| heard(peer) && elsewhere(peer) && !agrees(name, peer);
         // Of several that agree one may have stood still at the same time.
         let disagree = self.peers().filter(|(name, peer)| disagrees(name, peer)).count() >= steps.len();
         for peer in self.peers.values_mut() {
             peer.clock.settle();
         }
-        let Some(length) = steps.values().max().copied().filter(|_| !disagree) else { return };
+        let Some(length) = longest.filter(|_| !disagree) else { return };
         // What came in meanwhile found no room: up to now it counted as lost on the way.
         self.excuse_gaps(at.minus(BURST), length + FOUND_ANEW);
         self.gaps_since(at.minus(BURST)).for_each(Gap::note_own_clock);

@@ -132,6 +132,7 @@ impl<'a> Faults<'a> {
             Kind::Partition { .. } => (0..self.count).collect(),
             // Two of one hypervisor that pause together are its stall.
             Kind::Pause { hosts, .. } if self.guests => hosts.iter().flat_map(|host| self.guests_with(*host)).collect(),
+            Kind::Migrated { host, .. } | Kind::Restored { host, .. } if self.guests => self.guests_with(*host),
             other => other.hosts(),
         }
     }
