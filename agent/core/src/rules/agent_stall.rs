@@ -73,9 +73,10 @@ fn after(context: &Context<'_>, gap: &Gap) -> Opinion {
     Opinion::CannotTell(format!("{peer} sent nothing for {} and does not say why", time(gap.unsent)))
 }
 
-/// Whether this host may not have heard the last words of the peer: what came while it stood still found no room.
+/// Whether this host may not have heard the last words of the peer: what came while it stood still found no room, or what came of
+/// others was lost as well.
 fn may_have_said_goodbye(gap: &Gap) -> bool {
-    gap.woke_before || gap.own_clock_stood || gap.own_stall >= NO_ROOM
+    gap.woke_before || gap.own_clock_stood || gap.own_stall >= NO_ROOM || gap.scope.others_missed
 }
 
 fn unheard_goodbye(peer: &str) -> String {
