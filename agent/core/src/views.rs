@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::evidence::{Heartbeat, MAX_VIEWS, OtherViews, PeerView};
-use crate::time::Nanos;
+use crate::time::{Nanos, covered};
 
 /// Of a peer that is well every so manieth heartbeat tells.
 const TURNS: usize = 10;
@@ -13,6 +13,8 @@ const TURNS: usize = 10;
 const FORGET_AFTER: u64 = 2 * TURNS as u64;
 /// One that was silent for so many intervals, or is heard again for fewer than so many, is told of at once.
 const LATE: u32 = 2;
+/// For so long a silence is kept that was told of: longer than it takes to conclude on what happened meanwhile.
+const LATELY: Duration = Duration::from_secs(10);
 const HEARD_AGAIN: u32 = 20;
 
 /// What this host sees of all its peers at a moment, of which each of them is told a part.
@@ -89,6 +91,18 @@ struct Told {
     view: PeerView,
     at: Nanos,
     number: u64,
+    /// The longest silence of that host that was told of lately: from when it was heard until when it still was not.
+    silence: (Nanos, Nanos),
+}
+
+impl Told {
+    fn of(view: PeerView, at: Nanos, number: u64, before: Option<&Self>) -> Self {
+        let now = (at.minus(view.heard_age.unwrap_or_default()), at);
+        let longer = |(since, until): &(Nanos, Nanos)| until.since(*since) > now.1.since(now.0);
+        let lately = |(_, until): &(Nanos, Nanos)| at.since(*until) < LATELY;
+        let silence = before.map(|before| before.silence).filter(|silence| longer(silence) && lately(silence));
+        Self { view, at, number, silence: silence.unwrap_or(now) }
+    }
 }
 
 impl Views {
@@ -97,7 +111,8 @@ impl Views {
         (self.at, self.number, self.others) = (at, self.number + 1, beat.others);
         let number = self.number;
         for view in beat.views.iter().take(MAX_VIEWS) {
-            if self.told.insert(view.peer, Told { view: *view, at, number }).is_none() {
+            let told = Told::of(*view, at, number, self.told.get(&view.peer));
+            if self.told.insert(view.peer, told).is_none() {
                 self.sum ^= view.peer;
             }
         }
@@ -136,7 +151,13 @@ impl Views {
         self.told.get(&host).and_then(|told| self.now(told))
     }
 
-    /// The same of all that are known.
+    /// For how much of the time from `since` to `until` it said lately that it did not hear that host.
+    #[must_use]
+    pub fn silence_of(&self, host: u64, since: Nanos, until: Nanos) -> Duration {
+        self.told.get(&host).map_or(Duration::ZERO, |told| covered(vec![told.silence], since, until))
+    }
+
+    /// What it saw of all hosts of which that is known.
     pub fn all(&self) -> impl Iterator<Item = PeerView> {
         self.told.values().filter_map(|told| self.now(told))
     }
@@ -232,6 +253,22 @@ mod tests {
         assert_eq!((told[0].peer, told.len()), (hash(1000), MAX_VIEWS));
         assert!(told.iter().all(|view| view.peer != hash(5)));
         assert_eq!(others.all, all.iter().fold(hash(5), |sum, view| sum ^ view.peer));
+    }
+
+    #[test]
+    fn a_silence_is_known_for_a_while_after_it() {
+        let (mut views, mut all) = (Views::default(), well(0..3));
+        let silence = |views: &Views| views.silence_of(hash(1), Nanos(2_000_000_000), Nanos(4_000_000_000)).as_millis();
+        tell(&mut views, 1..30, &all);
+        assert!(silence(&views) < 100, "{}", silence(&views));
+        all[1] = view(1, 1500, 9000);
+        tell(&mut views, 30..31, &all);
+        all[1] = view(1, 50, 9000);
+        tell(&mut views, 31..100, &all);
+        assert_eq!(silence(&views), 1000);
+        tell(&mut views, 100..141, &all);
+        assert_eq!(silence(&views), 0);
+        assert_eq!(views.silence_of(hash(9), Nanos(0), Nanos(4_000_000_000)), Duration::ZERO);
     }
 
     #[test]

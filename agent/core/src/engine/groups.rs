@@ -32,11 +32,11 @@ impl Engine {
             lost_as_well(own) || own.counted_anew() || slept(own) || waited && own.silent
         };
         let stood_still = |name: &String| self.gaps.get(name).is_some_and(says_nothing);
-        let peers: Vec<(&String, &Peer)> = self
-            .peers
-            .iter()
-            .filter(|(name, peer)| self.settings.peers.contains(name) && !peer.left && !stood_still(name))
-            .collect();
+        let tells = |name: &String, peer: &Peer| {
+            let never_heard = waited && peer.last.is_none();
+            self.settings.peers.contains(name) && !peer.left && !never_heard && !stood_still(name)
+        };
+        let peers: Vec<(&String, &Peer)> = self.peers.iter().filter(|(name, peer)| tells(name, peer)).collect();
         let told = |peer: &Peer| {
             let after = peer.last.as_ref().is_some_and(|last| last.at > back.plus(self.settings.interval));
             after && peer.views.are_complete()
@@ -58,7 +58,7 @@ impl Engine {
                 return None;
             }
             let strangers = peer.views.all().filter(|view| !known.contains(&view.peer));
-            if self.hears_any(peer, strangers, gap.since)? {
+            if self.hears_any(peer, strangers.collect(), gap.since, back)? {
                 together.join(BEYOND, name);
             }
         }
@@ -74,10 +74,20 @@ impl Engine {
         Some(together.groups(&self.settings.host))
     }
 
-    /// Whether `peer` says that it has heard one of those since then without a gap; absent where it does not say.
-    fn hears_any(&self, peer: &Peer, of: impl Iterator<Item = PeerView>, since: Nanos) -> Option<bool> {
-        let words: Vec<Option<bool>> = of.map(|view| throughout(peer, &view, since, self.settings.gap)).collect();
-        if words.contains(&Some(true)) { Some(true) } else { (!words.contains(&None)).then_some(false) }
+    /// Whether `peer` says that it has heard one of those in that time without a gap; absent where it does not say. Of one that sent
+    /// nothing for most of it nothing was lost, which does not count.
+    fn hears_any(&self, peer: &Peer, of: Vec<PeerView>, since: Nanos, until: Nanos) -> Option<bool> {
+        let slept = |view: &PeerView| peer.views.silence_of(view.peer, since, until) * 2 > until.since(since);
+        let word = |view: &PeerView| {
+            let heard = throughout(peer, view, since, self.settings.gap);
+            (heard != Some(true) || !slept(view)).then_some(heard)
+        };
+        let words: Vec<Option<bool>> = of.iter().filter_map(word).collect();
+        if words.contains(&Some(true)) {
+            return Some(true);
+        }
+        let says = !words.contains(&None) && words.is_empty() == of.is_empty();
+        says.then_some(false)
     }
 
     fn heard_throughout(&self, name: &str, peer: &Peer, since: Nanos) -> bool {

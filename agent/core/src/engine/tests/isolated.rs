@@ -296,6 +296,46 @@ fn a_host_is_isolated_beside_one_that_stood_still_before_and_longer() {
     }
 }
 
+/// A peer that is down since before this agent was started tells nothing, and is not waited for.
+#[test]
+fn a_host_is_isolated_beside_one_that_its_agent_never_heard() {
+    let mut fleet = Fleet::new(4);
+    fleet.gone("d");
+    fleet.run(1.0);
+    fleet.start_anew("a", false);
+    fleet.run(20.0);
+    fleet.isolate("a", &["b", "c", "d"]);
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    let classes = fleet.host("a").classes();
+    let history = fleet.host("a").history();
+    assert!(classes.contains("host-isolated") && !classes.contains("path-drop"), "{history}");
+}
+
+/// Of one that sent nothing meanwhile nothing is lost, so that it was not heard throughout either.
+#[test]
+fn where_hosts_watch_their_neighbours_only_one_that_slept_meanwhile_was_not_heard_by_the_isolated() {
+    let mut fleet = Fleet::new(5);
+    let watched: [(&str, &[&str]); 5] =
+        [("a", &["b", "e"]), ("b", &["a", "c"]), ("c", &["b", "d", "e"]), ("d", &["c", "e"]), ("e", &["a", "c", "d"])];
+    for (name, peers) in watched {
+        fleet.watch(name, peers);
+    }
+    fleet.run(5.0);
+    fleet.stop("d");
+    fleet.run(3.0);
+    fleet.isolate("c", &["a", "b", "d", "e"]);
+    fleet.run(1.0);
+    fleet.heal();
+    fleet.run(0.1);
+    fleet.resume("d");
+    fleet.run(5.0);
+    let classes = fleet.host("b").classes();
+    let history = fleet.host("b").history();
+    assert!(classes.contains("host-isolated") && !classes.contains("path-drop"), "{history}");
+}
+
 /// It was silent to this host already when it said goodbye, and its kernel answered again before its agent was started anew.
 #[test]
 fn a_goodbye_that_was_lost_is_no_agent_that_ended_without_one() {
