@@ -69,6 +69,13 @@ impl ClockTrack {
         self.fallen.abs_diff(length) < Duration::from_nanos(JITTER.unsigned_abs())
     }
 
+    /// Whether both clocks go as they did: neither fell behind the other.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        self.has_fallen_by(Duration::ZERO)
+            && self.peer_behind().is_some_and(|behind| behind < Duration::from_nanos(JITTER.unsigned_abs()))
+    }
+
     fn compare(&mut self) {
         (self.behind, self.fallen) = (Duration::ZERO, Duration::ZERO);
         let Some(((at, least), (_, floor))) = self.least().zip(self.floor) else { return };

@@ -42,6 +42,8 @@ pub struct Behind {
     pub length: Duration,
     /// The peers whose clocks went on.
     pub peers: Vec<String>,
+    /// Peers of the same hypervisor whose clocks did not, as this one agrees with them as before: they stood as well.
+    pub stood_with: Vec<String>,
 }
 
 impl OwnStall {
@@ -128,7 +130,7 @@ impl OwnStall {
                 all.push(piece);
             }
         }
-        if let Some(Behind { length, peers }) = &self.behind {
+        if let Some(Behind { length, peers, .. }) = &self.behind {
             let fact = Fact::ClockStood { behind_ns: nanos(*length) };
             all.extend(peers.iter().map(|peer| Evidence::at(peer, self.to, fact.clone())));
         }

@@ -264,8 +264,10 @@ impl Engine {
             self.let_the_best_tell(&mut known);
         }
         let (from, to) = (known.stall.from, known.until);
-        known.stall.neighbours =
+        let mut neighbours =
             self.hypervisor().map(|label| self.neighbours(label, "", from, Some(to))).unwrap_or_default();
+        neighbours.extend(known.stall.behind.iter().flat_map(|behind| behind.stood_with.clone()));
+        known.stall.neighbours = neighbours;
         // What came soon after may not be judged yet: an agent that is throttled is late with that, too.
         let goes_on = self.pending.iter().any(|stall| stall.from <= to.plus(SETTLE));
         let nameless = known.stall.cpus.iter().any(|cpu| cpu.awaits_names(now));
@@ -363,6 +365,11 @@ impl Engine {
         let disagrees = |name: &str, peer: &Peer| heard(peer) && elsewhere(peer) && !agrees(name, peer);
         // Of several that agree one may have stood still at the same time.
         let disagree = self.peers().filter(|(name, peer)| disagrees(name, peer)).count() >= steps.len();
+        // What comes in at once may have waited here since before.
+        let heard_anew =
+            |peer: &Peer| peer.last.as_ref().is_some_and(|last| last.at >= at.plus(self.settings.interval / 2));
+        let agreed = |(_, peer): &(&str, &Peer)| heard_anew(peer) && !elsewhere(peer) && peer.clock.agrees();
+        let stood_with: Vec<String> = self.peers().filter(agreed).map(|(name, _)| name.to_owned()).collect();
         for peer in self.peers.values_mut() {
             peer.clock.settle();
         }
@@ -372,7 +379,7 @@ impl Engine {
         self.gaps_since(at.minus(BURST)).for_each(Gap::note_own_clock);
         self.clock_stood = Some((at, length + FOUND_ANEW));
         let peers = steps.keys().cloned().collect();
-        self.take_own(OwnStall::clock_stood(at, Behind { length, peers }));
+        self.take_own(OwnStall::clock_stood(at, Behind { length, peers, stood_with }));
     }
 
     /// Peers of that hypervisor, other than `except`, that tell of a pause of their own which began or ended together with this

@@ -151,6 +151,60 @@ fn a_pause_that_stops_the_clock_is_one_for_all() {
     }
 }
 
+/// `b` hears nobody whose clock went on, so that it does not notice; that its clock agrees with the one of `a` says that it stood as well.
+#[test]
+fn clocks_of_one_hypervisor_that_stand_together_are_its_stall_where_one_of_them_alone_notices() {
+    let mut fleet = Fleet::with_hypervisor(4, &["a", "b"], "kvm1");
+    fleet.watch("b", &["a"]);
+    fleet.run(5.0);
+    for name in ["a", "b"] {
+        fleet.pause(name);
+    }
+    fleet.run(2.0);
+    for name in ["a", "b"] {
+        fleet.resume_where_the_clock_stopped(name);
+    }
+    fleet.run(5.0);
+    for name in ["a", "c", "d"] {
+        let incidents = fleet.host(name).incidents();
+        let incident = incidents.iter().find(|one| one.verdict.class != Class::Unknown).expect("a verdict");
+        assert_eq!(incident.verdict.class, Class::HypervisorStall, "{name}: {}", fleet.host(name).history());
+        assert_eq!(incident.verdict.subject.host.as_deref(), Some("a"), "{name}");
+    }
+    assert_eq!(fleet.host("a").incident().verdict.subject.hosts, ["a", "b"]);
+}
+
+#[test]
+fn a_clock_that_stands_alone_is_no_stall_of_the_hypervisor() {
+    let mut fleet = Fleet::with_hypervisor(4, &["a", "b"], "kvm1");
+    fleet.run(5.0);
+    fleet.pause("a");
+    fleet.run(2.0);
+    fleet.resume_where_the_clock_stopped("a");
+    fleet.run(5.0);
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(fleet.host(name).incident().verdict.class, Class::VmPause, "{name}");
+        assert!(!fleet.host(name).classes().contains("hypervisor-stall"), "{name}");
+    }
+}
+
+/// The last that `b` sent before it was gone waits in the buffer of `a`, as if no time had passed for either.
+#[test]
+fn a_neighbour_that_is_gone_while_a_clock_stands_did_not_stand_with_it() {
+    let mut fleet = Fleet::with_hypervisor(4, &["a", "b"], "kvm1");
+    fleet.run(5.0);
+    fleet.pause("a");
+    fleet.run(0.2);
+    fleet.gone("b");
+    fleet.run(2.0);
+    fleet.resume_where_the_clock_stopped("a");
+    fleet.run(5.0);
+    for name in ["a", "c", "d"] {
+        let classes = fleet.host(name).classes();
+        assert!(classes.contains("vm-pause") && !classes.contains("hypervisor-stall"), "{name}: {classes:?}");
+    }
+}
+
 #[test]
 fn a_real_loss_to_a_peer_that_also_stalled_is_the_networks() {
     let mut fleet = Fleet::new(2);
