@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::cpu_lockup::in_handler;
 use super::{Case, Context, Opinion, by_account, holds_with, host, time};
 use crate::cpu::CpuCase;
 use crate::evidence::{Landed, Place};
@@ -54,6 +55,9 @@ fn all_stood(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     if stall.cpu_count() == 1 && !had_interrupts_on(stall) {
         return Opinion::CannotTell("there is one CPU only, which may have had its interrupts off".into());
     }
+    if let Some(handler) = only_cpu(stall).and_then(CpuCase::handler) {
+        return Opinion::CannotTell(in_handler(handler, "the only CPU"));
+    }
     if let Some(function) = may_have_waited(&landings, stall.cpu_count()) {
         return Opinion::CannotTell(format!(
             "a CPU went on in {function}, and may have had its interrupts off: it may have waited there for another one"
@@ -68,6 +72,11 @@ pub(super) fn of_own_cpus(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     let confidence = if had_interrupts_on(stall) { 0.93 } else { 0.8 };
     let summary = format!("{me} as a whole stood still for {length}: none of its {} CPUs ran", stall.cpu_count());
     paused(confidence, me, ClockState::RanOn, summary)
+}
+
+/// The CPU of a machine that has one.
+fn only_cpu(stall: &OwnStall) -> Option<&CpuCase> {
+    stall.cpus.first().filter(|_| stall.cpu_count() == 1)
 }
 
 /// Whether at least one CPU certainly had its interrupts on, so that the kernel did not hold it.

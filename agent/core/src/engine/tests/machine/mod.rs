@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::fleet::Fleet;
-use super::stall::{DEAD, Stall, TICK, TICKS, landed, landed_in, nothing};
+use super::stall::{DEAD, Stall, TICK, TICKS, in_handler, landed, landed_in, nothing};
 use super::{assert_length, ruled_out};
 use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, Landed, Place};
 use crate::incident::{AgentState, Class, ClockState, Incident, State};
@@ -88,6 +88,30 @@ fn a_cpu_that_idles_holds_nothing_that_another_could_have_waited_for() {
     let places = [landed(Place::Idle, None), landed_in("_raw_spin_unlock_irqrestore+0x15")];
     all_stand_still(&mut fleet, DEAD, places, watched());
     assert_eq!(fleet.host("b").incident().verdict.class, Class::VmPause);
+}
+
+/// Where the interrupt landed that came after the handler says nothing of the time in it.
+#[test]
+fn the_only_cpu_may_have_been_in_the_handler_that_it_left() {
+    for (handler, class) in [(None, Class::VmPause), (Some("local_timer"), Class::Unknown)] {
+        let mut fleet = Fleet::new(2);
+        let began = fleet.clock("b");
+        let handler = handler.map(|name| in_handler(name, began));
+        let stall = Stall::begin(&mut fleet, 0, CpuStall { handler, ..nothing() });
+        fleet.pause("b");
+        fleet.run(3.0);
+        fleet.host("b").late = AgentLate { cpus_watched: 1, ..watched() };
+        fleet.resume("b");
+        let now = fleet.clock("b");
+        let late = Fact::TimerLate { cpu: 0 };
+        fleet.host("b").engine.handle(Evidence::during("b", began, now, late));
+        stall.end_of_handler(&mut fleet, landed(Place::User, None));
+        fleet.run(4.0);
+        for name in ["a", "b"] {
+            let history = fleet.host(name).history();
+            assert_eq!(fleet.host(name).incident().verdict.class, class, "{name}: {history}");
+        }
+    }
 }
 
 #[test]
