@@ -207,6 +207,22 @@ fn an_agent_follows_its_file_and_a_peer_taken_out_is_no_incident() {
 }
 
 #[test]
+fn a_reload_that_is_refused_is_told_until_one_is_taken() {
+    let host = Host::new();
+    let agent = host.agent("a", 1, "[[peers]]\nname = \"b\"\naddr = \"127.0.0.2:9479\"\n");
+    agent.until("ready", |status| status["health"]["degraded"]["configuration"].is_null());
+    let text = fs::read_to_string(host.config("a")).unwrap();
+    agent.reload_with("[thresholds]\ngapp = \"200ms\"\n");
+    let refused = agent.until("refusing it", |status| status["health"]["degraded"]["configuration"].is_string());
+    let why = refused["health"]["degraded"]["configuration"].as_str().unwrap();
+    assert!(why.contains("gapp"), "{why}");
+    assert_eq!(names(&refused), ["b"], "what it watches stays");
+    fs::write(host.config("a"), text).unwrap();
+    agent.reload_with("[thresholds]\ngap = \"300ms\"\n");
+    agent.until("well again", |status| status["health"]["degraded"]["configuration"].is_null());
+}
+
+#[test]
 fn an_agent_follows_its_name_server_and_keeps_its_peers_when_that_fails() {
     let host = Host::new();
     let server = NameServer::on(host.udp("127.0.0.1:5353"));

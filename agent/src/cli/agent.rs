@@ -349,10 +349,11 @@ fn serve(
         .build()?;
     let reader = StoreReader::new(&config.store.path);
     let recordings = doors.exporter.clone().filter(|_| config.http.recordings);
+    let signals = Arc::clone(&shared);
     let outcome = runtime.block_on(async {
         let stop = async {
             tokio::select! {
-                () = watch_signals(args, config, reloads) => {}
+                () = watch_signals(args, config, reloads, &signals) => {}
                 _ = gone => {}
             }
         };
@@ -366,8 +367,11 @@ fn serve(
     outcome.context("the web page failed")
 }
 
+/// The part of the agent that a refused reload degrades, until one is taken.
+const CONFIGURATION: &str = "configuration";
+
 /// Ends with SIGTERM or SIGINT; takes a new configuration with each SIGHUP.
-async fn watch_signals(args: &Args, config: &Config, reloads: &Reloads<'_>) {
+async fn watch_signals(args: &Args, config: &Config, reloads: &Reloads<'_>, shared: &Shared) {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("cannot watch for signals");
@@ -380,8 +384,14 @@ async fn watch_signals(args: &Args, config: &Config, reloads: &Reloads<'_>) {
             _ = hangup.recv() => {
                 let taken = reload(args, config).and_then(|new| reloads.take(new));
                 match taken {
-                    Ok(()) => tracing::info!("configuration re-read"),
-                    Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
+                    Ok(()) => {
+                        shared.restore(CONFIGURATION);
+                        tracing::info!("configuration re-read");
+                    }
+                    Err(error) => {
+                        shared.degrade(CONFIGURATION, format!("the last reload was refused, that before is in effect: {error:#}"));
+                        tracing::error!("the configuration stays as it was: {error:#}");
+                    }
                 }
             }
         }

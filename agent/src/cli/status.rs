@@ -20,7 +20,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The agent to ask.
-    #[arg(long, value_name = "URL", default_value = DEFAULT_AGENT, value_parser = client::agent_url)]
+    #[arg(long, value_name = "URL", env = "LACUNA_AGENT", default_value = DEFAULT_AGENT, value_parser = client::agent_url)]
     agent: String,
     /// Print one JSON document.
     #[arg(long)]

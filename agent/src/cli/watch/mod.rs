@@ -49,7 +49,7 @@ Press ? in it for the keys and for what the bars mean. Without a terminal, `lacu
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The agent to watch.
-    #[arg(long, value_name = "URL", default_value = DEFAULT_AGENT, value_parser = client::agent_url)]
+    #[arg(long, value_name = "URL", env = "LACUNA_AGENT", default_value = DEFAULT_AGENT, value_parser = client::agent_url)]
     agent: String,
 }
 
