@@ -63,6 +63,8 @@ pub struct CpuCase {
 #[derive(Clone, Debug)]
 struct InHandler {
     name: String,
+    /// See [`Handler::is_run_often`].
+    often: bool,
     from: Nanos,
     until: Nanos,
 }
@@ -133,7 +135,7 @@ impl CpuCase {
     fn note_handler(&mut self, stall: &CpuStall, at: Nanos) {
         let entered = |handler: &&Handler| handler.since <= self.since.plus(Duration::from_millis(200));
         if let Some(handler) = stall.handler.as_ref().filter(entered) {
-            self.handler = Some(InHandler { name: handler.name.clone(), from: self.since, until: at });
+            self.handler = Some(InHandler::new(handler, self.since, at));
         }
     }
 
@@ -145,7 +147,7 @@ impl CpuCase {
         let from = handler.since.max(self.since);
         let seen = self.handler.as_ref().map_or(Duration::ZERO, InHandler::length);
         if until.since(from) > seen {
-            self.handler = Some(InHandler { name: handler.name.clone(), from, until });
+            self.handler = Some(InHandler::new(handler, from, until));
         }
     }
 
@@ -268,9 +270,18 @@ impl CpuCase {
     /// The interrupt handler that it was in for most of the time: the last look may be at a CPU that has just left it.
     #[must_use]
     pub fn handler(&self) -> Option<&str> {
-        let handler = self.handler.as_ref()?;
+        self.in_handler().map(|handler| handler.name.as_str())
+    }
+
+    /// The same, where it is one that this CPU runs so often that it may have been there when the hypervisor took it away.
+    #[must_use]
+    pub fn frequent_handler(&self) -> Option<&str> {
+        self.in_handler().filter(|handler| handler.often).map(|handler| handler.name.as_str())
+    }
+
+    fn in_handler(&self) -> Option<&InHandler> {
         let length = self.to.unwrap_or(self.looked_at).since(self.since);
-        (handler.length() >= length.mul_f64(MOST_OF_IT)).then_some(handler.name.as_str())
+        self.handler.as_ref().filter(|handler| handler.length() >= length.mul_f64(MOST_OF_IT))
     }
 
     /// The interrupt handler that it was in when it was last looked at, and for how long by then, where that is too short a
@@ -374,6 +385,10 @@ impl CpuCase {
 }
 
 impl InHandler {
+    fn new(handler: &Handler, from: Nanos, until: Nanos) -> Self {
+        Self { name: handler.name.clone(), often: handler.is_run_often(), from, until }
+    }
+
     fn length(&self) -> Duration {
         self.until.since(self.from)
     }

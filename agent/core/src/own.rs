@@ -178,7 +178,8 @@ mod tests {
 
     /// A CPU whose sentinel was late since 0, and which was in a handler for that interval of it.
     fn left_a_handler(cpu: u32, since: u64, until: u64) -> Evidence {
-        let handler = Handler { name: "local_timer".into(), since: Nanos(since), until: Some(Nanos(until)) };
+        let handler =
+            Handler { name: "local_timer".into(), since: Nanos(since), until: Some(Nanos(until)), per_second: None };
         let stall = CpuStall { cpu, over: true, handler: Some(handler), ..CpuStall::default() };
         Evidence::during("a", Nanos(0), Nanos(until + 50), Fact::CpuStall(Box::new(stall)))
     }

@@ -19,6 +19,7 @@ use crate::host::stat::{CpuTime, TICK_NS};
 use crate::probes::{CpuActivity, LandingKind, ProbeMetrics, RawLanding};
 
 mod names;
+mod often;
 mod pulse;
 mod refuge;
 mod sampled;
@@ -29,6 +30,7 @@ mod tests;
 pub use pulse::Pulse;
 
 use names::{Names, Of};
+use often::Rates;
 use refuge::Refuge;
 use sampled::Samples;
 use sentinel::{Late, Look, Sentinel, overdue};
@@ -68,6 +70,8 @@ pub struct CpuWatch {
     samples: Samples,
     /// Stalls that are over, by the names that are still to come.
     ended: BTreeMap<Of, Evidence>,
+    /// How often each CPU takes each interrupt.
+    rates: Rates,
 }
 
 /// What is known of a CPU at a moment.
@@ -121,6 +125,7 @@ impl CpuWatch {
             names,
             samples,
             ended,
+            rates: Rates::default(),
         };
         watch.follow_topology();
         watch
@@ -168,6 +173,9 @@ impl CpuWatch {
         let dues: Vec<Nanos> = self.sentinels.iter().map(|sentinel| sentinel.look().due).collect();
         let suspected = dues.iter().any(|due| overdue(*due, now).is_some());
         let over: Vec<Late> = self.reports.try_iter().take(REPORTS).collect();
+        if !suspected {
+            self.rates.follow(&self.files, now);
+        }
         let known = self.known(suspected || !over.is_empty(), suspected, reading);
         seen.extend(self.named());
         let ended: BTreeSet<(u32, Nanos)> = over.iter().map(|late| (late.cpu, late.from)).collect();
@@ -238,7 +246,8 @@ impl CpuWatch {
         stall.timer_at = timer_at(before.as_ref(), known, look.due, now);
         stall.poke = look.poke.map(|answered| if answered { Poke::Answered } else { Poke::Unanswered });
         stall.running = known.activity.as_ref().and_then(|activity| activity.running).map(|tid| self.running(tid));
-        stall.handler = known.activity.as_ref().and_then(|activity| activity.handler.clone());
+        let handler = known.activity.as_ref().and_then(|activity| activity.handler.clone());
+        stall.handler = handler.map(|handler| self.with_rate(cpu, handler));
         self.sample((cpu, look.due), now, &stall);
         stall.sampled = self.samples.stack((cpu, look.due));
         self.sentinels[place].poke_if_due(&look, now);
@@ -252,7 +261,8 @@ impl CpuWatch {
         stall.over = true;
         stall.timer_at = now.activity.as_ref().and_then(|activity| activity.timer_at);
         let meanwhile = |handler: &Handler| handler.until.is_some_and(|until| until > late.from && until <= late.to);
-        stall.handler = now.activity.and_then(|activity| activity.long_handler).filter(meanwhile);
+        let handler = now.activity.and_then(|activity| activity.long_handler).filter(meanwhile);
+        stall.handler = handler.map(|handler| self.with_rate(late.cpu, handler));
         let landing = self.landing_of(&late);
         // The sentinel of a busy CPU waits for its turn after that.
         let to = landing.as_ref().map_or(late.to, |landing| landing.at);
@@ -261,6 +271,10 @@ impl CpuWatch {
         let ended = Evidence::during(host, late.from, to, Fact::CpuStall(Box::new(stall)));
         self.ended.extend(awaited.map(|of| (of, ended.clone())));
         ended
+    }
+
+    fn with_rate(&self, cpu: u32, handler: Handler) -> Handler {
+        Handler { per_second: self.rates.of(cpu, &handler.name), ..handler }
     }
 
     /// The names that are to come for a stall that is over: of what it ended in, or else of a sample.

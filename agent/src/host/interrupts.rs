@@ -15,6 +15,22 @@ pub struct CpuInterrupts {
     pub devices: u64,
 }
 
+/// Every line of `/proc/interrupts`: what each CPU took of it since boot.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    cpus: Vec<u32>,
+    by_label: BTreeMap<String, Vec<u64>>,
+}
+
+impl Counts {
+    /// Of that CPU, by the label of the line; absent where there is no such line or CPU.
+    #[must_use]
+    pub fn of(&self, cpu: u32, label: &str) -> Option<u64> {
+        let place = self.cpus.iter().position(|one| *one == cpu)?;
+        self.by_label.get(label)?.get(place).copied()
+    }
+}
+
 /// What a line of `/proc/interrupts` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
@@ -30,13 +46,34 @@ impl HostFiles {
         let found = parse(&self.read("proc/interrupts")?);
         (!found.is_empty()).then_some(found)
     }
+
+    /// Every line of them; absent where the file cannot be read.
+    #[must_use]
+    pub fn interrupt_counts(&self) -> Option<Counts> {
+        self.read("proc/interrupts").map(|text| counts(&text))
+    }
+}
+
+/// The first line names the CPUs.
+fn online(header: &str) -> Vec<u32> {
+    header.split_whitespace().filter_map(|name| name.strip_prefix("CPU")?.parse().ok()).collect()
+}
+
+fn counts(text: &str) -> Counts {
+    let mut lines = text.lines();
+    let cpus = online(lines.next().unwrap_or_default());
+    let of_line = |line: &str| {
+        let (label, rest) = line.split_once(':')?;
+        Some((label.trim().to_owned(), counts_of(&mut rest.split_whitespace(), cpus.len())?))
+    };
+    let by_label = lines.filter_map(of_line).collect();
+    Counts { cpus, by_label }
 }
 
 /// The first line names the CPUs, the others have a label and a count for each of them.
 fn parse(text: &str) -> BTreeMap<u32, CpuInterrupts> {
     let mut lines = text.lines();
-    let header = lines.next().unwrap_or_default().split_whitespace();
-    let cpus: Vec<u32> = header.filter_map(|name| name.strip_prefix("CPU")?.parse().ok()).collect();
+    let cpus = online(lines.next().unwrap_or_default());
     let mut found: BTreeMap<u32, CpuInterrupts> = cpus.iter().map(|cpu| (*cpu, CpuInterrupts::default())).collect();
     for line in lines {
         let Some((source, counts)) = parse_line(line, cpus.len()) else { continue };
@@ -57,9 +94,14 @@ fn parse(text: &str) -> BTreeMap<u32, CpuInterrupts> {
 fn parse_line(line: &str, cpus: usize) -> Option<(Source, Vec<u64>)> {
     let (label, rest) = line.split_once(':')?;
     let mut words = rest.split_whitespace();
-    let counts: Vec<u64> = words.by_ref().take(cpus).map_while(|word| word.parse().ok()).collect();
-    let is_whole = counts.len() == cpus;
-    is_whole.then_some((source(label.trim(), words.next_back().unwrap_or_default())?, counts))
+    let counts = counts_of(&mut words, cpus)?;
+    Some((source(label.trim(), words.next_back().unwrap_or_default())?, counts))
+}
+
+/// A count for each CPU; absent where there are fewer.
+fn counts_of<'a>(words: &mut impl Iterator<Item = &'a str>, cpus: usize) -> Option<Vec<u64>> {
+    let counts: Vec<u64> = words.take(cpus).map_while(|word| word.parse().ok()).collect();
+    (counts.len() == cpus).then_some(counts)
 }
 
 /// By the label (`arch/x86/kernel/irq.c`, `arch/arm64/kernel/smp.c`) and the name of the handler. What cannot be masked

@@ -147,7 +147,7 @@ fn handler(bytes: &[u8], times: &Times) -> Option<Handler> {
     let kind = word(bytes, std::mem::offset_of!(Raw, handler))?;
     let interrupt = Interrupt::decode(kind, word(bytes, std::mem::offset_of!(Raw, irq))?)?;
     let since = times.exact(long(bytes, std::mem::offset_of!(Raw, interrupt_at))?)?;
-    Some(Handler { name: interrupt.to_string(), since, until: None })
+    Some(Handler { name: interrupt.to_string(), since, until: None, per_second: None })
 }
 
 fn long_handler(bytes: &[u8], times: &Times) -> Option<Handler> {
@@ -155,7 +155,7 @@ fn long_handler(bytes: &[u8], times: &Times) -> Option<Handler> {
     let interrupt = Interrupt::decode(kind, word(bytes, std::mem::offset_of!(Raw, long_irq))?)?;
     let since = times.exact(long(bytes, std::mem::offset_of!(Raw, long_since))?)?;
     let until = times.exact(long(bytes, std::mem::offset_of!(Raw, long_until))?);
-    Some(Handler { name: interrupt.to_string(), since, until })
+    Some(Handler { name: interrupt.to_string(), since, until, per_second: None })
 }
 
 #[cfg(test)]

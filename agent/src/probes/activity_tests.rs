@@ -33,11 +33,12 @@ fn every_counter_is_in_its_place() {
         timer_interrupts: Some(7),
         interrupts: Some(23),
         softirqs: Some(11),
-        handler: Some(Handler { name: "irq 24".into(), since: Nanos(900_001_000), until: None }),
+        handler: Some(Handler { name: "irq 24".into(), since: Nanos(900_001_000), until: None, per_second: None }),
         long_handler: Some(Handler {
             name: "call_function".into(),
             since: Nanos(100_001_000),
             until: Some(Nanos(400_001_000)),
+            per_second: None,
         }),
         ..CpuActivity::default()
     };

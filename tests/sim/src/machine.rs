@@ -34,11 +34,11 @@ pub(crate) enum Standstill {
     /// The hypervisor does not run it, and says nothing.
     NotRun,
     /// It is in that interrupt handler, which does not end; or it is there since the hypervisor does not run it.
-    InHandler { name: &'static str, runs: bool },
+    InHandler { name: &'static str, per_second: u64, runs: bool },
 }
 
-/// The handler that every CPU is in hundreds of times a second.
-pub(crate) const TIMER_HANDLER: &str = "local_timer";
+/// What comes less often is no handler that a CPU is in at any moment.
+const RARE_PER_SECOND: u64 = 10;
 
 impl Standstill {
     fn timer_is_dead(self) -> bool {
@@ -71,14 +71,16 @@ impl Standstill {
         match self {
             Self::NoTimer | Self::NoPreemption | Self::Hogged | Self::Stolen => true,
             Self::Masked | Self::NotRun => has_probes && landing != Some(Landing::Unclear),
-            Self::InHandler { name, .. } => has_probes && name != TIMER_HANDLER,
+            Self::InHandler { per_second, .. } => has_probes && per_second < RARE_PER_SECOND,
         }
     }
 
     /// The handler that it is in since then.
     fn handler(self, since: Nanos, until: Option<Nanos>) -> Option<Handler> {
         match self {
-            Self::InHandler { name, .. } => Some(Handler { name: name.to_owned(), since, until }),
+            Self::InHandler { name, per_second, .. } => {
+                Some(Handler { name: name.to_owned(), since, until, per_second: Some(per_second) })
+            }
             _ => None,
         }
     }
@@ -348,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_handler_is_seen_while_the_cpu_is_in_it_and_when_it_ends() {
-        let (look, told) = told_of(true, Standstill::InHandler { name: "irq 24", runs: true });
+        let (look, told) = told_of(true, Standstill::InHandler { name: "irq 24", per_second: 1, runs: true });
         assert_eq!(look.handler.map(|handler| handler.until), Some(None));
         let ended = told.iter().filter_map(|stall| stall.handler.as_ref()?.until);
         assert!(ended.eq([Nanos(11_000_000_000); 2]), "with its landing once more");
@@ -356,7 +358,7 @@ mod tests {
 
     #[test]
     fn without_probes_only_counts_tell() {
-        let (look, told) = told_of(false, Standstill::InHandler { name: "irq 24", runs: true });
+        let (look, told) = told_of(false, Standstill::InHandler { name: "irq 24", per_second: 1, runs: true });
         assert_eq!((look.handler, look.switches, look.interrupts), (None, None, Some(0)));
         assert_eq!(look.timer_at, Some(Nanos(10_000_000_000)), "its count did not grow");
         assert_eq!(told.len(), 1);

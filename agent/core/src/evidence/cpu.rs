@@ -110,6 +110,23 @@ pub struct Handler {
     /// When it left it, as the probe of the handler's end saw it; absent while it has not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub until: Option<Nanos>,
+    /// How often a second that CPU took this interrupt before, on average in a minute; absent where that was not counted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub per_second: Option<u64>,
+}
+
+/// An interrupt that a CPU takes more often is no sign that it stayed in its handler: a vCPU may be taken away in it. At so many a
+/// second, of some microseconds each, it is there for less than one in a thousand moments.
+const OFTEN_PER_SECOND: u64 = 20;
+
+impl Handler {
+    /// Whether the CPU is in it all the time for a moment: by what was counted, and for the kernel's own, which every CPU runs
+    /// hundreds of times a second, by name.
+    #[must_use]
+    pub fn is_run_often(&self) -> bool {
+        let by_name = matches!(self.name.as_str(), "local_timer" | "reschedule" | "irq_work");
+        by_name || self.per_second.is_some_and(|rate| rate > OFTEN_PER_SECOND)
+    }
 }
 
 /// What a CPU was in when it took its first interrupt after a long silence.

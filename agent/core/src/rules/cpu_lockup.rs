@@ -45,10 +45,10 @@ fn cpu(context: &Context<'_>, case: &CpuCase) -> Opinion {
 }
 
 fn interrupts_off(context: &Context<'_>, case: &CpuCase, place: &str) -> Opinion {
+    if let Some(handler) = case.frequent_handler() {
+        return Opinion::CannotTell(in_handler(handler, place));
+    }
     if let Some(handler) = case.handler() {
-        if is_run_often(handler) {
-            return Opinion::CannotTell(in_handler(handler, place));
-        }
         let how = format!("was in the interrupt handler {handler}");
         return locked(context, case, &how, 0.95, Some(handler.to_owned()));
     }
@@ -69,13 +69,7 @@ fn interrupts_off(context: &Context<'_>, case: &CpuCase, place: &str) -> Opinion
     }
 }
 
-/// Handlers of the kernel itself, which every CPU runs hundreds of times a second for microseconds: being in one is no sign
-/// that it stayed there.
-pub(super) fn is_run_often(handler: &str) -> bool {
-    matches!(handler, "local_timer" | "reschedule" | "irq_work")
-}
-
-/// Why such a handler may mean both that it took so long and that the CPU was not run.
+/// Why a handler that is run often may mean both that it took so long and that the CPU was not run.
 pub(super) fn in_handler(handler: &str, place: &str) -> String {
     format!(
         "{place} was in the handler {handler}, which runs for a moment each time: it stayed there, or was not run since"

@@ -5,7 +5,7 @@
 //! kernel code. Rules out: other interrupts that it took, an end just after interrupts were enabled, steal that does not
 //! cover it where there is any.
 
-use super::cpu_lockup::{either, in_handler, is_run_often};
+use super::cpu_lockup::{either, in_handler};
 use super::{Case, Context, Opinion, by_account, cpu_of, holds_with, of_cpu, percent, time};
 use crate::cpu::CpuCase;
 use crate::evidence::Place;
@@ -40,7 +40,7 @@ fn cpu(context: &Context<'_>, case: &CpuCase) -> Opinion {
         (_, Some(true)) => return Opinion::RuledOut(format!("{place} still took interrupts and switched tasks")),
         _ => {}
     }
-    if let Some(handler) = case.handler().filter(|handler| is_run_often(handler)) {
+    if let Some(handler) = case.frequent_handler() {
         return Opinion::CannotTell(in_handler(handler, &place));
     }
     if let Some(handler) = case.handler() {

@@ -7,13 +7,20 @@ use lacuna_core::incident::{AgentState, ClockState};
 use crate::chance::Chance;
 use crate::clock::Time;
 use crate::fault::Kind;
-use crate::machine::{Landing, Standstill, TIMER_HANDLER};
+use crate::machine::{Landing, Standstill};
 use crate::network::Filter;
 
 use super::faults::Faults;
 
-/// Interrupts whose handlers may take long: of a device and of a cross-call.
+/// Interrupts that come now and then, whose handlers may take long: of a device and of a cross-call.
 const LONG_HANDLERS: [&str; 3] = ["irq 24", "call_function_single", "call_function"];
+/// Those that a CPU takes so often a second: it may have been taken away in them.
+const FREQUENT_HANDLERS: [(&str, u64); 3] = [("local_timer", 250), ("irq 24", 4000), ("call_function", 300)];
+
+fn frequent_handler(chance: &mut Chance) -> Standstill {
+    let (name, per_second) = *chance.pick(&FREQUENT_HANDLERS);
+    Standstill::InHandler { name, per_second, runs: chance.hits(0.5) }
+}
 
 impl Faults<'_> {
     pub(super) fn kind(&self, chance: &mut Chance) -> Kind {
@@ -109,8 +116,11 @@ impl Faults<'_> {
 
     fn cpu(&self, host: usize, chance: &mut Chance) -> Kind {
         if self.machines[host].cpus == 1 {
-            let (why, landing, waiting) = (Standstill::Masked, Some(landing_of_masked(chance)), Vec::new());
-            return Kind::Cpu { host, cpu: 0, why, landing, waiting };
+            let (why, landing) = match chance.hits(0.3) {
+                true => (frequent_handler(chance), Landing::of_a_machine_at_work(chance)),
+                false => (Standstill::Masked, landing_of_masked(chance)),
+            };
+            return Kind::Cpu { host, cpu: 0, why, landing: Some(landing), waiting: Vec::new() };
         }
         let cpu = u32::try_from(chance.below(self.machines[host].cpus as usize)).unwrap_or_default();
         let kinds = [
@@ -121,8 +131,8 @@ impl Faults<'_> {
             Standstill::Hogged,
             Standstill::Stolen,
             Standstill::NotRun,
-            Standstill::InHandler { name: LONG_HANDLERS[chance.below(LONG_HANDLERS.len())], runs: true },
-            Standstill::InHandler { name: TIMER_HANDLER, runs: chance.hits(0.5) },
+            Standstill::InHandler { name: LONG_HANDLERS[chance.below(LONG_HANDLERS.len())], per_second: 1, runs: true },
+            frequent_handler(chance),
         ];
         let why = *chance.pick(&kinds);
         let landing = match why {

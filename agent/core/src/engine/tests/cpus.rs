@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::fleet::Fleet;
 use super::stall::{Stall, TICK, TICKS, assert_all_say, in_handler, landed, landed_in, nothing, passed};
 use super::{assert_length, ruled_out};
-use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, Place, Poke, Running};
+use crate::evidence::{AgentLate, CpuStall, Evidence, Fact, Handler, Place, Poke, Running};
 use crate::incident::{AgentState, Class, State, Verdict};
 use crate::time::nanos;
 
@@ -144,14 +144,23 @@ fn a_cpu_that_has_just_left_a_long_handler_was_in_it() {
 }
 
 #[test]
-fn a_cpu_inside_a_handler_that_every_cpu_runs_all_the_time_may_as_well_not_have_been_run() {
-    let mut fleet = Fleet::new(2);
-    let since = fleet.clock("b");
-    let handler = Some(in_handler("local_timer", since));
-    let stall = Stall::begin(&mut fleet, 1, CpuStall { handler, interrupts: Some(1), ..nothing() });
-    stall.go_on(&mut fleet, 3.0);
-    stall.end(&mut fleet, landed(Place::User, None));
-    assert_all_say(&mut fleet, Class::Unknown, 3000);
+fn a_cpu_inside_a_handler_that_it_runs_all_the_time_may_as_well_not_have_been_run() {
+    let cases = [
+        ("local_timer", None, Class::Unknown),
+        ("irq 24", Some(4000), Class::Unknown),
+        ("call_function", Some(300), Class::Unknown),
+        ("irq 24", Some(2), Class::CpuLockup),
+        ("irq 24", None, Class::CpuLockup),
+    ];
+    for (name, per_second, class) in cases {
+        let mut fleet = Fleet::new(2);
+        let handler = Handler { per_second, ..in_handler(name, fleet.clock("b")) };
+        let look = CpuStall { handler: Some(handler), interrupts: Some(1), ..nothing() };
+        let stall = Stall::begin(&mut fleet, 1, look);
+        stall.go_on(&mut fleet, 3.0);
+        stall.end(&mut fleet, landed(Place::User, None));
+        assert_all_say(&mut fleet, class, 3000);
+    }
 }
 
 /// CPU 1 of b is in a handler for 5 s, of which b's agent looks at it for the first ones only, and then stands still itself.
