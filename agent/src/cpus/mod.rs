@@ -47,6 +47,9 @@ const MAX_NAMELESS: usize = 256;
 /// From this lateness on the agent's threads keep off that CPU; a busy one is not that late.
 const AVOID: Duration = Duration::from_millis(150);
 
+/// A silence that is a stall has begun so soon after its sentinel was due.
+const BEGINS_WITHIN: Duration = Duration::from_millis(150);
+
 /// See the module's documentation.
 pub struct CpuWatch {
     files: HostFiles,
@@ -263,7 +266,8 @@ impl CpuWatch {
         let meanwhile = |handler: &Handler| handler.until.is_some_and(|until| until > late.from && until <= late.to);
         let handler = now.activity.and_then(|activity| activity.long_handler).filter(meanwhile);
         stall.handler = handler.map(|handler| self.with_rate(late.cpu, handler));
-        let landing = self.landing_of(&late);
+        let landing = self.metrics.as_ref().and_then(|metrics| metrics.landing(late.cpu));
+        let landing = landing.filter(|landing| tick_is_seen(known) && ends(landing, &late));
         // The sentinel of a busy CPU waits for its turn after that.
         let to = landing.as_ref().map_or(late.to, |landing| landing.at);
         let awaited = self.awaited((late.cpu, late.from), landing).filter(|_| self.ended.len() < MAX_NAMELESS);
@@ -353,13 +357,18 @@ impl CpuWatch {
             _ => metrics.sample(cpu),
         }
     }
+}
 
-    /// What the first interrupt after the silence landed in, where that silence is this stall.
-    fn landing_of(&self, late: &Late) -> Option<RawLanding> {
-        let landing = self.metrics.as_ref()?.landing(late.cpu)?;
-        let ends_it = landing.at > late.from && landing.at <= late.to && landing.kind != LandingKind::Sample;
-        (ends_it && landing.silence * 2 >= late.to.since(late.from)).then_some(landing)
-    }
+/// Whether the interrupts of timers are seen on any CPU: where they are not, a silence may be full of them.
+fn tick_is_seen(known: &BTreeMap<u32, Known>) -> bool {
+    known.values().filter_map(|known| known.activity.as_ref()).any(|activity| activity.timer_at.is_some())
+}
+
+/// Whether the silence that it ended is that stall: a CPU that took interrupts in its first part was not silent for all of it.
+fn ends(landing: &RawLanding, late: &Late) -> bool {
+    let within = landing.at > late.from && landing.at <= late.to && landing.kind != LandingKind::Sample;
+    let began = landing.at.minus(landing.silence) <= late.from.plus(BEGINS_WITHIN);
+    within && began && landing.silence * 2 >= late.to.since(late.from)
 }
 
 fn with_names(ended: Evidence, of: Of, landed: Landed) -> Evidence {

@@ -171,3 +171,25 @@ fn a_stack_is_asked_for_once_and_told_though_the_stall_is_over_before_it_has_nam
     assert!(told(&again[0]).over && !told(&again[0]).naming);
     assert_eq!(told(&again[0]).sampled, ["0x1"]);
 }
+
+#[test]
+fn a_landing_ends_the_stall_that_its_silence_began_with() {
+    let late = Late { cpu: 1, from: Nanos(1_000_000_000), to: Nanos(5_000_000_000) };
+    let landing = |at: u64, silence_ms| RawLanding {
+        at: Nanos(at * 1_000_000_000),
+        silence: Duration::from_millis(silence_ms),
+        kind: LandingKind::Ended(crate::probes::Interrupt::LocalTimer),
+        frames: vec![1],
+        code: Vec::new(),
+    };
+    assert!(ends(&landing(5, 4100), &late) && ends(&landing(5, 3900), &late));
+    assert!(!ends(&landing(5, 3000), &late), "it took interrupts in the first second");
+    assert!(!ends(&landing(2, 1100), &late), "most of it came after");
+    assert!(!ends(&landing(6, 5100), &late), "of a later one");
+    let ticked = |timer_at| {
+        let activity = Some(CpuActivity { timer_at, timer_interrupts: Some(7), ..CpuActivity::default() });
+        BTreeMap::from([(1, Known { activity, ..Known::default() })])
+    };
+    assert!(tick_is_seen(&ticked(Some(Nanos(1)))));
+    assert!(!tick_is_seen(&ticked(None)), "by the kernel's own counts only");
+}

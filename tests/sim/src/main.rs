@@ -116,6 +116,8 @@ fn run(args: &Args) -> Report {
                         break;
                     }
                     let score = simulate(&args.wanted(args.first_seed.saturating_add(place)));
+                    // A long run need not end before somebody looks into them.
+                    score.blames.iter().for_each(|blame| eprintln!("{blame}"));
                     if let Ok(mut scores) = scores.lock() {
                         scores.insert(place, score);
                         progress(scores.len(), args.seeds);

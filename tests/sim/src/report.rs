@@ -203,15 +203,7 @@ impl Report {
             println!("{count} times {} beside {}", class.name(), if near.is_empty() { "nothing" } else { &near });
         }
         for blame in self.score.blames.iter().take(5 * SHOWN) {
-            println!(
-                "seed {:<6} {} at {:.1} s: {} ({:.0} % sure): {}",
-                blame.seed,
-                blame.observer,
-                blame.at,
-                blame.class.name(),
-                blame.confidence * 100.0,
-                blame.summary
-            );
+            println!("{blame}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What was concluded beside what is true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use lacuna_core::incident::{AgentState, Class, Incident, State, Subject};
@@ -64,6 +65,14 @@ pub(crate) struct Blame {
     pub(crate) confidence: f64,
     /// What befell its subject or the observer at that time.
     pub(crate) near: Vec<String>,
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, observer, at, summary, .. } = self;
+        let (class, sure) = (self.class.name(), self.confidence * 100.0);
+        write!(f, "seed {seed:<6} {observer} at {at:.1} s: {class} ({sure:.0} % sure): {summary}")
+    }
 }
 
 /// A fleet's life, judged.
