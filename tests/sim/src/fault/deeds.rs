@@ -41,14 +41,16 @@ impl Kind {
         let at = phase.from;
         match self {
             Self::Stutter(kind) => kind.begin(phase, hosts, network),
-            Self::Cpu { host, .. } if hosts[*host].machine.cpus == 1 => begin_pause(&mut hosts[*host], at),
+            Self::Cpu { host, why, .. } if hosts[*host].machine.cpus == 1 => all_stand(&mut hosts[*host], *why, at),
             Self::Cpu { host, cpu, why, waiting, .. } => {
                 let machine = &mut hosts[*host].machine;
                 machine.begin(*cpu, *why, at);
                 waiting.iter().for_each(|cpu| machine.begin(*cpu, Standstill::NoPreemption, at));
             }
-            Self::Pause { hosts: paused, .. } => paused.iter().for_each(|host| begin_pause(&mut hosts[*host], at)),
-            Self::Migrated { host, .. } if phase.place == 0 => begin_pause(&mut hosts[*host], at),
+            Self::Pause { hosts: paused, .. } => {
+                paused.iter().for_each(|host| all_stand(&mut hosts[*host], Standstill::NotRun, at))
+            }
+            Self::Migrated { host, .. } if phase.place == 0 => all_stand(&mut hosts[*host], Standstill::NotRun, at),
             Self::Agent { host, state: AgentState::NotRunning } => hosts[*host].asleep = Some(Asleep::Ended),
             Self::Agent { host, .. } => hosts[*host].asleep = Some(Asleep::Agent(at)),
             Self::Restart { host } if phase.place == 1 => hosts[*host].asleep = Some(Asleep::Ended),
@@ -159,8 +161,9 @@ fn end_cpu(host: &mut Host, cpu: u32, why: Standstill, landing: Option<Landing>,
     }
 }
 
-fn begin_pause(host: &mut Host, at: Time) {
-    (0..host.machine.cpus).for_each(|cpu| host.machine.begin(cpu, Standstill::NotRun, at));
+/// All its CPUs do, and the machine with them.
+fn all_stand(host: &mut Host, why: Standstill, at: Time) {
+    (0..host.machine.cpus).for_each(|cpu| host.machine.begin(cpu, why, at));
     host.asleep = Some(Asleep::Machine(at));
 }
 
