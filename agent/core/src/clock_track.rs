@@ -19,6 +19,8 @@ const DRIFT: f64 = 0.0005;
 
 /// For how long packets may have been late that are on time again.
 const LATE_FOR: Duration = Duration::from_secs(60);
+/// Where one peer shows a step much later than others, it is one.
+const SETTLED_FOR: Duration = Duration::from_secs(2);
 /// Differences of a calm path are that close to each other, in nanoseconds.
 const JITTER: i64 = 50_000_000;
 
@@ -29,6 +31,8 @@ pub struct ClockTrack {
     floor: Option<(Nanos, i64)>,
     /// What that was before it was settled on a greater one, and when that was.
     before: Option<(Nanos, i64)>,
+    /// When it was settled last.
+    settled: Option<Nanos>,
     /// (received, difference) of the newest heartbeats.
     recent: VecDeque<(Nanos, i64)>,
     /// See [`Self::behind`] and [`Self::has_fallen_by`], which are asked far more often than they change.
@@ -69,11 +73,13 @@ impl ClockTrack {
         self.fallen.abs_diff(length) < Duration::from_nanos(JITTER.unsigned_abs())
     }
 
-    /// Whether both clocks go as they did: neither fell behind the other.
+    /// Whether both clocks go on at `at` as they did before: neither fell behind the other. What was settled just before is not
+    /// known to be what was before.
     #[must_use]
-    pub fn agrees(&self) -> bool {
-        self.has_fallen_by(Duration::ZERO)
-            && self.peer_behind().is_some_and(|behind| behind < Duration::from_nanos(JITTER.unsigned_abs()))
+    pub fn agrees(&self, at: Nanos) -> bool {
+        let compares = self.floor.is_some() && self.settled.is_none_or(|settled| settled.plus(SETTLED_FOR) < at);
+        let goes_on = |behind| behind < Duration::from_nanos(JITTER.unsigned_abs());
+        compares && goes_on(self.fallen) && self.peer_behind().is_some_and(goes_on)
     }
 
     fn compare(&mut self) {
@@ -104,6 +110,7 @@ impl ClockTrack {
         let Some(now) = self.least() else { return };
         let raised = self.floor.filter(|(_, floor)| floor.saturating_add(JITTER) < now.1);
         self.before = raised.map(|(_, floor)| (now.0, floor));
+        self.settled = Some(now.0);
         self.floor = Some(now);
         self.compare();
     }
@@ -198,6 +205,26 @@ mod tests {
         feed(&mut track, 21 * SECOND, 10, 200_000, SECOND);
         assert_eq!(track.behind(), Duration::ZERO, "what was late may be on time again");
         assert!(track.has_fallen_by(Duration::from_secs(4)) && !track.has_fallen_by(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn clocks_agree_where_neither_fell_behind_and_that_is_known() {
+        let mut track = ClockTrack::default();
+        feed(&mut track, SECOND, 2, 200_000, 0);
+        assert!(!track.agrees(Nanos(SECOND)), "there is nothing before to compare with");
+        feed(&mut track, 2 * SECOND, 100, 200_000, 0);
+        assert!(track.agrees(Nanos(12 * SECOND)));
+        let mut stood = track.clone();
+        feed(&mut stood, 13 * SECOND, 10, 200_000, SECOND);
+        assert!(!stood.agrees(Nanos(14 * SECOND)), "that of the peer stood");
+        let resumed = Nanos(12 * SECOND);
+        (0..20).for_each(|tenth| track.on_heartbeat(Nanos(12 * SECOND + tenth * SECOND / 10), resumed));
+        assert!(!track.agrees(resumed), "this one stood");
+        track.settle();
+        assert!(!track.agrees(resumed), "it stood just now");
+        let at = |tenth| Nanos(14 * SECOND + tenth * SECOND / 10);
+        (0..50).for_each(|tenth| track.on_heartbeat(at(tenth + 19), at(tenth)));
+        assert!(track.agrees(at(50)));
     }
 
     #[test]

@@ -267,6 +267,8 @@ impl Engine {
         let mut neighbours =
             self.hypervisor().map(|label| self.neighbours(label, "", from, Some(to))).unwrap_or_default();
         neighbours.extend(known.stall.behind.iter().flat_map(|behind| behind.stood_with.clone()));
+        neighbours.sort();
+        neighbours.dedup();
         known.stall.neighbours = neighbours;
         // What came soon after may not be judged yet: an agent that is throttled is late with that, too.
         let goes_on = self.pending.iter().any(|stall| stall.from <= to.plus(SETTLE));
@@ -366,9 +368,11 @@ impl Engine {
         // Of several that agree one may have stood still at the same time.
         let disagree = self.peers().filter(|(name, peer)| disagrees(name, peer)).count() >= steps.len();
         // What comes in at once may have waited here since before.
-        let heard_anew =
-            |peer: &Peer| peer.last.as_ref().is_some_and(|last| last.at >= at.plus(self.settings.interval / 2));
-        let agreed = |(_, peer): &(&str, &Peer)| heard_anew(peer) && !elsewhere(peer) && peer.clock.agrees();
+        let anew = at.plus(self.settings.interval / 2);
+        let agreed = |(name, peer): &(&str, &Peer)| {
+            let heard_anew = peer.last.as_ref().is_some_and(|last| last.at >= anew);
+            heard_anew && !elsewhere(peer) && !steps.contains_key(*name) && peer.clock.agrees(at)
+        };
         let stood_with: Vec<String> = self.peers().filter(agreed).map(|(name, _)| name.to_owned()).collect();
         for peer in self.peers.values_mut() {
             peer.clock.settle();

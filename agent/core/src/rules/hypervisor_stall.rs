@@ -1,7 +1,8 @@
 //! `hypervisor-stall`: several VMs of one `hypervisor` label stood still at once.
 //!
 //! Confirms: a `vm-pause` of a host, and the account of at least one other host of the same hypervisor that it stood
-//! still at that time as well. Rules out: neighbours that tell nothing of the kind.
+//! still at that time as well, or that its clock agrees with the one that stood. Rules out: neighbours that tell nothing of the
+//! kind.
 
 use super::{Case, Context, Finding, Opinion, by_account, vm_pause};
 use crate::incident::{Class, Subject};
