@@ -86,8 +86,8 @@ pub struct Peer {
     refused_before: u64,
     /// When it was first heard, or heard again after it had sent nothing: before that it could not hear either.
     pub resumed: Nanos,
-    /// When its kernel last said that nobody listens.
-    pub unreachable_at: Option<Nanos>,
+    /// When its kernel first said since the last heartbeat that nobody listens, and when it last did.
+    pub unreachable: Option<(Nanos, Nanos)>,
     /// Echo requests to it.
     pub echo: EchoTrack,
     /// Who has its address at link level.
@@ -102,8 +102,8 @@ pub struct Peer {
     pub hypervisor: Option<u64>,
     /// How its boot clock moves against this host's.
     pub clock: ClockTrack,
-    /// When a heartbeat of it was last found missing.
-    pub missing_at: Option<Nanos>,
+    /// Where heartbeats of it were last missing: from the one before to the one after.
+    pub missing: Option<(Nanos, Nanos)>,
     /// What is lost of its small heartbeats.
     pub loss_from: LossTrack,
     /// What is lost of the small heartbeats to it, by its account.
@@ -188,9 +188,12 @@ impl Peer {
             self.forget_losses();
         } else {
             self.loss_from.record(arrival.missing, 1, at);
-            self.missing_at = self.missing_at.filter(|_| arrival.missing == 0).or((arrival.missing > 0).then_some(at));
+            if arrival.missing > 0 {
+                self.missing = Some((at.minus(arrival.silence), at));
+            }
         }
         self.received += 1;
+        self.unreachable = None;
         self.flows[Size::Small.place()].on_packet(beat.sent_at, at);
         self.lost_from = self.lost_from.saturating_add(arrival.missing);
         self.numbers.advance(arrival.missing.saturating_add(1));
@@ -263,7 +266,7 @@ impl Peer {
     /// At its address nobody listens on the port; as with an echo.
     pub fn on_port_unreachable(&mut self, at: Nanos) {
         if !self.link.is_taken_over() {
-            self.unreachable_at = Some(at);
+            self.unreachable = Some((self.unreachable.map_or(at, |(first, _)| first), at));
         }
     }
 

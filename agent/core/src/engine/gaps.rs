@@ -133,7 +133,7 @@ impl Engine {
             open.gap.woke_before |= woke;
             open.gap.neighbours = neighbours;
             open.gap.set_scope(scope);
-            open.gap.refresh(peer, witnesses, now);
+            open.gap.refresh(peer, witnesses, now, self.settings.interval);
             open.gap.suspicious |= is_lossy;
         }
         // What was heard while this host slept counts before it closes.
@@ -150,6 +150,8 @@ impl Engine {
         };
         let fell = |other: &&String| self.gaps.get(*other).is_some_and(|open| fell_together(&open.gap, gap));
         let (gateway_gone, gateway_fell_together) = self.gateway(gap, now);
+        let until = if gap.silent { now } else { gap.resumed.plus(self.settings.interval * 2) };
+        let soon = gap.silent_since.plus(self.settings.interval * 2);
         Scope {
             together: others.clone().filter(|other| told(other)).cloned().collect(),
             fell_together: others.clone().filter(fell).take(MOST_NAMED).cloned().collect(),
@@ -159,7 +161,8 @@ impl Engine {
             gateway_gone,
             gateway_fell_together,
             groups: gap.scope.groups.clone().or_else(|| self.groups(gap)),
-            others_missed: self.others_missed(name, gap),
+            others_missed: self.others_missed(name, |(_, found)| found > gap.since && found <= until),
+            others_missed_first: self.others_missed(name, |(from, found)| from < soon && found > gap.silent_since),
             others_may_tell: others.count() > 0,
         }
     }
@@ -176,14 +179,13 @@ impl Engine {
         )
     }
 
-    /// Whether heartbeats of half of the others or more are missing from the time of the gap as well.
-    fn others_missed(&self, name: &str, gap: &Gap) -> bool {
-        let until = if gap.silent { self.now } else { gap.resumed.plus(self.settings.interval * 2) };
+    /// Whether heartbeats of half of the others or more were last missing in such a time.
+    fn others_missed(&self, name: &str, when: impl Fn((Nanos, Nanos)) -> bool) -> bool {
         let others =
             self.settings.peers.iter().filter(|other| *other != name).filter_map(|other| self.peers.get(other));
         let heard = others.filter(|other| other.last.is_some() && !other.left);
         let all = heard.clone().count();
-        let missed = heard.filter_map(|other| other.missing_at).filter(|at| *at > gap.since && *at <= until).count();
+        let missed = heard.filter_map(|other| other.missing).filter(|missing| when(*missing)).count();
         all > 0 && missed * 2 >= all
     }
 

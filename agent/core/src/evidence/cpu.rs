@@ -120,12 +120,12 @@ pub struct Handler {
 const OFTEN_PER_SECOND: u64 = 20;
 
 impl Handler {
-    /// Whether the CPU is in it all the time for a moment: by what was counted, and for the kernel's own, which every CPU runs
-    /// hundreds of times a second, by name.
+    /// Whether the CPU may be in it all the time for a moment: where that was not counted, too. Of the kernel's own, which every CPU
+    /// runs hundreds of times a second, the name is enough.
     #[must_use]
     pub fn is_run_often(&self) -> bool {
         let by_name = matches!(self.name.as_str(), "local_timer" | "reschedule" | "irq_work");
-        by_name || self.per_second.is_some_and(|rate| rate > OFTEN_PER_SECOND)
+        by_name || self.per_second.is_none_or(|rate| rate > OFTEN_PER_SECOND)
     }
 }
 

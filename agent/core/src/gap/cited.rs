@@ -25,7 +25,7 @@ impl Gap {
             all.push(during(Fact::Echo { sent: asked, answered }));
         }
         if self.port_unreachable {
-            let at = peer.unreachable_at.unwrap_or(until).min(until);
+            let at = peer.unreachable.map_or(until, |(_, last)| last).min(until);
             all.push(Evidence::at(&self.peer, at, Fact::PortUnreachable));
         }
         if let Some(lost) = self.lost_to.filter(|lost| *lost >= LOSS_FLOOR) {

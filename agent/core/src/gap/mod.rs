@@ -72,8 +72,10 @@ pub struct Scope {
     pub groups: Option<Vec<Vec<String>>>,
     /// There are others that can say whom they heard.
     pub others_may_tell: bool,
-    /// Of half of the other peers or more, heartbeats are missing of the same moment.
+    /// Of half of the other peers or more, heartbeats are missing of the time of the gap.
     pub others_missed: bool,
+    /// The same from the moment on at which it fell silent: what it said last may be among them.
+    pub others_missed_first: bool,
 }
 
 /// The facts of one gap, as the rules see them.
@@ -118,8 +120,8 @@ pub struct Gap {
     pub kernel_answers_for: Duration,
     /// The peer's kernel said that nobody listens on the heartbeat port.
     pub port_unreachable: bool,
-    /// It said so only after it had been silent too: it may be that of a machine that boots, whose agent comes later, or of another
-    /// system that writes down why the first one crashed.
+    /// It said so some time after the last heartbeat only: it may be that of a machine that boots, whose agent comes later, or of
+    /// another system that writes down why the first one crashed.
     pub may_have_booted: bool,
     /// It, or somebody for it, answers ARP requests in the present silence.
     pub answers_arp: bool,
@@ -390,7 +392,8 @@ impl Gap {
     pub fn set_scope(&mut self, scope: Scope) {
         let heard_by_none = scope.heard_by_none || self.scope.heard_by_none && self.unheard;
         let others_missed = scope.others_missed || self.scope.others_missed;
-        self.scope = Scope { heard_by_none, others_missed, ..scope };
+        let others_missed_first = scope.others_missed_first || self.scope.others_missed_first;
+        self.scope = Scope { heard_by_none, others_missed, others_missed_first, ..scope };
     }
 
     /// The clock of this host stood still in it.
@@ -400,9 +403,9 @@ impl Gap {
     }
 
     /// Looks again at what changes without the peer's doing: echoes, and the word of others.
-    pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos) {
+    pub fn refresh(&mut self, peer: &Peer, witnesses: Vec<Witness>, now: Nanos, interval: Duration) {
         if self.silent {
-            self.look_at_kernel(peer, now);
+            self.look_at_kernel(peer, now, interval);
             let dropped = peer.own_drops.as_ref().map_or(0, |drops| drops.received);
             let before = *self.dropped_before_silence.get_or_insert(dropped);
             self.dropped_in_silence = dropped.saturating_sub(before);
@@ -426,7 +429,7 @@ impl Gap {
     }
 
     /// What answers with the peer's address: its kernel, unless another host has that address by now.
-    fn look_at_kernel(&mut self, peer: &Peer, now: Nanos) {
+    fn look_at_kernel(&mut self, peer: &Peer, now: Nanos, interval: Duration) {
         self.taken_over = peer.link.is_taken_over();
         let answers = |at: Nanos| at > self.silent_since.plus(ARP_AFTER) && at.plus(ARP_LAPSE) > now;
         self.answers_arp = peer.link.answered_at().is_some_and(answers);
@@ -437,14 +440,13 @@ impl Gap {
         self.kernel = peer.echo.kernel(self.silent_since, now);
         self.kernel_was_silent |= self.kernel == Kernel::Silent;
         self.kernel_answers_for = peer.echo.answers_for(self.silent_since, now);
-        self.note_unreachable(peer.unreachable_at.filter(|at| *at > self.silent_since));
-    }
-
-    /// A heartbeat leaves every interval: the kernel of a host whose agent ends says so at once.
-    fn note_unreachable(&mut self, said_at: Option<Nanos>) {
-        let Some(first) = said_at.filter(|_| !self.port_unreachable) else { return };
-        self.port_unreachable = true;
-        self.may_have_booted = first.since(self.silent_since) >= BOOTS_AFTER;
+        if let Some((first, last)) = peer.unreachable
+            && last > self.silent_since
+        {
+            // A heartbeat leaves every interval: the kernel of a host whose agent ends says so at once.
+            self.may_have_booted = first.since(self.silent_since) >= BOOTS_AFTER.max(interval * 2);
+            self.port_unreachable = true;
+        }
     }
 
     /// Where everybody lost the peer, one hears it again a moment before the others.

@@ -3,7 +3,7 @@
 //! Of a peer. Confirms: its own account once it is back; its kernel's word that nobody listens on the port; a new
 //! agent on the same boot. While it is silent an answering kernel alone is not enough (a filter may drop just the
 //! heartbeats, a CPU may stand still that the agent is on): it takes another host that does not hear it either, and time.
-//! A kernel that was silent as well, and then says that nobody listens, may be that of a machine that boots.
+//! A kernel that says only after a while that nobody listens may be that of a machine that boots.
 //! An agent whose packets are refused sends; or somebody forges them, so that nothing can be told.
 //! Of this host. Confirms: a SIGCONT, a throttled cgroup; or that the thread neither waited for a CPU nor lost it
 //! to the hypervisor while the kernel's timers were on time. Rules out: steal, late timers, waiting for a CPU.
@@ -76,7 +76,7 @@ fn after(context: &Context<'_>, gap: &Gap) -> Opinion {
 /// Whether this host may not have heard the last words of the peer: what came while it stood still found no room, or what came of
 /// others was lost as well.
 fn may_have_said_goodbye(gap: &Gap) -> bool {
-    gap.woke_before || gap.own_clock_stood || gap.own_stall >= NO_ROOM || gap.scope.others_missed
+    gap.woke_before || gap.own_clock_stood || gap.own_stall >= NO_ROOM || gap.scope.others_missed_first
 }
 
 fn unheard_goodbye(peer: &str) -> String {
@@ -96,7 +96,7 @@ fn during(context: &Context<'_>, gap: &Gap) -> Opinion {
     }
     if gap.may_have_booted {
         return Opinion::CannotTell(format!(
-            "the kernel of {peer} was silent before it said that nobody listens on the port: it may have been booted anew"
+            "the kernel of {peer} did not say at once that nobody listens on the port: it may have been booted anew"
         ));
     }
     if gap.port_unreachable && gap.kernel == Kernel::Silent {

@@ -150,7 +150,7 @@ fn a_cpu_inside_a_handler_that_it_runs_all_the_time_may_as_well_not_have_been_ru
         ("irq 24", Some(4000), Class::Unknown),
         ("call_function", Some(300), Class::Unknown),
         ("irq 24", Some(2), Class::CpuLockup),
-        ("irq 24", None, Class::CpuLockup),
+        ("irq 24", None, Class::Unknown),
     ];
     for (name, per_second, class) in cases {
         let mut fleet = Fleet::new(2);

@@ -21,11 +21,13 @@ mod unnamed;
 mod vips;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use fleet::Fleet;
 
 use crate::evidence::{AgentLate, CpuLoad, Evidence, Fact, RetransmitCause};
 use crate::incident::{AgentState, Class, Direction, Incident, State};
+use crate::settings::Settings;
 
 fn ruled_out(incident: &Incident, class: Class) -> bool {
     incident.ruled_out.iter().any(|out| out.class == class)
@@ -198,6 +200,37 @@ fn a_host_whose_kernel_is_up_before_its_agent_is_restarted_and_its_agent_is_not_
             assert!(!fleet.host(name).classes().contains("agent-stall"), "{}", fleet.host(name).history());
         }
     }
+}
+
+#[test]
+fn what_is_lost_later_leaves_an_agent_that_ended_what_it_was() {
+    let mut fleet = Fleet::new(3);
+    fleet.run(5.0);
+    fleet.kill("b");
+    fleet.run(5.0);
+    fleet.cut.insert(("c", "a"));
+    fleet.run(0.15);
+    fleet.heal();
+    fleet.run(5.0);
+    let stalled = |fleet: &mut Fleet| {
+        let b = |one: &Incident| one.verdict.subject.host.as_deref() == Some("b");
+        fleet.host("a").incidents().into_iter().find(b).map(|incident| incident.verdict.class)
+    };
+    assert_eq!(stalled(&mut fleet), Some(Class::AgentStall), "{}", fleet.host("a").history());
+    fleet.start_anew("b", false);
+    fleet.run(5.0);
+    assert_eq!(stalled(&mut fleet), Some(Class::AgentStall), "{}", fleet.host("a").history());
+}
+
+#[test]
+fn an_agent_that_ended_is_known_however_late_its_silence_is_noticed() {
+    let mut fleet = Fleet::new(3);
+    let settings = fleet.host("a").engine.settings.clone();
+    fleet.host("a").engine.configure(Settings { gap: Duration::from_millis(1500), ..settings });
+    fleet.run(5.0);
+    fleet.kill("b");
+    fleet.run(5.0);
+    assert_eq!(fleet.host("a").incident().verdict.class, Class::AgentStall, "{}", fleet.host("a").history());
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub(super) fn nothing() -> CpuStall {
 }
 
 pub(super) fn in_handler(name: &str, since: Nanos) -> Handler {
-    Handler { name: name.to_owned(), since, until: None, per_second: None }
+    Handler { name: name.to_owned(), since, until: None, per_second: Some(1) }
 }
 
 pub(super) fn landed(place: Place, just_enabled: Option<bool>) -> Option<Landed> {
