@@ -50,15 +50,14 @@ impl Engine {
         together.add(BEYOND);
         for (name, peer) in &peers {
             together.add(name);
-            let mut views = peer.views.all();
+            let strangers: Vec<PeerView> = peer.views.all().filter(|view| !known.contains(&view.peer)).collect();
             if self.heard_throughout(name, peer, gap.since) {
                 together.join(&self.settings.host, name);
-            } else if views.next().is_none() {
-                // It watches nobody but this host: whether it lost the others as well it does not know.
+            } else if strangers.is_empty() && !peers.iter().any(|other| self.tell_of_each_other((name, peer), *other)) {
+                // Whether others lost it as well nobody knows who tells anything.
                 return None;
             }
-            let strangers = peer.views.all().filter(|view| !known.contains(&view.peer));
-            if self.hears_any(peer, strangers.collect(), gap.since, back)? {
+            if self.hears_any(peer, &strangers, gap.since, back)? {
                 together.join(BEYOND, name);
             }
         }
@@ -76,7 +75,7 @@ impl Engine {
 
     /// Whether `peer` says that it has heard one of those in that time without a gap; absent where it does not say. Of one that sent
     /// nothing for most of it nothing was lost, which does not count.
-    fn hears_any(&self, peer: &Peer, of: Vec<PeerView>, since: Nanos, until: Nanos) -> Option<bool> {
+    fn hears_any(&self, peer: &Peer, of: &[PeerView], since: Nanos, until: Nanos) -> Option<bool> {
         let slept = |view: &PeerView| peer.views.silence_of(view.peer, since, until) * 2 > until.since(since);
         let word = |view: &PeerView| {
             let heard = throughout(peer, view, since, self.settings.gap);
@@ -88,6 +87,12 @@ impl Engine {
         }
         let says = !words.contains(&None) && words.is_empty() == of.is_empty();
         says.then_some(false)
+    }
+
+    /// Whether one of those two watches the other.
+    fn tell_of_each_other(&self, one: (&String, &Peer), other: (&String, &Peer)) -> bool {
+        let watches = |who: &Peer, whom: &str| self.hashes.get(whom).is_some_and(|hash| who.views.of(*hash).is_some());
+        watches(one.1, other.0) || watches(other.1, one.0)
     }
 
     fn heard_throughout(&self, name: &str, peer: &Peer, since: Nanos) -> bool {

@@ -336,6 +336,27 @@ fn where_hosts_watch_their_neighbours_only_one_that_slept_meanwhile_was_not_hear
     assert!(classes.contains("host-isolated") && !classes.contains("path-drop"), "{history}");
 }
 
+/// Its other neighbour does not run, so that nobody knows what others heard of it.
+#[test]
+fn a_host_of_which_nobody_else_tells_is_not_isolated_by_what_one_path_lost() {
+    let mut fleet = Fleet::new(5);
+    let watched: [(&str, &[&str]); 5] =
+        [("a", &["b", "c", "d"]), ("b", &["a", "c"]), ("c", &["a", "b"]), ("d", &["a", "e"]), ("e", &["d"])];
+    for (name, peers) in watched {
+        fleet.watch(name, peers);
+    }
+    fleet.run(5.0);
+    fleet.kill("c");
+    fleet.run(5.0);
+    fleet.cut.insert(("b", "a"));
+    fleet.run(5.0);
+    fleet.heal();
+    fleet.run(5.0);
+    let classes = fleet.host("a").classes();
+    let history = fleet.host("a").history();
+    assert!(classes.contains("path-drop") && !classes.contains("host-isolated"), "{history}");
+}
+
 /// It was silent to this host already when it said goodbye, and its kernel answered again before its agent was started anew.
 #[test]
 fn a_goodbye_that_was_lost_is_no_agent_that_ended_without_one() {
