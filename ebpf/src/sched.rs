@@ -79,8 +79,13 @@ fn try_switch(ctx: &BtfTracePointContext) -> Result<i32, i32> {
     let (prev, next): (*const u8, *const u8) = (ctx.arg(1), ctx.arg(2));
     let now = now();
     note_switch(pid(next), now);
-    if pid(prev) != 0 && stays_runnable(ctx, prev) {
-        runnable_from(prev, now);
+    if pid(prev) != 0 {
+        if stays_runnable(ctx, prev) {
+            runnable_from(prev, now);
+        } else if STORAGE_HAS_MEMORY.load() == 0 {
+            // It was woken before it had gone to sleep, and has run since.
+            let _ = WAITING_SINCE.remove(pid(prev));
+        }
     }
     if pid(next) != 0 {
         switched_in(next, now)?;

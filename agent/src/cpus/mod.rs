@@ -223,7 +223,7 @@ impl CpuWatch {
     /// By the probes; what they do not see by the kernel's own counts, which take longer to read: only on suspicion.
     fn activity(&self, suspected: bool) -> BTreeMap<u32, CpuActivity> {
         let probed = self.metrics.as_ref().and_then(|metrics| metrics.activity()).unwrap_or_default();
-        if see_timers(&probed) {
+        if see_timers(probed.values()) {
             return probed;
         }
         let counts = if suspected { self.files.interrupts() } else { None };
@@ -267,7 +267,9 @@ impl CpuWatch {
         let handler = now.activity.and_then(|activity| activity.long_handler).filter(meanwhile);
         stall.handler = handler.map(|handler| self.with_rate(late.cpu, handler));
         let landing = self.metrics.as_ref().and_then(|metrics| metrics.landing(late.cpu));
-        let landing = landing.filter(|landing| tick_is_seen(known) && ends(landing, &late));
+        let landing = landing.filter(|landing| {
+            see_timers(known.values().filter_map(|known| known.activity.as_ref())) && ends(landing, &late)
+        });
         // The sentinel of a busy CPU waits for its turn after that.
         let to = landing.as_ref().map_or(late.to, |landing| landing.at);
         let awaited = self.awaited((late.cpu, late.from), landing).filter(|_| self.ended.len() < MAX_NAMELESS);
@@ -359,11 +361,6 @@ impl CpuWatch {
     }
 }
 
-/// Whether the interrupts of timers are seen on any CPU: where they are not, a silence may be full of them.
-fn tick_is_seen(known: &BTreeMap<u32, Known>) -> bool {
-    known.values().filter_map(|known| known.activity.as_ref()).any(|activity| activity.timer_at.is_some())
-}
-
 /// Whether the silence that it ended is that stall: a CPU that took interrupts in its first part was not silent for all of it.
 fn ends(landing: &RawLanding, late: &Late) -> bool {
     let within = landing.at > late.from && landing.at <= late.to && landing.kind != LandingKind::Sample;
@@ -391,9 +388,10 @@ impl Drop for CpuWatch {
 }
 
 /// Whether the probes see timer interrupts at all. Where timers come by another vector than that of the local APIC, as those of
-/// Hyper-V (`hv_stimer0`) and of Xen (an event channel) do, the hook is there and never runs: that says nothing of any timer.
-fn see_timers(activity: &BTreeMap<u32, CpuActivity>) -> bool {
-    activity.values().any(|one| one.timer_at.is_some())
+/// Hyper-V (`hv_stimer0`) and of Xen (an event channel) do, the hook is there and never runs: that says nothing of any timer, and a
+/// silence may be full of their interrupts.
+fn see_timers<'a>(mut activity: impl Iterator<Item = &'a CpuActivity>) -> bool {
+    activity.any(|one| one.timer_at.is_some())
 }
 
 /// What the probes saw, with the kernel's own counts of timer interrupts, and of others where the probes have none.

@@ -74,7 +74,11 @@ impl Echo {
     /// Needs `CAP_NET_RAW`.
     pub fn open(identifier: u16) -> io::Result<Self> {
         let v4 = Channel::open(Domain::IPV4, Protocol::ICMPV4)?;
-        let v6 = Channel::open(Domain::IPV6, Protocol::ICMPV6).ok();
+        let v6 = match Channel::open(Domain::IPV6, Protocol::ICMPV6) {
+            // A kernel without IPv6 has no peers there either.
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
+            opened => Some(opened?),
+        };
         Ok(Self { v4, v6, identifier, sequence: 0, outstanding: VecDeque::new(), packet: Vec::new() })
     }
 
@@ -126,7 +130,11 @@ impl Echo {
         let Some(v6) = &self.v6 else { return };
         v6.drain(|packet| {
             let answer = parse_reply_v6(packet.bytes, identifier).zip(packet.from);
-            let answer = answer.map(|(sequence, from)| Answer { from, sequence, bytes: packet.length + HEADER_V6 });
+            let answer = answer.map(|(sequence, from)| Answer {
+                from,
+                sequence,
+                bytes: packet.length.saturating_add(HEADER_V6),
+            });
             answer.and_then(|answer| take(outstanding, &answer)).into_iter().for_each(&mut each);
         });
     }
@@ -232,6 +240,10 @@ mod tests {
     #[test]
     fn the_kernel_of_this_host_answers_to_every_size() {
         for local in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            // A container may have no IPv6.
+            if std::net::UdpSocket::bind((local, 0)).is_err() {
+                continue;
+            }
             let mut echo = Echo::open(0x4c43).unwrap();
             let to = SocketAddr::from((local, 9479));
             let asked =
@@ -245,7 +257,7 @@ mod tests {
                 sent.unwrap();
             }
             let mut replies = Vec::new();
-            for _ in 0..100 {
+            for _ in 0..5000 {
                 echo.drain(|reply| replies.push((reply.from, reply.sent_at.0, reply.size)));
                 if replies.len() == asked.len() {
                     break;

@@ -70,8 +70,8 @@ pub(super) enum Source {
     Mask(&'static str),
     /// 1 where the tracepoint hands over at least so many values.
     Hands(usize),
-    /// 1 where the kernel has that field.
-    Has(&'static str),
+    /// 1 where the kernel has one of these fields.
+    Has(&'static [&'static str]),
 }
 
 /// One object file: the kernel takes all of its maps or none.
@@ -179,8 +179,11 @@ const SCHED_SWITCH: Hook = Hook {
         offset("TASK_STATE", &["task_struct.__state", "task_struct.state"]),
         // The state of the task that leaves, since 5.18.
         Global { name: "SWITCH_HAS_STATE", source: Source::Hands(4) },
-        // Task storage makes its entries of memory that it has already (`bpf_selem_alloc`), since 6.4.
-        Global { name: "STORAGE_HAS_MEMORY", source: Source::Has("bpf_local_storage_map.selem_ma") },
+        // Task storage makes its entries of memory that it has already (`bpf_selem_alloc`), since 6.4, or without a lock, since 6.19.
+        Global {
+            name: "STORAGE_HAS_MEMORY",
+            source: Source::Has(&["bpf_local_storage_map.selem_ma", "bpf_local_storage_map.use_kmalloc_nolock"]),
+        },
     ],
     instead: None,
 };

@@ -51,7 +51,7 @@ fn value(types: &impl Types, has: usize, source: &Source) -> Result<u32, ProbeEr
         Source::Shift(path) => Ok(field(types, &[*path])?.shift),
         Source::Mask(path) => Ok(mask(field(types, &[*path])?)),
         Source::Hands(count) => Ok(u32::from(has >= *count)),
-        Source::Has(path) => Ok(u32::from(types.field(path).is_some())),
+        Source::Has(paths) => Ok(u32::from(field(types, paths).is_ok())),
     }
 }
 

@@ -45,7 +45,7 @@ static HOOK: Hook = Hook {
         Global { name: "SHIFT", source: Source::Shift("sock.ca") },
         Global { name: "MASK", source: Source::Mask("sock.ca") },
         Global { name: "HAS_ERROR", source: Source::Hands(3) },
-        Global { name: "HAS_FIELD", source: Source::Has("task.__state") },
+        Global { name: "HAS_FIELD", source: Source::Has(&["task.state_of_late", "task.__state"]) },
     ],
     instead: None,
 };

@@ -135,7 +135,7 @@ impl Store {
     }
 
     /// Removes closed incidents, watched time and marks that are older than the retention; the answer is how many incidents. A clock
-    /// that is more than a day ahead of what was watched last is not believed until the agent has watched for a while by it: at boot
+    /// that is more than a day ahead of what was watched last is not believed until the agent has watched for an hour by it: at boot
     /// it may not be set yet.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl Store {
     pub fn expire(&mut self, now: SystemTime) -> Result<u64, StoreError> {
         let retention_ms = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
         let watched_ms = timeline::watched_until(&self.connection).map_err(|error| self.of(error))?;
-        let now_ms = watched_ms.map_or(millis(now), |watched_ms| millis(now).min(watched_ms.saturating_add(DAY_MS)));
+        let now_ms = millis(now).min(watched_ms.saturating_add(DAY_MS));
         self.expire_before(now_ms.saturating_sub(retention_ms)).map_err(|error| self.of(error))
     }
 

@@ -15,6 +15,9 @@ pub const MAX_MARKS: u32 = 1000;
 /// Most incidents that one report is about, the newest ones: one a minute for three months.
 pub const MAX_INCIDENTS: usize = 131_072;
 
+/// So long by one clock it is believed.
+const HOUR_MS: i64 = 3_600_000;
+
 /// What is known of the past.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
@@ -82,9 +85,12 @@ pub(super) fn complete_from(connection: &Connection, from_ms: i64) -> rusqlite::
     connection.prepare_cached(sql)?.execute([from_ms]).map(|_| ())
 }
 
-/// The newest moment that was watched.
-pub(super) fn watched_until(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    connection.query_row("SELECT max(to_ms) FROM watched", [], |row| row.get(0))
+/// The newest moment that was watched for an hour without a break, since shorter ones may be by a clock that was not set yet; the
+/// end of all times where nothing was ever watched.
+pub(super) fn watched_until(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT max(iif(to_ms - from_ms >= ?1, to_ms, 0)) FROM watched";
+    let watched: Option<i64> = connection.query_row(sql, [HOUR_MS], |row| row.get(0))?;
+    Ok(watched.unwrap_or(i64::MAX))
 }
 
 /// Watched time and marks of before go.
