@@ -249,10 +249,12 @@ impl Engine {
             let view = peer.views.of(hash)?;
             let age = view.heard_age?;
             let heard_at = said_at.minus(age);
+            // One that slept, and its clock with it, heard everybody a moment before that.
+            let dreams = heard_at > fresh && heard_at <= peer.resumed.plus(self.settings.interval);
             let hears = heard_at > fresh && age < self.settings.gap * 2;
             let lost_it = said_at > began.plus(self.settings.gap) && heard_at.plus(HEARD_BEFORE) > began;
             let kernel_answers = view.kernel_answers.filter(|_| said_at.since(began) > Duration::from_secs(2));
-            (hears || lost_it).then(|| Witness { name: witness.to_owned(), hears, kernel_answers })
+            (!dreams && (hears || lost_it)).then(|| Witness { name: witness.to_owned(), hears, kernel_answers })
         };
         self.peers().filter(|(witness, _)| *witness != name).filter_map(word).collect()
     }

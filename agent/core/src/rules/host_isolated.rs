@@ -11,7 +11,7 @@ use crate::incident::{Detail, Direction};
 use crate::loss::CUT;
 
 /// A host that slept through a smaller part than one in so many of what did not reach it was awake for the rest.
-const SLEPT_THROUGH: u64 = 10;
+const SLEPT_THROUGH: u64 = 3;
 
 pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     let Case::Gap(gap) = case else { return Opinion::NotConcerned };

@@ -77,6 +77,8 @@ impl Host {
         if let Some(engine) = replayed(&lines) {
             self.engine = engine;
         }
+        // It may be restored once more.
+        self.history = Some(lines.clone());
         if self.recording.is_some() {
             let mut recording = InMemory::default();
             lines.iter().for_each(|(_, line)| recording.put(line));

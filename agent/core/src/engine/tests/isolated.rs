@@ -336,6 +336,25 @@ fn where_hosts_watch_their_neighbours_only_one_that_slept_meanwhile_was_not_hear
     assert!(classes.contains("host-isolated") && !classes.contains("path-drop"), "{history}");
 }
 
+/// By its own clock it heard that one a moment ago.
+#[test]
+fn a_host_that_slept_while_another_died_does_not_hear_it() {
+    for settle in [0.0, 0.04, 0.08] {
+        let mut fleet = Fleet::new(4);
+        fleet.run(5.0 + settle);
+        fleet.pause("c");
+        fleet.run(0.2);
+        fleet.gone("b");
+        fleet.run(15.0);
+        fleet.resume_where_the_clock_stopped("c");
+        fleet.run(5.0);
+        for name in ["a", "d"] {
+            let history = fleet.host(name).history();
+            assert!(!fleet.host(name).classes().contains("path-drop"), "{name}: {history}");
+        }
+    }
+}
+
 /// Its other neighbour does not run, so that nobody knows what others heard of it.
 #[test]
 fn a_host_of_which_nobody_else_tells_is_not_isolated_by_what_one_path_lost() {
