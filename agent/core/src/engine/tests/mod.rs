@@ -357,7 +357,7 @@ fn saturation_opens_while_it_lasts_and_closes() {
     let load = |busy, runnable| CpuLoad { cpus: 2, busy, steal: 0.0, runnable, pressure: Some(0.9) };
     let read = |fleet: &mut Fleet, load: CpuLoad| {
         fleet.run(1.0);
-        let (from, to) = (fleet.now.minus(std::time::Duration::from_secs(1)), fleet.now);
+        let (from, to) = (fleet.now.minus(Duration::from_secs(1)), fleet.now);
         fleet.host("a").engine.handle(Evidence::during("a", from, to, Fact::CpuLoad(load)));
     };
     (0..29).for_each(|_| read(&mut fleet, load(1.0, 9)));
@@ -376,7 +376,7 @@ fn a_peer_that_is_configured_away_closes_its_incident() {
     let mut fleet = Fleet::new(3);
     fleet.gone("b");
     fleet.run(5.0);
-    let settings = crate::settings::Settings { host: "a".into(), peers: vec!["c".into()], ..Default::default() };
+    let settings = Settings { host: "a".into(), peers: vec!["c".into()], ..Default::default() };
     fleet.host("a").engine.configure(settings);
     fleet.run(0.1);
     assert_eq!(fleet.host("a").incident().state, State::Closed);
