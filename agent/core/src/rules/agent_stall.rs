@@ -165,22 +165,24 @@ fn own(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     let length = time(stall.length());
     let of_me = |confidence, how: &str, state| {
         let summary = format!("the agent of {} {how} for {length}", context.me());
-        holds_with(confidence, host(context.me()), summary, Detail { state: Some(state), ..Detail::default() })
+        holds_with(confidence, host(context.me()), summary, Detail { state, ..Detail::default() })
     };
     if let Some(share) = stall.share(stall.agent.throttled_ns).filter(|share| *share >= MOST) {
         let how = format!("was throttled by its CPU quota ({} of the time)", percent(share));
-        return of_me(0.95, &how, AgentState::Throttled);
+        return of_me(0.95, &how, Some(AgentState::Throttled));
     }
     if let Some(opinion) = not_the_agent(stall) {
         return opinion;
     }
     if stall.agent.continued {
-        return of_me(0.95, "was stopped and then continued by a signal", AgentState::Stopped);
+        return of_me(0.95, "was stopped and then continued by a signal", Some(AgentState::Stopped));
     }
     match (stall.timers_late(), stall.share(stall.agent.waited_ns)) {
         (Some(_), Some(_)) => {
             let how = "did not run though no CPU was late and it did not wait for one: stopped, frozen or blocked";
-            of_me(0.75, how, AgentState::Stopped)
+            // For so short a while any thread may be held up.
+            let stopped = stall.length() >= context.settings.gap;
+            of_me(0.75, how, stopped.then_some(AgentState::Stopped))
         }
         _ => Opinion::CannotTell("late timers or the wait for a CPU were not measured".into()),
     }
