@@ -369,11 +369,29 @@ pub struct OtlpFigures {
     pub refused: u64,
 }
 
+/// Why packets on the heartbeat port are refused: by `Refusal::reason`, and what comes from no peer's address.
+const REFUSALS: [&str; 12] = [
+    "duplicate",
+    "foreign-address",
+    "foreign-name",
+    "long",
+    "magic",
+    "name",
+    "range",
+    "replay",
+    "short",
+    "tag",
+    "unproven",
+    "version",
+];
+
 impl Counters {
-    /// A class that can be concluded and was not is 0, so that a rate can be formed over the first one.
+    /// A class that can be concluded and was not is 0, and so is a reason to refuse a packet, so that a rate can be formed over the
+    /// first one.
     fn from_zero() -> Self {
         let incidents_closed = classes().map(|class| (class.name().to_owned(), 0)).collect();
-        Self { incidents_closed, ..Self::default() }
+        let packets_refused = REFUSALS.map(|reason| (reason.to_owned(), 0)).into();
+        Self { incidents_closed, packets_refused, ..Self::default() }
     }
 }
 
