@@ -70,7 +70,7 @@ impl ClockTrack {
     /// peer by which this host's clock fell behind by as much.
     #[must_use]
     pub fn has_fallen_by(&self, length: Duration) -> bool {
-        self.fallen.abs_diff(length) < Duration::from_nanos(JITTER.unsigned_abs())
+        is_jitter(self.fallen.abs_diff(length))
     }
 
     /// Whether both clocks go on at `at` as they did before: neither fell behind the other. What was settled just before is not
@@ -78,8 +78,7 @@ impl ClockTrack {
     #[must_use]
     pub fn agrees(&self, at: Nanos) -> bool {
         let compares = self.floor.is_some() && self.settled.is_none_or(|settled| settled.plus(SETTLED_FOR) < at);
-        let goes_on = |behind| behind < Duration::from_nanos(JITTER.unsigned_abs());
-        compares && goes_on(self.fallen) && self.peer_behind().is_some_and(goes_on)
+        compares && is_jitter(self.fallen) && self.peer_behind().is_some_and(is_jitter)
     }
 
     fn compare(&mut self) {
@@ -120,6 +119,10 @@ impl ClockTrack {
 fn difference(at: Nanos, sent: Nanos) -> i64 {
     let apart = at.0.abs_diff(sent.0).try_into().unwrap_or(i64::MAX);
     if at < sent { -apart } else { apart }
+}
+
+fn is_jitter(difference: Duration) -> bool {
+    difference < Duration::from_nanos(JITTER.unsigned_abs())
 }
 
 fn duration(nanoseconds: i64) -> Duration {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::evidence::{Heartbeat, MAX_VIEWS, OtherViews, PeerView};
-use crate::time::{Nanos, covered};
+use crate::time::Nanos;
 
 /// Of a peer that is well every so manieth heartbeat tells.
 const TURNS: usize = 10;
@@ -13,9 +13,9 @@ const TURNS: usize = 10;
 const FORGET_AFTER: u64 = 2 * TURNS as u64;
 /// One that was silent for so many intervals, or is heard again for fewer than so many, is told of at once.
 const LATE: u32 = 2;
+const HEARD_AGAIN: u32 = 20;
 /// For so long a silence is kept that was told of: longer than it takes to conclude on what happened meanwhile.
 const LATELY: Duration = Duration::from_secs(10);
-const HEARD_AGAIN: u32 = 20;
 
 /// What this host sees of all its peers at a moment, of which each of them is told a part.
 #[derive(Debug, Default)]
@@ -154,7 +154,7 @@ impl Views {
     /// For how much of the time from `since` to `until` it said lately that it did not hear that host.
     #[must_use]
     pub fn silence_of(&self, host: u64, since: Nanos, until: Nanos) -> Duration {
-        self.told.get(&host).map_or(Duration::ZERO, |told| covered(vec![told.silence], since, until))
+        self.told.get(&host).map_or(Duration::ZERO, |told| until.min(told.silence.1).since(since.max(told.silence.0)))
     }
 
     /// What it saw of all hosts of which that is known.

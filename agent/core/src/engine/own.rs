@@ -266,7 +266,7 @@ impl Engine {
         let (from, to) = (known.stall.from, known.until);
         let mut neighbours =
             self.hypervisor().map(|label| self.neighbours(label, "", from, Some(to))).unwrap_or_default();
-        neighbours.extend(known.stall.behind.iter().flat_map(|behind| behind.stood_with.clone()));
+        neighbours.extend(known.stall.behind.iter().flat_map(|behind| behind.stood_with.iter().cloned()));
         neighbours.sort();
         neighbours.dedup();
         known.stall.neighbours = neighbours;
@@ -356,7 +356,7 @@ impl Engine {
     }
 
     fn conclude_step(&mut self, at: Nanos, steps: &BTreeMap<String, Duration>) {
-        let heard = |peer: &Peer| peer.last.as_ref().is_some_and(|last| last.at >= at);
+        let heard = |peer: &Peer, from: Nanos| peer.last.as_ref().is_some_and(|last| last.at >= from);
         // A machine of the same hypervisor may have stood still as well: its clock agrees with this one's either way.
         let hypervisor = self.hypervisor();
         let elsewhere = |peer: &Peer| hypervisor.is_none() || peer.hypervisor != hypervisor;
@@ -364,14 +364,13 @@ impl Engine {
         let agrees = |name: &str, peer: &Peer| {
             steps.contains_key(name) || longest.is_some_and(|by| peer.clock.has_fallen_by(by))
         };
-        let disagrees = |name: &str, peer: &Peer| heard(peer) && elsewhere(peer) && !agrees(name, peer);
+        let disagrees = |name: &str, peer: &Peer| heard(peer, at) && elsewhere(peer) && !agrees(name, peer);
         // Of several that agree one may have stood still at the same time.
         let disagree = self.peers().filter(|(name, peer)| disagrees(name, peer)).count() >= steps.len();
         // What comes in at once may have waited here since before.
         let anew = at.plus(self.settings.interval / 2);
         let agreed = |(name, peer): &(&str, &Peer)| {
-            let heard_anew = peer.last.as_ref().is_some_and(|last| last.at >= anew);
-            heard_anew && !elsewhere(peer) && !steps.contains_key(*name) && peer.clock.agrees(at)
+            heard(peer, anew) && !elsewhere(peer) && !steps.contains_key(*name) && peer.clock.agrees(at)
         };
         let stood_with: Vec<String> = self.peers().filter(agreed).map(|(name, _)| name.to_owned()).collect();
         for peer in self.peers.values_mut() {

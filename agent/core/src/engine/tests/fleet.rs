@@ -145,6 +145,16 @@ impl Fleet {
         self.host(name).engine.configure(Settings { peers, ..settings });
     }
 
+    /// Five hosts that watch these only.
+    pub(super) fn watching(peers: [(&str, &[&str]); 5]) -> Self {
+        let mut fleet = Self::new(peers.len());
+        for (name, peers) in peers {
+            fleet.watch(name, peers);
+        }
+        fleet.run(5.0);
+        fleet
+    }
+
     /// Five hosts of which each watches the one before and the one after it only, from `a` to `e` and round.
     pub(super) fn in_a_ring() -> Self {
         let mut fleet = Self::new(NAMES.len());

@@ -14,6 +14,13 @@ fn says_that_a_was_isolated(fleet: &mut Fleet, name: &str) -> Incident {
     incident
 }
 
+/// That host says the one class, and at no time the other.
+fn assert_says(fleet: &mut Fleet, name: &str, class: &str, not: &str) {
+    let classes = fleet.host(name).classes();
+    let history = fleet.host(name).history();
+    assert!(classes.contains(class) && !classes.contains(not), "{name}: {history}");
+}
+
 #[test]
 fn a_host_that_loses_all_others_is_isolated_for_everybody() {
     let mut fleet = Fleet::new(4);
@@ -308,21 +315,19 @@ fn a_host_is_isolated_beside_one_that_its_agent_never_heard() {
     fleet.run(5.0);
     fleet.heal();
     fleet.run(5.0);
-    let classes = fleet.host("a").classes();
-    let history = fleet.host("a").history();
-    assert!(classes.contains("host-isolated") && !classes.contains("path-drop"), "{history}");
+    assert_says(&mut fleet, "a", "host-isolated", "path-drop");
 }
 
 /// Of one that sent nothing meanwhile nothing is lost, so that it was not heard throughout either.
 #[test]
 fn where_hosts_watch_their_neighbours_only_one_that_slept_meanwhile_was_not_heard_by_the_isolated() {
-    let mut fleet = Fleet::new(5);
-    let watched: [(&str, &[&str]); 5] =
-        [("a", &["b", "e"]), ("b", &["a", "c"]), ("c", &["b", "d", "e"]), ("d", &["c", "e"]), ("e", &["a", "c", "d"])];
-    for (name, peers) in watched {
-        fleet.watch(name, peers);
-    }
-    fleet.run(5.0);
+    let mut fleet = Fleet::watching([
+        ("a", &["b", "e"]),
+        ("b", &["a", "c"]),
+        ("c", &["b", "d", "e"]),
+        ("d", &["c", "e"]),
+        ("e", &["a", "c", "d"]),
+    ]);
     fleet.stop("d");
     fleet.run(3.0);
     fleet.isolate("c", &["a", "b", "d", "e"]);
@@ -331,9 +336,7 @@ fn where_hosts_watch_their_neighbours_only_one_that_slept_meanwhile_was_not_hear
     fleet.run(0.1);
     fleet.resume("d");
     fleet.run(5.0);
-    let classes = fleet.host("b").classes();
-    let history = fleet.host("b").history();
-    assert!(classes.contains("host-isolated") && !classes.contains("path-drop"), "{history}");
+    assert_says(&mut fleet, "b", "host-isolated", "path-drop");
 }
 
 /// By its own clock it heard that one a moment ago.
@@ -358,22 +361,20 @@ fn a_host_that_slept_while_another_died_does_not_hear_it() {
 /// Its other neighbour does not run, so that nobody knows what others heard of it.
 #[test]
 fn a_host_of_which_nobody_else_tells_is_not_isolated_by_what_one_path_lost() {
-    let mut fleet = Fleet::new(5);
-    let watched: [(&str, &[&str]); 5] =
-        [("a", &["b", "c", "d"]), ("b", &["a", "c"]), ("c", &["a", "b"]), ("d", &["a", "e"]), ("e", &["d"])];
-    for (name, peers) in watched {
-        fleet.watch(name, peers);
-    }
-    fleet.run(5.0);
+    let mut fleet = Fleet::watching([
+        ("a", &["b", "c", "d"]),
+        ("b", &["a", "c"]),
+        ("c", &["a", "b"]),
+        ("d", &["a", "e"]),
+        ("e", &["d"]),
+    ]);
     fleet.kill("c");
     fleet.run(5.0);
     fleet.cut.insert(("b", "a"));
     fleet.run(5.0);
     fleet.heal();
     fleet.run(5.0);
-    let classes = fleet.host("a").classes();
-    let history = fleet.host("a").history();
-    assert!(classes.contains("path-drop") && !classes.contains("host-isolated"), "{history}");
+    assert_says(&mut fleet, "a", "path-drop", "host-isolated");
 }
 
 /// It was silent to this host already when it said goodbye, and its kernel answered again before its agent was started anew.
