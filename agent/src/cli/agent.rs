@@ -382,18 +382,23 @@ async fn watch_signals(args: &Args, config: &Config, reloads: &Reloads<'_>, shar
             _ = terminate.recv() => return,
             _ = interrupt.recv() => return,
             _ = hangup.recv() => {
-                let taken = reload(args, config).and_then(|new| reloads.take(new));
-                match taken {
-                    Ok(()) => {
-                        shared.restore(CONFIGURATION);
-                        tracing::info!("configuration re-read");
-                    }
-                    Err(error) => {
-                        shared.degrade(CONFIGURATION, format!("the last reload was refused, that before is in effect: {error:#}"));
-                        tracing::error!("the configuration stays as it was: {error:#}");
-                    }
-                }
+                tell_reload(reload(args, config).and_then(|new| reloads.take(new)), shared);
             }
+        }
+    }
+}
+
+/// A refused one is told until the next is taken.
+fn tell_reload(taken: Result<()>, shared: &Shared) {
+    match taken {
+        Ok(()) => {
+            shared.restore(CONFIGURATION);
+            tracing::info!("configuration re-read");
+        }
+        Err(error) => {
+            tracing::error!("the configuration stays as it was: {error:#}");
+            let because = format!("the last reload was refused, that before is in effect: {error:#}");
+            shared.degrade(CONFIGURATION, because);
         }
     }
 }

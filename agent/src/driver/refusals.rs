@@ -114,8 +114,28 @@ mod tests {
 
     use super::*;
     use crate::heartbeat::wire::WireError;
+    use crate::shared::{Identity, Shared};
 
     const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9479);
+
+    #[test]
+    fn every_reason_is_counted_from_zero() {
+        let wire = [
+            WireError::Magic,
+            WireError::Version(9),
+            WireError::Short,
+            WireError::Long,
+            WireError::Name,
+            WireError::Range,
+        ];
+        let again = [guard::Refusal::Duplicate, guard::Refusal::Replay, guard::Refusal::Unproven];
+        let others = [Refusal::Short, Refusal::Tag, Refusal::ForeignName("x".into())];
+        let all = wire.map(Refusal::Wire).into_iter().chain(again.map(|why| Refusal::Again { why, size: None }));
+        let reasons = all.chain(others).map(|refusal| refusal.reason()).chain([STRANGER]);
+        let expected: BTreeMap<String, u64> = reasons.map(|reason| (reason.to_owned(), 0)).collect();
+        let shared = Shared::new(Identity::default(), Vec::new(), None);
+        assert_eq!(shared.counters.read().packets_refused, expected);
+    }
 
     #[test]
     fn every_packet_is_counted_by_its_reason() {
