@@ -10,6 +10,9 @@ use super::router::{self, FAR_GATEWAY, Narrow};
 
 /// The bridge's own address: the default gateway of every host on it, and it answers pings.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// Its link-layer address. A bridge that was given none has that of its lowest port, and another one once that port is gone: then
+/// nobody would reach the gateway for a while.
+const GATEWAY_LINK: &str = "02:00:0a:4d:00:01";
 /// The port of heartbeats.
 const HEARTBEATS: u16 = 9479;
 /// The first host's last byte, less one.
@@ -68,7 +71,9 @@ impl Network {
     pub(crate) fn with_places(hosts: &[(&str, Place)]) -> Result<Self> {
         let prefix = fresh_prefix();
         let switch = Namespace::create(&format!("{prefix}-switch"))?;
-        switch.ip(&format!("link add br0 type bridge\naddress add {GATEWAY}/24 dev br0\nlink set br0 up\n"))?;
+        switch.ip(&format!(
+            "link add br0 address {GATEWAY_LINK} type bridge\naddress add {GATEWAY}/24 dev br0\nlink set br0 up\n"
+        ))?;
         let far = hosts.iter().any(|(_, place)| *place == Place::Far);
         let router = far.then(|| router::create(&switch, &format!("{prefix}-router"))).transpose()?;
         let mut network = Self { switch, router, hosts: Vec::new() };
@@ -232,6 +237,18 @@ mod tests {
         assert!(answers(a, b.addr) && answers(b, GATEWAY));
         network.unplug(b).unwrap();
         assert!(!answers(a, b.addr));
+    }
+
+    #[test]
+    fn the_gateway_is_where_it_was_when_hosts_are_unplugged() {
+        let network = Network::create(&["a", "b", "c", "d"]).unwrap();
+        let first = &network.hosts[0].port;
+        network.switch.ip(&format!("link set {first} address fe:ff:ff:ff:ff:ff\n")).unwrap();
+        assert!(answers(&network.hosts[0], GATEWAY));
+        for host in &network.hosts[1..] {
+            network.unplug(host).unwrap();
+            assert!(answers(&network.hosts[0], GATEWAY), "without {}", host.name);
+        }
     }
 
     /// Whether one packet of that length, headers included, that must not be fragmented was answered, and whether a router

@@ -12,6 +12,8 @@ use super::netns::Namespace;
 
 /// The address of the second segment's router there: the default gateway of the hosts in it.
 pub(super) const FAR_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
+/// Its link-layer address, which does not change with the ports of its bridge.
+const FAR_GATEWAY_LINK: &str = "02:00:0a:4d:01:01";
 /// Both ends of the link between the routers: the near one and the far one.
 const ENDS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 255, 1), Ipv4Addr::new(10, 77, 255, 2)];
 /// The name of the link, at both of its ends.
@@ -58,7 +60,7 @@ pub(super) fn create(near: &Namespace, name: &str) -> Result<Namespace> {
         far.name()
     ))?;
     far.ip(&format!(
-        "link add br0 type bridge\n\
+        "link add br0 address {FAR_GATEWAY_LINK} type bridge\n\
          address add {FAR_GATEWAY}/24 dev br0\n\
          link set br0 up\n\
          address add {far_end}/30 dev {LINK}\n\
