@@ -91,6 +91,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// It could not be run at all.
 pub(crate) fn outcome(agent: &Path) -> Result<Outcome> {
+    // Inside of the namespaces nothing could be installed.
+    crate::collector::program()?;
     let stop = Stop::on_signals()?;
     super::clean_up()?;
     let folder = Folder::create("dashboards")?;
