@@ -48,6 +48,7 @@ impl Engine {
         let mut together = Together::default();
         together.add(&self.settings.host);
         together.add(BEYOND);
+        let mut unsure = Vec::new();
         for (name, peer) in &peers {
             together.add(name);
             let strangers: Vec<PeerView> = peer.views.all().filter(|view| !known.contains(&view.peer)).collect();
@@ -57,8 +58,10 @@ impl Engine {
                 // Whether others lost it as well nobody knows who tells anything.
                 return None;
             }
-            if self.hears_any(peer, &strangers, gap.since, back)? {
-                together.join(BEYOND, name);
+            match self.hears_any(peer, &strangers, gap.since, back) {
+                Some(true) => together.join(BEYOND, name),
+                Some(false) => {}
+                None => unsure.push(*name),
             }
         }
         for (place, (one, said)) in peers.iter().enumerate() {
@@ -69,6 +72,12 @@ impl Engine {
                     together.join(one, other);
                 }
             }
+        }
+        let apart = |name: &str| !together.are(&self.settings.host, name);
+        let beyond_is_apart = apart(BEYOND) && peers.iter().any(|(name, _)| together.are(BEYOND, name));
+        // Where those beyond are with this host, or with nobody, it does not matter whom one that is with it heard of them.
+        if unsure.iter().any(|name| apart(name)) || beyond_is_apart && !unsure.is_empty() {
+            return None;
         }
         Some(together.groups(&self.settings.host))
     }
@@ -149,6 +158,10 @@ impl Together {
 
     fn leader(&self, name: &str) -> String {
         self.leader.get(name).cloned().unwrap_or_else(|| name.to_owned())
+    }
+
+    fn are(&self, one: &str, other: &str) -> bool {
+        self.leader(one) == self.leader(other)
     }
 
     fn join(&mut self, one: &str, other: &str) {

@@ -339,6 +339,28 @@ fn where_hosts_watch_their_neighbours_only_one_that_slept_meanwhile_was_not_hear
     assert_says(&mut fleet, "b", "host-isolated", "path-drop");
 }
 
+/// Whether that one heard it nobody asks, as long as it does not matter whom the others hear beyond.
+#[test]
+fn a_host_is_isolated_though_all_that_another_one_watches_slept_meanwhile() {
+    let mut fleet = Fleet::watching([
+        ("a", &["b", "d"]),
+        ("b", &["a", "c"]),
+        ("c", &["b", "e"]),
+        ("d", &["a", "e"]),
+        ("e", &["c", "d"]),
+    ]);
+    fleet.run(3.0);
+    fleet.isolate("c", &["a", "b", "d", "e"]);
+    fleet.run(0.5);
+    fleet.stop("d");
+    fleet.run(3.5);
+    fleet.resume("d");
+    fleet.run(1.0);
+    fleet.heal();
+    fleet.run(5.0);
+    assert_says(&mut fleet, "b", "host-isolated", "path-drop");
+}
+
 /// By its own clock it heard that one a moment ago.
 #[test]
 fn a_host_that_slept_while_another_died_does_not_hear_it() {
