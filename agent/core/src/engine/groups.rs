@@ -22,11 +22,34 @@ impl Engine {
     /// count as together.
     pub(super) fn groups(&self, gap: &Gap) -> Option<Vec<Vec<String>>> {
         let back = gap.back.filter(|_| !gap.own_clock_stood)?;
+        let peers = self.who_may_tell(back, gap.since);
+        let told = |peer: &Peer| {
+            let after = peer.last.as_ref().is_some_and(|last| last.at > back.plus(self.settings.interval));
+            after && peer.views.are_complete()
+        };
+        if peers.len() < 2 || !peers.iter().all(|(_, peer)| told(peer)) {
+            return None;
+        }
+        let me = &self.settings.host;
+        let mut together = Together::default();
+        together.add(me);
+        together.add(BEYOND);
+        let unsure = self.join_with_me_and_beyond(&mut together, &peers, (gap.since, back))?;
+        self.join_by_their_words(&mut together, &peers, gap.since)?;
+        let apart = |name: &str| !together.are_joined(me, name);
+        let beyond_is_apart = apart(BEYOND) && peers.iter().any(|(name, _)| together.are_joined(BEYOND, name));
+        // Where those beyond are with this host, or with nobody, it does not matter whom one that is with it heard of them.
+        let matters = unsure.iter().any(|name| apart(name)) || beyond_is_apart && !unsure.is_empty();
+        (!matters).then(|| together.groups(me))
+    }
+
+    /// The peers that can tell whom they heard since then, now that this host hears one again since `back`.
+    fn who_may_tell(&self, back: Nanos, since: Nanos) -> Vec<(&String, &Peer)> {
         let waited = self.now.since(back) >= self.settings.interval * TELLS_WITHIN;
         // One that stood still and lost nothing is with those that it hears.
         let lost_as_well = |gap: &Gap| gap.direction().is_some() && !gap.is_loss_only(self.settings.interval);
         // Nor does one that slept through most of it know whom it would have heard.
-        let slept = |other: &Gap| other.unsent * 2 > back.since(gap.since);
+        let slept = |other: &Gap| other.unsent * 2 > back.since(since);
         let says_nothing = |open: &Tracked| {
             let own = &open.gap;
             lost_as_well(own) || own.counted_anew() || slept(own) || waited && own.silent
@@ -36,50 +59,48 @@ impl Engine {
             let never_heard = waited && peer.last.is_none();
             self.settings.peers.contains(name) && !peer.left && !never_heard && !stood_still(name)
         };
-        let peers: Vec<(&String, &Peer)> = self.peers.iter().filter(|(name, peer)| tells(name, peer)).collect();
-        let told = |peer: &Peer| {
-            let after = peer.last.as_ref().is_some_and(|last| last.at > back.plus(self.settings.interval));
-            after && peer.views.are_complete()
-        };
-        if peers.len() < 2 || !peers.iter().all(|(_, peer)| told(peer)) {
-            return None;
-        }
+        self.peers.iter().filter(|(name, peer)| tells(name, peer)).collect()
+    }
+
+    /// Joins whom this host heard throughout with it, and who heard one that it does not watch with those beyond; gives those that
+    /// do not say the latter. Absent where one that was lost is known to nobody else.
+    fn join_with_me_and_beyond<'a>(
+        &self,
+        together: &mut Together,
+        peers: &[(&'a String, &Peer)],
+        (since, back): (Nanos, Nanos),
+    ) -> Option<Vec<&'a String>> {
         let known: HashSet<_> = self.hashes.values().collect();
-        let mut together = Together::default();
-        together.add(&self.settings.host);
-        together.add(BEYOND);
         let mut unsure = Vec::new();
-        for (name, peer) in &peers {
+        for (name, peer) in peers {
             together.add(name);
             let strangers: Vec<PeerView> = peer.views.all().filter(|view| !known.contains(&view.peer)).collect();
-            if self.heard_throughout(name, peer, gap.since) {
+            if self.heard_throughout(name, peer, since) {
                 together.join(&self.settings.host, name);
             } else if strangers.is_empty() && !peers.iter().any(|other| self.tell_of_each_other((name, peer), *other)) {
                 // Whether others lost it as well nobody knows who tells anything.
                 return None;
             }
-            match self.hears_any(peer, &strangers, gap.since, back) {
+            match self.hears_any(peer, &strangers, since, back) {
                 Some(true) => together.join(BEYOND, name),
                 Some(false) => {}
                 None => unsure.push(*name),
             }
         }
+        Some(unsure)
+    }
+
+    /// Joins those that say so of each other; absent where one of them does not say.
+    fn join_by_their_words(&self, together: &mut Together, peers: &[(&String, &Peer)], since: Nanos) -> Option<()> {
         for (place, (one, said)) in peers.iter().enumerate() {
             for (other, also_said) in &peers[place + 1..] {
-                let words =
-                    [self.says_throughout(said, other, gap.since)?, self.says_throughout(also_said, one, gap.since)?];
+                let words = [self.says_throughout(said, other, since)?, self.says_throughout(also_said, one, since)?];
                 if words.contains(&Some(true)) && !words.contains(&Some(false)) {
                     together.join(one, other);
                 }
             }
         }
-        let apart = |name: &str| !together.are(&self.settings.host, name);
-        let beyond_is_apart = apart(BEYOND) && peers.iter().any(|(name, _)| together.are(BEYOND, name));
-        // Where those beyond are with this host, or with nobody, it does not matter whom one that is with it heard of them.
-        if unsure.iter().any(|name| apart(name)) || beyond_is_apart && !unsure.is_empty() {
-            return None;
-        }
-        Some(together.groups(&self.settings.host))
+        Some(())
     }
 
     /// Whether `peer` says that it has heard one of those in that time without a gap; absent where it does not say. Of one that sent
@@ -160,7 +181,7 @@ impl Together {
         self.leader.get(name).cloned().unwrap_or_else(|| name.to_owned())
     }
 
-    fn are(&self, one: &str, other: &str) -> bool {
+    fn are_joined(&self, one: &str, other: &str) -> bool {
         self.leader(one) == self.leader(other)
     }
 
