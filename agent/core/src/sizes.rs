@@ -18,6 +18,8 @@ const DOUBTFUL: Duration = Duration::from_millis(300);
 const UNHEARD: usize = 64;
 /// So many in a row must be missing, where nothing is lost otherwise.
 const FEWEST_MISSES: u32 = 3;
+/// So many must be missing that left after one of the other size that passed.
+const FEWEST_LATER: usize = 2;
 /// A probe is sent so many times before its size counts as one that does not pass.
 const ATTEMPTS: u32 = 3;
 /// What a router said of its MTU holds for this long (`net.ipv4.route.mtu_expires`, 600 s by default).
@@ -80,9 +82,9 @@ impl LargeTrack {
         u32::try_from(self.unheard.iter().filter(|(_, at)| *at < until).count()).unwrap_or(u32::MAX)
     }
 
-    /// When the newest left that is missing, of those that left before `until`.
-    fn newest_missing(&self, until: Nanos) -> Option<Nanos> {
-        self.unheard.iter().rev().map(|(_, at)| *at).find(|at| *at < until)
+    /// How many are missing that left from `from` on, before `until`.
+    fn missing_from(&self, from: Nanos, until: Nanos) -> usize {
+        self.unheard.iter().filter(|(_, at)| (from..until).contains(at)).count()
     }
 
     /// When the first of those left that are missing.
@@ -229,8 +231,8 @@ impl Sizes {
     }
 
     /// What is missing of what left before `until`, where both sizes are decided: by `misses` in a row, which follow what is
-    /// lost of small ones, or by one that passed since, and no later than one of the other size that is missing: where a hole
-    /// heals, one of them passes first.
+    /// lost of small ones, or by one that passed since, and no later than two of the other size that are missing: where a hole
+    /// heals, one of them passes first, and one that follows it may be late.
     #[must_use]
     pub fn holes(&self, until: Nanos, misses: u32) -> Option<Holes> {
         let mtu = self.mtu.missing(until) >= misses.max(FEWEST_MISSES);
@@ -239,7 +241,7 @@ impl Sizes {
         let since = |lost: bool, track: &LargeTrack| track.missing_since().filter(|_| lost);
         let since = [since(mtu, &self.mtu), since(fragmented, &self.fragmented)].into_iter().flatten().min()?;
         let passes = |track: &LargeTrack, other: &LargeTrack| {
-            track.last_passed.is_some_and(|at| at > since && other.newest_missing(until) >= Some(at))
+            track.last_passed.is_some_and(|at| at > since && other.missing_from(at, until) >= FEWEST_LATER)
         };
         if !(mtu || passes(&self.mtu, &self.fragmented)) || !(fragmented || passes(&self.fragmented, &self.mtu)) {
             return None;

@@ -161,3 +161,25 @@ fn a_size_that_passes_first_when_a_hole_heals_gives_it_no_other_reason() {
         assert_eq!(path.reason(), None);
     }
 }
+
+#[test]
+fn one_that_is_late_when_a_hole_heals_gives_it_no_other_reason() {
+    for first in [Size::Mtu, Size::Fragmented] {
+        let mut path = Path::new(1400, false);
+        path.run(3);
+        // One passes, and the next of the other size follows it.
+        let (goes, follows) = (Some(path.now.minus(DOUBTFUL)), Some(path.now.minus(DOUBTFUL).plus(INTERVAL)));
+        let mtu_first = first == Size::Mtu;
+        (path.sizes.mtu.last_sent, path.sizes.fragmented.last_sent) =
+            if mtu_first { (goes, follows) } else { (follows, goes) };
+        (path.largest, path.fragments_pass) = if mtu_first { (u16::MAX, false) } else { (1400, true) };
+        for tick in 0..10 {
+            if tick == 3 {
+                (path.largest, path.fragments_pass) = (u16::MAX, true);
+            }
+            path.tick();
+            let holes = path.sizes.holes(path.now.minus(INTERVAL), 0).map(|holes| holes.reason);
+            assert!(matches!(holes, None | Some(HoleReason::DfDropped)), "{first:?} {tick}: {holes:?}");
+        }
+    }
+}
