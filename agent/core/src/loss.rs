@@ -25,11 +25,16 @@ const FEWEST_RUNS: usize = 4;
 const FLOOR: f64 = 0.01;
 /// This many missing in a row are a cut: at 30 % loss the chance of it is below one in a million.
 pub const CUT: u64 = 12;
-/// In how much time after so many misses in a row further ones show that it is a steady loss. At 20 % the chance that none of
-/// twenty heartbeats is lost is 1 %; three or four in a row come about at 7 % as well, where that of forty is 5 %.
+/// In how much time after so many misses in a row further ones show that it is a steady loss. At 30 % the chance that none of
+/// twenty heartbeats is lost is below 0.1 %; five in a row come about at 15 % as well, where that of forty is 0.2 %, and two at 5 %,
+/// where that of a hundred is 0.6 %.
 #[must_use]
 pub fn follows_within(misses: u64) -> Duration {
-    if (1..5).contains(&misses) { Duration::from_secs(4) } else { Duration::from_secs(2) }
+    Duration::from_secs(match misses {
+        1..3 => 10,
+        3..8 => 4,
+        _ => 2,
+    })
 }
 
 /// The chance of as many misses in a row as make a gap: in a day there are a million heartbeats.

@@ -64,7 +64,8 @@ fn tell(story: &[(Fault, u32)]) -> Fleet {
     }
     fleet.heal();
     (0..3).for_each(|host| undo(&mut fleet, &mut fates, host));
-    fleet.run(5.0);
+    // Longer than any gap is followed.
+    fleet.run(12.0);
     fleet
 }
 

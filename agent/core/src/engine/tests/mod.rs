@@ -308,7 +308,7 @@ fn a_path_that_flaps_is_one_incident_with_a_count() {
         fleet.heal();
         fleet.run(0.5);
     }
-    fleet.run(3.0);
+    fleet.run(5.0);
     let incident = fleet.host("a").incident();
     assert_eq!((incident.verdict.class, incident.occurrences), (Class::PathDrop, 4));
 }

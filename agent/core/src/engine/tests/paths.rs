@@ -89,6 +89,20 @@ fn a_run_of_misses_at_the_begin_of_a_steady_loss_is_no_cut() {
     on_both_ends(&mut fleet, Class::PacketLoss, State::Open);
 }
 
+/// At 7 % none of forty more is lost in one case of twenty.
+#[test]
+fn two_misses_at_the_begin_of_a_slight_loss_are_no_cut() {
+    let mut fleet = Fleet::new(2);
+    fleet.seed(22);
+    fleet.cut.insert(("b", "a"));
+    fleet.run(0.2);
+    fleet.heal();
+    fleet.run(5.0);
+    fleet.lossy.insert(("b", "a"), 0.07);
+    fleet.run(90.0);
+    on_both_ends(&mut fleet, Class::PacketLoss, State::Open);
+}
+
 #[test]
 fn a_short_pause_at_the_begin_of_a_steady_loss_is_the_same_incident() {
     let mut fleet = Fleet::new(2);
