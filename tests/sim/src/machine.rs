@@ -217,6 +217,14 @@ impl Machine {
         }
     }
 
+    /// The timer by which the agent ticks was due on one of its CPUs while none ran.
+    pub(crate) fn agents_timer_was_late(&mut self, host: &str, due: Nanos, at: Time, clock: &Clock) {
+        let now = clock.boot(at);
+        if self.has_probes && now.since(due) >= LATE {
+            self.news.push(News { at, evidence: vec![Evidence::during(host, due, now, Fact::TimerLate { cpu: 0 })] });
+        }
+    }
+
     /// The sentinels, which are threads of the agent, were held with it and not with their CPUs.
     pub(crate) fn held_with_the_agent(&mut self, host: &str, from: Time, to: Time, throttled: bool, clock: &Clock) {
         for (cpu, phase) in (0..self.cpus).zip(&self.phases) {

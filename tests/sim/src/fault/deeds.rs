@@ -174,9 +174,12 @@ fn end_pause(host: &mut Host, clock: ClockState, landings: &[Landing], phase: Ph
             host.machine.forget();
             host.clock.stand_still(phase.from, phase.to.since(phase.from));
         }
-        ClockState::RanOn => (0..host.machine.cpus).zip(landings.iter().cycle()).for_each(|(cpu, landing)| {
-            host.machine.end(&name, cpu, Some(*landing), phase.to, &boot, chance);
-        }),
+        ClockState::RanOn => {
+            for (cpu, landing) in (0..host.machine.cpus).zip(landings.iter().cycle()) {
+                host.machine.end(&name, cpu, Some(*landing), phase.to, &boot, chance);
+            }
+            host.machine.agents_timer_was_late(&name, host.due, phase.to, &boot);
+        }
     }
     let late = AgentLate { waited_ns: Some(0), busy: Some(chance.number(0.0, 0.9)), ..AgentLate::default() };
     host.wake(phase.to, Some(late), chance);

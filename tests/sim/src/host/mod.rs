@@ -112,7 +112,7 @@ pub(crate) struct Host {
     boot_id: [u8; 16],
     incarnation: u64,
     inbox: Vec<(Time, usize, Packet)>,
-    due: Nanos,
+    pub(crate) due: Nanos,
     ticks: u64,
     told_io: Time,
     /// What it tells of its own lateness with the next tick.
