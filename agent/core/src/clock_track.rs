@@ -104,6 +104,11 @@ impl ClockTrack {
         self.recent.iter().min_by_key(|(_, difference)| *difference).copied()
     }
 
+    /// This host's clock stood still at `at`, for how long this peer did not show: nothing from before can be compared with.
+    pub fn forget(&mut self, at: Nanos) {
+        *self = Self { settled: Some(at), ..Self::default() };
+    }
+
     /// What is so now is what later differences are compared with.
     pub fn settle(&mut self) {
         let Some(now) = self.least() else { return };

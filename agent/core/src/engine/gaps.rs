@@ -59,6 +59,9 @@ impl Engine {
         let mut gap = Gap::new(name, before, since, now, self.settings.interval);
         kind(&mut gap);
         gap.own_stall = self.own_overlap(since, now);
+        if self.clock_stood.is_some_and(|(when, _)| when >= since) {
+            gap.note_own_clock();
+        }
         self.recent_of(name, since).for_each(|evidence| gap.citations.add(evidence.clone()));
         let identity = self.identity(name, gap.started, now);
         self.gaps.insert(name.to_owned(), Tracked { gap, identity, said: None, joined: false });
@@ -262,7 +265,8 @@ impl Engine {
     /// Other hosts of the peer's hypervisor that stood still together with it, by their own accounts.
     fn neighbours_in(&self, name: &str, gap: &Gap) -> Vec<String> {
         let hypervisor = self.peers.get(name).and_then(|peer| peer.hypervisor);
-        hypervisor.map(|label| self.neighbours(label, name, gap.since, gap.back)).unwrap_or_default()
+        let named = gap.told().is_none_or(|told| told.class != Class::Unknown);
+        hypervisor.map(|label| self.neighbours(label, name, (gap.since, gap.back), named)).unwrap_or_default()
     }
 
     /// The part of an interval that this host slept through.

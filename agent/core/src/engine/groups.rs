@@ -13,7 +13,7 @@ use crate::time::Nanos;
 const BEYOND: &str = "";
 
 /// Whoever is silent for so many intervals longer than the gap lasted is not waited for.
-const TELLS_WITHIN: u32 = 5;
+pub(super) const TELLS_WITHIN: u32 = 5;
 
 impl Engine {
     /// The groups of hosts that went on hearing each other while `gap` lasted, each sorted, that of this host first. Absent

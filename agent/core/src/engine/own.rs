@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::groups::TELLS_WITHIN;
 use super::{Engine, FIRST_TURNS, MAX_OWN, SETTLE};
 use crate::account::Account;
 use crate::cpu::CpuCase;
@@ -12,7 +13,7 @@ use crate::gap::{FOUND_ANEW, Gap};
 use crate::incident::{Class, Incident};
 use crate::own::{Behind, OwnStall};
 use crate::peer::Peer;
-use crate::rules::{Case, Context, Judgement, judge};
+use crate::rules::{Case, Context, Judgement, is_paused, judge};
 use crate::time::Nanos;
 
 /// A sentinel whose CPU goes on has told so after this time, as a rule.
@@ -264,8 +265,9 @@ impl Engine {
             self.let_the_best_tell(&mut known);
         }
         let (from, to) = (known.stall.from, known.until);
-        let mut neighbours =
-            self.hypervisor().map(|label| self.neighbours(label, "", from, Some(to))).unwrap_or_default();
+        let named = is_paused(&self.context(), Case::Own(&known.stall));
+        let stood_still = |label| self.neighbours(label, "", (from, Some(to)), named);
+        let mut neighbours = self.hypervisor().map(stood_still).unwrap_or_default();
         neighbours.extend(known.stall.behind.iter().flat_map(|behind| behind.stood_with.iter().cloned()));
         neighbours.sort();
         neighbours.dedup();
@@ -377,23 +379,38 @@ impl Engine {
             peer.clock.settle();
         }
         let Some(length) = longest.filter(|_| !disagree) else { return };
+        self.peers.values_mut().filter(|peer| !heard(peer, at)).for_each(|peer| peer.clock.forget(at));
         // What came in meanwhile found no room: up to now it counted as lost on the way.
         self.excuse_gaps(at.minus(BURST), length + FOUND_ANEW);
         self.gaps_since(at.minus(BURST)).for_each(Gap::note_own_clock);
+        // What the others tell from now on is not of the time that this host remembers.
+        let told = at.minus(BURST + self.settings.interval * TELLS_WITHIN);
+        let untold = |gap: &&mut Gap| gap.new_boot.is_none() && (gap.scope.groups.is_none() || gap.back >= Some(told));
+        self.gaps.values_mut().map(|open| &mut open.gap).filter(untold).for_each(Gap::note_own_clock);
         self.clock_stood = Some((at, length + FOUND_ANEW));
         let peers = steps.keys().cloned().collect();
         self.take_own(OwnStall::clock_stood(at, Behind { length, peers, stood_with }));
     }
 
     /// Peers of that hypervisor, other than `except`, that tell of a pause of their own which began or ended together with this
-    /// one, whose end is absent while it lasts; or of a stall that they cannot name, where it did both. Two that are moved one
+    /// one, whose end is absent while it lasts. Where either cannot be named by itself, it did both at once. Two that are moved one
     /// after the other are two.
-    pub(super) fn neighbours(&self, hypervisor: u64, except: &str, from: Nanos, to: Option<Nanos>) -> Vec<String> {
-        let begin = |account: &Account| account.from.is_near(from, TOGETHER);
-        let end = |account: &Account| to.is_some_and(|to| account.to.is_near(to, TOGETHER));
+    pub(super) fn neighbours(
+        &self,
+        hypervisor: u64,
+        except: &str,
+        (from, to): (Nanos, Option<Nanos>),
+        named: bool,
+    ) -> Vec<String> {
+        let begin = |account: &Account, apart| account.from.is_near(from, apart);
+        let end = |account: &Account, apart| to.is_some_and(|to| account.to.is_near(to, apart));
+        // Each end is known to an interval, on both sides.
+        let at_once = self.settings.interval * 5 / 2;
         let together = |account: Account| match account.report.class {
-            Class::VmPause | Class::HypervisorStall => begin(&account) || end(&account),
-            Class::Unknown => account.report.cpu.is_none() && begin(&account) && end(&account),
+            Class::VmPause | Class::HypervisorStall if named => begin(&account, TOGETHER) || end(&account, TOGETHER),
+            Class::VmPause | Class::HypervisorStall | Class::Unknown => {
+                account.report.cpu.is_none() && begin(&account, at_once) && end(&account, at_once)
+            }
             _ => false,
         };
         let stood = |peer: &Peer| Account::all(peer).any(together);

@@ -326,8 +326,11 @@ impl Gap {
 
     /// The peer's own account counts where it explains the gap: it covers at least half of it, and half of what was not sent,
     /// both on its clock; or where it is of that host's kernel or hypervisor, at the time of the gap. What it cannot name of
-    /// one CPU for a while says less than what explains the gap.
+    /// one CPU for a while says less than what explains the gap. What it tells after a boot is not of the time before.
     fn note_account(&mut self, peer: &Peer, at: Nanos) {
+        if self.new_boot.is_some() {
+            return;
+        }
         let until = self.back.unwrap_or(at);
         let length = |account: &Account| account.to.since(account.from);
         let explains =

@@ -156,6 +156,11 @@ pub fn classes() -> impl Iterator<Item = Class> {
     RULES.iter().map(|(class, _)| *class).chain([Class::Unknown])
 }
 
+/// Whether that shows by itself that a host stood still as a whole.
+pub(crate) fn is_paused(context: &Context<'_>, case: Case<'_>) -> bool {
+    matches!(vm_pause::judge(context, case), Opinion::Holds(_))
+}
+
 /// Asks every rule and takes the surest.
 #[must_use]
 pub fn judge(context: &Context<'_>, case: Case<'_>) -> Judgement {

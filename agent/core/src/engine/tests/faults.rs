@@ -477,6 +477,25 @@ fn a_peer_that_was_late_by_a_third_of_the_gap_is_not_what_it_is_about() {
     assert!(!fleet.host("a").classes().contains("cpu-saturation"), "{}", fleet.host("a").history());
 }
 
+/// `d` was booted anew while the clock of `a` stood: what it tells of is of its new life.
+#[test]
+fn what_a_peer_did_after_its_boot_does_not_tell_why_it_was_missed_before() {
+    let mut fleet = Fleet::new(4);
+    fleet.run(5.0);
+    fleet.pause("a");
+    fleet.run(3.0);
+    fleet.start_anew("d", true);
+    fleet.run(3.0);
+    fleet.resume_where_the_clock_stopped("a");
+    fleet.run(0.1);
+    fleet.stop("d");
+    fleet.run(0.2);
+    fleet.host("d").late = AgentLate { waited_ns: Some(100_000_000), busy: Some(1.0), ..AgentLate::default() };
+    fleet.resume("d");
+    fleet.run(5.0);
+    assert!(!fleet.host("a").classes().contains("cpu-saturation"), "{}", fleet.host("a").history());
+}
+
 /// Each starts anew, and is then held up by its own first turns, or later by something else.
 #[test]
 fn an_agent_that_begins_slowly_did_not_stall() {

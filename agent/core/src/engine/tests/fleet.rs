@@ -30,7 +30,7 @@ pub(super) struct Host {
     /// The whole machine stands still, and what is sent to it is lost.
     paused: bool,
     /// How far its boot clock is behind the fleet's.
-    behind: Duration,
+    pub(super) behind: Duration,
     /// What waits in the socket buffer of a stopped agent.
     pub(super) queue: Vec<Evidence>,
     boot_id: [u8; 16],

@@ -1,6 +1,7 @@
 //! Stories of hosts that are cut off from all others, and of networks that fall apart.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::assert_length;
 use super::fleet::Fleet;
@@ -359,6 +360,24 @@ fn a_host_is_isolated_though_all_that_another_one_watches_slept_meanwhile() {
     fleet.heal();
     fleet.run(5.0);
     assert_says(&mut fleet, "b", "host-isolated", "path-drop");
+}
+
+/// What the others said after that is not of the time that it remembers.
+#[test]
+fn a_host_whose_clock_stood_before_the_others_told_does_not_know_whom_they_heard() {
+    let mut fleet = Fleet::new(4);
+    fleet.run(5.0);
+    fleet.isolate("c", &["a", "b", "d"]);
+    fleet.run(1.0);
+    fleet.heal();
+    fleet.run(0.1);
+    fleet.pause("a");
+    fleet.run(30.0);
+    fleet.resume_where_the_clock_stopped("a");
+    // Between two of its heartbeats.
+    fleet.host("a").behind -= Duration::from_millis(90);
+    fleet.run(8.0);
+    assert!(!fleet.host("a").classes().contains("path-drop"), "{}", fleet.host("a").history());
 }
 
 /// By its own clock it heard that one a moment ago.

@@ -1,7 +1,10 @@
 //! Several machines of one hypervisor.
 
+use super::{timers_were_late, watched};
 use crate::engine::tests::assert_length;
 use crate::engine::tests::fleet::Fleet;
+use crate::engine::tests::stall::{DEAD, Stall, landed, nothing};
+use crate::evidence::{AgentLate, CpuStall, Place};
 use crate::incident::{Class, Incident, State};
 
 #[test]
@@ -76,6 +79,55 @@ fn of_two_machines_of_one_hypervisor_that_fall_silent_together_each_is_told_once
     let classes: Vec<_> = fleet.host("a").incidents().into_iter().map(|incident| incident.verdict.class).collect();
     assert_eq!(classes.len(), 2, "{classes:?}");
     assert!(classes.contains(&Class::VmPause) && classes.contains(&Class::PathDrop), "{classes:?}");
+}
+
+/// Of `e`, which did not send then, it is not known by how much its clock is ahead since.
+#[test]
+fn a_peer_that_was_silent_while_a_clock_stood_shows_no_step_of_it_later() {
+    let mut fleet = Fleet::with_hypervisor(5, &["a", "b", "c"], "kvm1");
+    fleet.watch("a", &["b", "c", "e"]);
+    fleet.run(5.0);
+    fleet.pause("a");
+    fleet.run(5.0);
+    fleet.pause("e");
+    fleet.run(0.6);
+    fleet.resume_where_the_clock_stopped("a");
+    fleet.run(3.0);
+    fleet.resume_where_the_clock_stopped("e");
+    fleet.run(8.0);
+    for name in ["a", "b"] {
+        let (classes, history) = (fleet.host(name).classes(), fleet.host(name).history());
+        assert!(!classes.contains("hypervisor-stall") && !classes.contains("path-drop"), "{name}: {history}");
+    }
+    let own = |one: &&Incident| one.verdict.subject.host.as_deref() == Some("a");
+    assert_eq!(fleet.host("a").incidents().iter().filter(own).count(), 1, "{}", fleet.host("a").history());
+}
+
+/// The other one may have stood still for reasons of its own.
+#[test]
+fn a_stall_without_a_name_beside_a_pause_is_their_hypervisors_where_they_begin_and_end_at_once() {
+    for (later, longer, is_one) in [(0.0, 0.0, true), (0.3, 0.4, false)] {
+        let mut fleet = Fleet::with_hypervisor(4, &["b", "c"], "kvm3");
+        fleet.run(5.0);
+        let stalls = [0, 1].map(|cpu| Stall::begin(&mut fleet, cpu, CpuStall { timer_at: DEAD, ..nothing() }));
+        fleet.pause("b");
+        fleet.run(later);
+        fleet.pause("c");
+        fleet.run(8.0);
+        fleet.host("b").late = watched();
+        let (from, to) = (stalls[0].from, fleet.clock("b"));
+        fleet.resume("b");
+        timers_were_late(&mut fleet, from, to);
+        stalls.into_iter().for_each(|stall| stall.end(&mut fleet, landed(Place::User, None)));
+        fleet.run(longer);
+        fleet.host("c").late = AgentLate::default();
+        fleet.resume("c");
+        fleet.run(5.0);
+        for name in ["a", "b", "d"] {
+            let said = fleet.host(name).classes().contains("hypervisor-stall");
+            assert_eq!(said, is_one, "{name}, {later} s later: {}", fleet.host(name).history());
+        }
+    }
 }
 
 #[test]
