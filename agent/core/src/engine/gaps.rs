@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::groups::Groups;
 use super::own::TOGETHER;
 use super::{Engine, FIRST_BEATS, FIRST_TURNS, SETTLE, Tracked};
 use crate::gap::{Gap, NO_ROOM, Scope, Witness};
@@ -153,6 +154,11 @@ impl Engine {
         };
         let fell = |other: &&String| self.gaps.get(*other).is_some_and(|open| fell_together(&open.gap, gap));
         let (gateway_gone, gateway_fell_together) = self.gateway(gap, now);
+        let (groups, unclear) = match gap.scope.groups.clone().map_or_else(|| self.groups(gap), Groups::Known) {
+            Groups::Known(groups) => (Some(groups), false),
+            Groups::Unclear => (None, true),
+            Groups::Untold => (None, false),
+        };
         let until = if gap.silent { now } else { gap.resumed.plus(self.settings.interval * 2) };
         let soon = gap.silent_since.plus(self.settings.interval * 2);
         Scope {
@@ -163,7 +169,8 @@ impl Engine {
             hears_nobody: self.peers.get(name).is_some_and(|peer| self.hears_nobody(peer)),
             gateway_gone,
             gateway_fell_together,
-            groups: gap.scope.groups.clone().or_else(|| self.groups(gap)),
+            groups,
+            unclear,
             others_missed: self.others_missed(name, |(_, found)| found > gap.since && found <= until),
             others_missed_first: self.others_missed(name, |(from, found)| from < soon && found > gap.silent_since),
             others_may_tell: others.count() > 0,

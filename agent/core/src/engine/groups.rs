@@ -15,32 +15,59 @@ const BEYOND: &str = "";
 /// Whoever is silent for so many intervals longer than the gap lasted is not waited for.
 pub(super) const TELLS_WITHIN: u32 = 5;
 
+/// What the others told of whom they heard.
+pub(super) enum Groups {
+    /// The hosts that went on hearing each other, each group sorted, that of this host first.
+    Known(Vec<Vec<String>>),
+    /// They have not told all that matters, or not yet.
+    Unclear,
+    /// There is nobody who could.
+    Untold,
+}
+
 impl Engine {
-    /// The groups of hosts that went on hearing each other while `gap` lasted, each sorted, that of this host first. Absent
-    /// until every peer was heard after it, and where there are no others or they do not say. Hosts that stood still meanwhile,
-    /// or are silent still, are left out. Where peers watch hosts that this one does not, all who went on hearing one of those
-    /// count as together.
-    pub(super) fn groups(&self, gap: &Gap) -> Option<Vec<Vec<String>>> {
-        let back = gap.back.filter(|_| !gap.own_clock_stood)?;
+    /// Which hosts went on hearing each other while `gap` lasted. Hosts that stood still meanwhile, or are silent still, are left out.
+    /// Where peers watch hosts that this one does not, all who went on hearing one of those count as together.
+    pub(super) fn groups(&self, gap: &Gap) -> Groups {
+        let Some(back) = gap.back.filter(|_| !gap.own_clock_stood) else { return Groups::Untold };
         let peers = self.who_may_tell(back, gap.since);
+        if peers.len() < 2 || self.tells_nobody_else(&peers, gap.since) {
+            return Groups::Untold;
+        }
+        self.groups_of(&peers, gap.since, back).map_or(Groups::Unclear, Groups::Known)
+    }
+
+    /// Absent until every peer was heard after it, and where one does not say what matters.
+    fn groups_of(&self, peers: &[(&String, &Peer)], since: Nanos, back: Nanos) -> Option<Vec<Vec<String>>> {
         let told = |peer: &Peer| {
             let after = peer.last.as_ref().is_some_and(|last| last.at > back.plus(self.settings.interval));
             after && peer.views.are_complete()
         };
-        if peers.len() < 2 || !peers.iter().all(|(_, peer)| told(peer)) {
+        if !peers.iter().all(|(_, peer)| told(peer)) {
             return None;
         }
         let me = &self.settings.host;
         let mut together = Together::default();
         together.add(me);
         together.add(BEYOND);
-        let unsure = self.join_with_me_and_beyond(&mut together, &peers, (gap.since, back))?;
-        self.join_by_their_words(&mut together, &peers, gap.since)?;
+        let unsure = self.join_with_me_and_beyond(&mut together, peers, since, back);
+        self.join_by_their_words(&mut together, peers, since)?;
         let apart = |name: &str| !together.are_joined(me, name);
         let beyond_is_apart = apart(BEYOND) && peers.iter().any(|(name, _)| together.are_joined(BEYOND, name));
         // Where those beyond are with this host, or with nobody, it does not matter whom one that is with it heard of them.
         let matters = unsure.iter().any(|name| apart(name)) || beyond_is_apart && !unsure.is_empty();
         (!matters).then(|| together.groups(me))
+    }
+
+    /// Whether one of those was lost that watches none but this host, and that no other one watches: whether others lost it as well
+    /// nobody knows who tells anything.
+    fn tells_nobody_else(&self, peers: &[(&String, &Peer)], since: Nanos) -> bool {
+        let known: HashSet<_> = self.hashes.values().collect();
+        let alone = |one: (&String, &Peer)| {
+            let watches_others = one.1.views.all().any(|view| !known.contains(&view.peer));
+            !watches_others && !peers.iter().any(|other| self.tell_of_each_other(one, *other))
+        };
+        peers.iter().any(|(name, peer)| !self.heard_throughout(name, peer, since) && alone((name, peer)))
     }
 
     /// The peers that can tell whom they heard since then, now that this host hears one again since `back`.
@@ -63,31 +90,29 @@ impl Engine {
     }
 
     /// Joins whom this host heard throughout with it, and who heard one that it does not watch with those beyond; gives those that
-    /// do not say the latter. Absent where one that was lost is known to nobody else.
+    /// do not say the latter.
     fn join_with_me_and_beyond<'a>(
         &self,
         together: &mut Together,
         peers: &[(&'a String, &Peer)],
-        (since, back): (Nanos, Nanos),
-    ) -> Option<Vec<&'a String>> {
+        since: Nanos,
+        back: Nanos,
+    ) -> Vec<&'a String> {
         let known: HashSet<_> = self.hashes.values().collect();
         let mut unsure = Vec::new();
         for (name, peer) in peers {
             together.add(name);
-            let strangers: Vec<PeerView> = peer.views.all().filter(|view| !known.contains(&view.peer)).collect();
             if self.heard_throughout(name, peer, since) {
                 together.join(&self.settings.host, name);
-            } else if strangers.is_empty() && !peers.iter().any(|other| self.tell_of_each_other((name, peer), *other)) {
-                // Whether others lost it as well nobody knows who tells anything.
-                return None;
             }
+            let strangers: Vec<PeerView> = peer.views.all().filter(|view| !known.contains(&view.peer)).collect();
             match self.hears_any(peer, &strangers, since, back) {
                 Some(true) => together.join(BEYOND, name),
                 Some(false) => {}
                 None => unsure.push(*name),
             }
         }
-        Some(unsure)
+        unsure
     }
 
     /// Joins those that say so of each other; absent where one of them does not say.

@@ -70,6 +70,8 @@ pub struct Scope {
     pub gateway_fell_together: bool,
     /// The groups of hosts that heard each other throughout, that of this host first; absent until all have said so.
     pub groups: Option<Vec<Vec<String>>>,
+    /// Others can say whom they heard, and have not told all of it.
+    pub unclear: bool,
     /// There are others that can say whom they heard.
     pub others_may_tell: bool,
     /// Of half of the other peers or more, heartbeats are missing of the time of the gap.

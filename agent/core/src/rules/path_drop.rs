@@ -113,6 +113,9 @@ fn one_path(context: &Context<'_>, gap: &Gap) -> Opinion {
             "heartbeats of others are missing of the same moment: {} may have been held up, for too short to notice",
             context.me()
         )),
+        None if gap.scope.unclear && !gap.heard_by_others => {
+            Opinion::CannotTell("whom the other hosts heard is not known".into())
+        }
         None if lost_by_all(gap) => {
             Opinion::CannotTell(format!("the others who tell lost {} as well, and not whom they heard", gap.peer))
         }

@@ -380,6 +380,28 @@ fn a_host_whose_clock_stood_before_the_others_told_does_not_know_whom_they_heard
     assert!(!fleet.host("a").classes().contains("path-drop"), "{}", fleet.host("a").history());
 }
 
+/// Whether `c` lost `e` as well is not known, as that one did not send.
+#[test]
+fn a_host_of_which_all_others_slept_is_neither_isolated_nor_lost_by_one_path() {
+    let mut fleet = Fleet::watching([
+        ("a", &["b", "d"]),
+        ("b", &["a", "c"]),
+        ("c", &["b", "e"]),
+        ("d", &["a", "e"]),
+        ("e", &["c", "d"]),
+    ]);
+    fleet.stop("e");
+    fleet.run(3.0);
+    fleet.isolate("c", &["a", "b", "d", "e"]);
+    fleet.run(1.0);
+    fleet.heal();
+    fleet.run(0.1);
+    fleet.resume("e");
+    fleet.run(5.0);
+    let classes = fleet.host("b").classes();
+    assert!(classes.is_subset(&BTreeSet::from(["unknown"])), "{}", fleet.host("b").history());
+}
+
 /// By its own clock it heard that one a moment ago.
 #[test]
 fn a_host_that_slept_while_another_died_does_not_hear_it() {
