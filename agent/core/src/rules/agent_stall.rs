@@ -11,7 +11,9 @@
 use std::time::Duration;
 
 use super::path_drop::refused;
-use super::{Case, Context, Opinion, account, holds_with, host, percent, sent_all_along, time, told_otherwise};
+use super::{
+    Case, Context, Opinion, account_of_the_agent, holds_with, host, percent, sent_all_along, time, told_otherwise,
+};
 use crate::cpu::CpuCase;
 use crate::gap::{Gap, NO_ROOM};
 use crate::incident::{AgentState, Class, Detail};
@@ -58,7 +60,7 @@ fn after(context: &Context<'_>, gap: &Gap) -> Opinion {
     }
     // One that is late as a cut ends did not cause what was lost before.
     let lost = gap.lost_more_than_unsent(context.settings.interval);
-    if let Some(stall) = account(gap, Class::AgentStall).filter(|_| !lost) {
+    if let Some(stall) = account_of_the_agent(context, gap, Class::AgentStall).filter(|_| !lost) {
         let how = stall.state.map_or("stood still", describe);
         let length = time(stall.to.since(stall.from));
         let summary = format!("the agent of {peer} {how} for {length}, by its own account; its kernel was well");

@@ -3,7 +3,10 @@
 //! Opens: all CPUs busy, more runnable tasks than CPUs and tasks that wait, for longer than the threshold. It also
 //! explains a stall of the agent that was runnable all the time on a machine without an idle CPU.
 
-use super::{Case, Context, Opinion, account, holds, holds_with, host, percent, sent_all_along, time, told_otherwise};
+use super::{
+    Case, Context, Opinion, account_of_the_agent, holds, holds_with, host, percent, sent_all_along, time,
+    told_otherwise,
+};
 use crate::gap::Gap;
 use crate::incident::{Class, Detail};
 use crate::load::Saturation;
@@ -18,7 +21,7 @@ pub(super) fn judge(context: &Context<'_>, case: Case<'_>) -> Opinion {
     match case {
         Case::Load(load) => saturated(context, load),
         Case::Own(stall) => starved(context, stall),
-        Case::Gap(gap) => peer(gap),
+        Case::Gap(gap) => peer(context, gap),
         Case::Cpu(case) => Opinion::RuledOut(format!("CPU {} did not go from task to task", case.cpu)),
         Case::Io(_) => Opinion::RuledOut("a task that waits for storage wants no CPU".into()),
         Case::Vip(_) | Case::Loss(_) | Case::Hole(_) => Opinion::NotConcerned,
@@ -64,8 +67,8 @@ fn starved(context: &Context<'_>, stall: &OwnStall) -> Opinion {
     holds(0.8, host(context.me()), summary)
 }
 
-fn peer(gap: &Gap) -> Opinion {
-    if let Some(stall) = account(gap, Class::CpuSaturation) {
+fn peer(context: &Context<'_>, gap: &Gap) -> Opinion {
+    if let Some(stall) = account_of_the_agent(context, gap, Class::CpuSaturation) {
         let length = time(stall.to.since(stall.from));
         let summary = format!("{} was too busy to send for {length}, by its own account", gap.peer);
         return holds(0.9, host(&gap.peer), summary);

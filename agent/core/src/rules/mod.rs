@@ -242,6 +242,12 @@ fn account(gap: &Gap, class: Class) -> Option<StallReport> {
     gap.told().filter(|stall| stall.class == class)
 }
 
+/// The same of its agent alone. It counts where the gap is one without what this host itself missed: the heartbeat that was late
+/// may have come in as that began, and every turn of an agent may be late for a moment.
+fn account_of_the_agent(context: &Context<'_>, gap: &Gap, class: Class) -> Option<StallReport> {
+    account(gap, class).filter(|_| gap.length(context.now) >= context.settings.gap)
+}
+
 /// What a peer's account of another class rules out.
 fn told_otherwise(gap: &Gap, class: Class) -> Option<Opinion> {
     let told = gap.told().filter(|stall| stall.class != class && stall.class != Class::Unknown)?;
