@@ -379,17 +379,23 @@ impl Engine {
             peer.clock.settle();
         }
         let Some(length) = longest.filter(|_| !disagree) else { return };
-        self.peers.values_mut().filter(|peer| !heard(peer, at)).for_each(|peer| peer.clock.forget(at));
+        self.note_that_the_clock_stood(at, length + FOUND_ANEW);
+        let peers = steps.keys().cloned().collect();
+        self.take_own(OwnStall::clock_stood(at, Behind { length, peers, stood_with }));
+    }
+
+    /// The clock of this host stood still up to `at`, and what was sent to it is missing for `length`.
+    fn note_that_the_clock_stood(&mut self, at: Nanos, length: Duration) {
+        let silent = |peer: &&mut Peer| peer.last.as_ref().is_none_or(|last| last.at < at);
+        self.peers.values_mut().filter(silent).for_each(|peer| peer.clock.forget(at));
         // What came in meanwhile found no room: up to now it counted as lost on the way.
-        self.excuse_gaps(at.minus(BURST), length + FOUND_ANEW);
+        self.excuse_gaps(at.minus(BURST), length);
         self.gaps_since(at.minus(BURST)).for_each(Gap::note_own_clock);
         // What the others tell from now on is not of the time that this host remembers.
         let told = at.minus(BURST + self.settings.interval * TELLS_WITHIN);
         let untold = |gap: &&mut Gap| gap.new_boot.is_none() && (gap.scope.groups.is_none() || gap.back >= Some(told));
         self.gaps.values_mut().map(|open| &mut open.gap).filter(untold).for_each(Gap::note_own_clock);
-        self.clock_stood = Some((at, length + FOUND_ANEW));
-        let peers = steps.keys().cloned().collect();
-        self.take_own(OwnStall::clock_stood(at, Behind { length, peers, stood_with }));
+        self.clock_stood = Some((at, length));
     }
 
     /// Peers of that hypervisor, other than `except`, that tell of a pause of their own which began or ended together with this
