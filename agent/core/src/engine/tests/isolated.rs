@@ -22,6 +22,17 @@ fn assert_says(fleet: &mut Fleet, name: &str, class: &str, not: &str) {
     assert!(classes.contains(class) && !classes.contains(not), "{name}: {history}");
 }
 
+/// Each watches the two beside it: b, a, d, e, c, and b again.
+fn in_a_thin_ring() -> Fleet {
+    Fleet::watching([
+        ("a", &["b", "d"]),
+        ("b", &["a", "c"]),
+        ("c", &["b", "e"]),
+        ("d", &["a", "e"]),
+        ("e", &["c", "d"]),
+    ])
+}
+
 #[test]
 fn a_host_that_loses_all_others_is_isolated_for_everybody() {
     let mut fleet = Fleet::new(4);
@@ -343,13 +354,7 @@ fn where_hosts_watch_their_neighbours_only_one_that_slept_meanwhile_was_not_hear
 /// Whether that one heard it nobody asks, as long as it does not matter whom the others hear beyond.
 #[test]
 fn a_host_is_isolated_though_all_that_another_one_watches_slept_meanwhile() {
-    let mut fleet = Fleet::watching([
-        ("a", &["b", "d"]),
-        ("b", &["a", "c"]),
-        ("c", &["b", "e"]),
-        ("d", &["a", "e"]),
-        ("e", &["c", "d"]),
-    ]);
+    let mut fleet = in_a_thin_ring();
     fleet.run(3.0);
     fleet.isolate("c", &["a", "b", "d", "e"]);
     fleet.run(0.5);
@@ -383,13 +388,7 @@ fn a_host_whose_clock_stood_before_the_others_told_does_not_know_whom_they_heard
 /// Whether `c` lost `e` as well is not known, as that one did not send.
 #[test]
 fn a_host_of_which_all_others_slept_is_neither_isolated_nor_lost_by_one_path() {
-    let mut fleet = Fleet::watching([
-        ("a", &["b", "d"]),
-        ("b", &["a", "c"]),
-        ("c", &["b", "e"]),
-        ("d", &["a", "e"]),
-        ("e", &["c", "d"]),
-    ]);
+    let mut fleet = in_a_thin_ring();
     fleet.stop("e");
     fleet.run(3.0);
     fleet.isolate("c", &["a", "b", "d", "e"]);
