@@ -82,6 +82,8 @@ pub struct Views {
     /// When the last heartbeat came in, its number among those that did, and what it says of those that it does not tell.
     at: Nanos,
     number: u64,
+    /// The number that the sender gave it.
+    seq: u64,
     others: Option<OtherViews>,
     complete: bool,
 }
@@ -108,7 +110,11 @@ impl Told {
 impl Views {
     /// A heartbeat that is newer than all before.
     pub fn on_heartbeat(&mut self, beat: &Heartbeat, at: Nanos) {
-        (self.at, self.number, self.others) = (at, self.number + 1, beat.others);
+        // What was in trouble meanwhile, and is well again for long enough, was told of in those that are missing.
+        if beat.seq.saturating_sub(self.seq) > u64::from(HEARD_AGAIN) {
+            self.keep(|_| false);
+        }
+        (self.at, self.number, self.seq, self.others) = (at, self.number + 1, beat.seq, beat.others);
         let number = self.number;
         for view in beat.views.iter().take(MAX_VIEWS) {
             let told = Told::of(*view, at, number, self.told.get(&view.peer));
@@ -198,7 +204,7 @@ mod tests {
         let telling = Telling::new(all.iter().copied(), INTERVAL);
         for number in numbers {
             let (told, others) = telling.part(number, None);
-            let beat = Heartbeat { views: told, others: Some(others), ..Heartbeat::default() };
+            let beat = Heartbeat { seq: number, views: told, others: Some(others), ..Heartbeat::default() };
             views.on_heartbeat(&beat, Nanos(number * 100_000_000));
         }
     }
@@ -216,6 +222,18 @@ mod tests {
             assert_eq!((told.len(), troubled), (4 + 3, trouble.to_vec()), "{number}");
             assert!(others.heard_within >= Duration::from_millis(88), "{others:?}");
         }
+    }
+
+    #[test]
+    fn what_was_told_before_many_are_missing_is_not_what_is_so_now() {
+        let (mut views, all) = (Views::default(), well(0..30));
+        tell(&mut views, 1..13, &all);
+        tell(&mut views, 30..31, &all);
+        assert!(views.are_complete(), "who was in trouble for a moment is told of for two seconds");
+        tell(&mut views, 60..69, &all);
+        assert!(!views.are_complete(), "one of ten is missing");
+        tell(&mut views, 69..71, &all);
+        assert!(views.are_complete());
     }
 
     #[test]
